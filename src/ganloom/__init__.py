@@ -1,0 +1,1 @@
+"""ganloom: from a few hundred images to a trained image generator and a report."""

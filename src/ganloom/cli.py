@@ -1,0 +1,90 @@
+"""The command ``ganloom``. Imports what a command needs only when it runs: help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; ``arguments`` are those of the command line unless given."""
+    parser = argparse.ArgumentParser(
+        prog="ganloom",
+        description="From a few hundred images to a trained image generator. "
+        "The pipeline itself is run by `snakemake` or `dvc repro`; these are the tools beside it.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    generate = commands.add_parser("generate", help="write new pictures from a trained model")
+    generate.add_argument("--model", required=True, help="name of the model in params.yaml")
+    generate.add_argument("-n", type=int, default=64, help="how many pictures (64)")
+    generate.add_argument("--seed", type=int, default=0, help="same seed, same pictures (0)")
+    generate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
+    generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    generate.set_defaults(run=_generate)
+
+    check = commands.add_parser("check", help="check a params file")
+    check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
+    check.set_defaults(run=_check)
+
+    docs = commands.add_parser("docs", help="print the page on every parameter (docs/params.md)")
+    docs.set_defaults(run=_docs)
+
+    comment = commands.add_parser(
+        "comment", help="write the meaning of each key into a params file"
+    )
+    comment.add_argument("file", type=Path)
+    comment.set_defaults(run=_comment)
+
+    options = parser.parse_args(arguments)
+    options.run(options)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    path = Path("results/models") / options.model / "generator.safetensors"
+    if not path.exists():
+        trained = sorted(p.parent.name for p in Path("results/models").glob("*/*.safetensors"))
+        sys.exit(
+            f"{path} does not exist. Trained here: {', '.join(sorted(set(trained))) or 'nothing'}; "
+            f"to train it: snakemake --cores 8 {path}"
+        )
+    if options.n < 1:
+        sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
+
+    import torch
+
+    from ganloom.images import save_png
+    from ganloom.models import load_generator
+    from ganloom.sampling.generate import generate
+    from ganloom.sampling.latents import latents
+
+    net, about = load_generator(path, torch.device("cpu"))
+    z = latents(options.n, about["generator"]["latent"], options.seed, "generate")
+    options.out.mkdir(parents=True, exist_ok=True)
+    digits = len(str(options.n - 1))
+    for number, picture in enumerate(generate(net, z * options.truncation)):
+        save_png(picture, options.out / f"{options.model}_{number:0{digits}d}.png")
+    print(f"{options.n} pictures in {options.out}")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from ganloom.params import ParamsError, load
+
+    try:
+        load(options.file)
+    except ParamsError as error:
+        sys.exit(str(error))
+    print(f"{options.file} is fine")
+
+
+def _docs(options: argparse.Namespace) -> None:
+    from ganloom.params_docs import markdown
+
+    print(markdown(), end="")
+
+
+def _comment(options: argparse.Namespace) -> None:
+    from ganloom.params_docs import comment
+
+    options.file.write_text(comment(options.file.read_text(encoding="utf-8")), encoding="utf-8")

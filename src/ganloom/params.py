@@ -1,0 +1,592 @@
+"""The schema of ``params.yaml``: every knob, what it means and what it may be.
+
+No value has a default here: whatever changes an artefact stands in ``params.yaml``, where DVC sees
+it. The descriptions below are the only documentation of a key; ``params.yaml`` repeats them as
+comments and ``docs/params.md`` is generated from them (a test holds both to this file).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class ParamsError(ValueError):
+    """``params.yaml`` cannot be used; the message names each key, its value and what is allowed."""
+
+
+# --- kinds of value ----------------------------------------------------------------------------
+
+# A dot or a dash in a name breaks DVC's look-up of `models.<name>.<key>`.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def _rate(value: Any) -> Any:
+    rates = value if isinstance(value, list) else [value]
+    if not rates or any(
+        isinstance(r, bool) or not isinstance(r, (int, float)) or not 0 <= r < 1 for r in rates
+    ):
+        raise PydanticCustomError(
+            "rate", "Input should be one rate of 0 <= rate < 1, or a list with a rate per block"
+        )
+    return value
+
+
+# One rate for every block, or a list with one per block.
+Rates = Annotated[float | list[float], BeforeValidator(_rate)]
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise PydanticCustomError("unique", "Input should not name anything twice")
+    return values
+
+
+Unique = AfterValidator(_unique)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+# --- sources -----------------------------------------------------------------------------------
+
+Palette = Literal["ayahuasca", "river", "clay", "night"]
+Motif = Literal["meander", "cross", "hexagon", "maze"]
+
+
+class _Source(Section):
+    path: str = Field(
+        min_length=1,
+        description="Folder or file to read, watched for changes; the source's own module if none",
+    )
+
+
+class KeneSource(_Source):
+    """Geometric textile designs, drawn, "photographed" and scraped with the usual faults."""
+
+    kind: Literal["kene"] = Field(description="Kind of source")
+    designs: Count = Field(description="Distinct designs")
+    size: Annotated[int, Field(ge=64, le=2048)] = Field(
+        description="Longest side of a photograph in px"
+    )
+    faults: Annotated[float, Field(ge=0, le=4)] = Field(
+        description="Faulty candidates (near-duplicates, junk, broken files) per design"
+    )
+    palettes: Annotated[list[Palette], Field(min_length=1), Unique] = Field(
+        description="Colour schemes to draw from"
+    )
+    motifs: Annotated[list[Motif], Field(min_length=1), Unique] = Field(
+        description="Motif families to draw from"
+    )
+
+
+class FolderSource(_Source):
+    """A folder of pictures, read recursively; the first sub-folder is the class."""
+
+    kind: Literal["folder"] = Field(description="Kind of source")
+    licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+
+
+class TorchvisionSource(_Source):
+    """A data set of torchvision, from a local root or downloaded."""
+
+    kind: Literal["torchvision"] = Field(description="Kind of source")
+    dataset: Literal[
+        "CIFAR10", "CIFAR100", "CelebA", "FashionMNIST", "Flowers102", "KMNIST", "MNIST", "SVHN"
+    ] = Field(description="Class in torchvision.datasets")
+    split: Literal["train", "test", "valid", "all"] = Field(
+        description="Part of the data set; which ones exist depends on it"
+    )
+    classes: Annotated[list[str], Unique] | None = Field(
+        description="Class names to take; null: all"
+    )
+    limit: Count | None = Field(description="Take only the first so many; null: all")
+    download: bool = Field(
+        description="Download into work/torchvision instead of reading path (which is then "
+        "the source's own module)"
+    )
+
+
+class DigitsSource(_Source):
+    """The 1,797 handwritten digits of 8x8 px that scikit-learn ships."""
+
+    kind: Literal["digits"] = Field(description="Kind of source")
+
+
+Source = Annotated[
+    KeneSource | FolderSource | TorchvisionSource | DigitsSource, Field(discriminator="kind")
+]
+
+# --- from pictures to training data --------------------------------------------------------------
+
+
+class Fetch(Section):
+    """Fetching originals."""
+
+    max_bytes: Count = Field(description="Refuse files larger than this, in bytes")
+    # Beyond, Pillow refuses by itself.
+    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = Field(
+        description="Refuse pictures with more pixels, before decoding"
+    )
+
+
+class Dedup(Section):
+    """Finding near-duplicates."""
+
+    hash_size: Literal[8, 16] = Field(description="Side of the perceptual hash: 64 or 256 bits")
+    max_distance: Annotated[int, Field(ge=0, le=64)] = Field(
+        description="Bits in which the hashes of two near-duplicates may differ"
+    )
+    max_difference: Annotated[float, Field(ge=0, le=255)] = Field(
+        description="Mean difference of their colour thumbnails at most, of 255, brightness apart"
+    )
+    min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
+        description="Flatter pictures are copies only if every pixel is equal: "
+        "standard deviation of grey below this, of 255"
+    )
+    symmetries: bool = Field(description="Also find flipped and quarter-turned copies")
+
+
+class Curate(Section):
+    """Choosing what is trained on."""
+
+    list: Name | None = Field(description="Manual decisions: data/curation/<list>.csv; null: none")
+    min_side: Count = Field(description="Drop pictures with a shorter side, in px")
+    min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
+        description="Drop blank pictures: standard deviation of grey below this, of 255"
+    )
+    holdout: Fraction = Field(
+        description="Share of clusters kept out of training, to measure against"
+    )
+
+
+Symmetry = Literal[1, 2, 4, 8]
+
+
+class _Augment(Section):
+    resolution: Annotated[int, Field(ge=8, le=1024)] = Field(
+        description="Side of a training image in px: the largest that any model asks for"
+    )
+    border: Annotated[int, Field(ge=0, le=255)] | None = Field(
+        description="Crop away a uniform border: tolerance to its colour, of 255; null: keep it"
+    )
+    symmetries: Symmetry = Field(
+        description="1: as it is; 2: mirrored; 4: quarter turns; 8: both, all of the square's"
+    )
+
+
+class Slices(_Augment):
+    """Random slices of the originals."""
+
+    mode: Literal["slices"] = Field(description="slices of the pictures, or whole ones")
+    count: Count = Field(description="Training images to make, exactly")
+    holdout_count: Count = Field(description="Images to cut from the holdout")
+    sizes: Annotated[list[Count], Field(min_length=1), Unique] = Field(
+        description="Sides of a slice in px of the original, drawn evenly from those that fit"
+    )
+    max_angle: Annotated[float, Field(ge=0, le=180)] = Field(
+        description="Rotate each slice by up to this many degrees either way"
+    )
+
+
+class Whole(_Augment):
+    """Whole pictures."""
+
+    mode: Literal["whole"] = Field(description="slices of the pictures, or whole ones")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        description="How to make it square: centre crop, pad with its border colour, or stretch"
+    )
+
+
+Augment = Annotated[Slices | Whole, Field(discriminator="mode")]
+
+# --- models ------------------------------------------------------------------------------------
+
+
+class DcganGenerator(Section):
+    """Dense layer, then transposed convolutions (Radford et al., 2015)."""
+
+    kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of the block at full resolution; doubled below")
+    latent: Count = Field(description="Length of the latent vector z")
+    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
+    dropout: Rates = Field(
+        description="Share of activations dropped: one rate, or one per block from the input on"
+    )
+
+
+class DcganDiscriminator(Section):
+    """Strided convolutions (Radford et al., 2015)."""
+
+    kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of the block at full resolution; doubled below")
+    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
+    dropout: Rates = Field(
+        description="Share of activations dropped: one rate, or one per block from the input on"
+    )
+
+
+class NonSaturating(Section):
+    """Cross-entropy, with the generator's labels turned round (Goodfellow et al., 2014)."""
+
+    kind: Literal["nonsaturating"] = Field(description="Kind of objective")
+    label_noise: Fraction = Field(
+        description="D's targets are drawn from [1 - noise, 1] (real) and [0, noise] (fake)"
+    )
+
+
+class Optimizer(Section):
+    """Adam, one for each network."""
+
+    lr: Positive = Field(description="Learning rate")
+    betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
+        description="Decay of the two moments"
+    )
+
+
+class Model(Section):
+    """A generator, a discriminator and an objective."""
+
+    resolution: Annotated[int, Field(ge=8, le=1024)] = Field(
+        description="Side of the pictures in px: 4 to 7 doubled at least once"
+    )
+    kimg: Positive = Field(description="Length of training: thousand real images shown")
+    batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
+    ema_kimg: Positive = Field(
+        description="Half-life of the averaged generator, in thousand images"
+    )
+    generator: DcganGenerator
+    discriminator: DcganDiscriminator
+    objective: NonSaturating
+    optimizer: Optimizer
+    diffaugment: Annotated[list[Literal["color", "translation", "cutout"]], Unique] = Field(
+        description="Augmentations of what D sees (Zhao et al., 2020)"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Model:
+        blocks = doublings(self.resolution)
+        for part in ("generator", "discriminator"):
+            rates = getattr(self, part).dropout
+            if isinstance(rates, list) and len(rates) != blocks:
+                raise _refusal(
+                    f"{part}.dropout", rates, f"{blocks} rates at resolution {self.resolution}"
+                )
+        if self.kimg * 1000 < self.batch:
+            raise _refusal("kimg", self.kimg, f"at least one batch ({self.batch / 1000} kimg)")
+        return self
+
+
+class Train(Section):
+    """What all trainings share."""
+
+    ticks: Count = Field(description="Parts of a training: each logs, checkpoints, adds a frame")
+    grid: Annotated[int, Field(ge=1, le=16)] = Field(
+        description="Side of the grid of fixed latents in the timeline"
+    )
+
+
+# --- looking and measuring -----------------------------------------------------------------------
+
+
+class Sample(Section):
+    """Pictures from each trained generator."""
+
+    grid: Annotated[int, Field(ge=1, le=32)] = Field(description="Side of the grid of samples")
+    truncation: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="Scale of the latents; less than 1 trades variety for likeness"
+    )
+    strips: Count = Field(description="Interpolations, one under the other")
+    steps: Annotated[int, Field(ge=3)] = Field(description="Pictures per interpolation")
+    loop_grid: Annotated[int, Field(ge=1, le=16)] = Field(
+        description="Side of the grid in the animation"
+    )
+    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of the animation")
+    fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Its frames per second")
+
+
+class Evaluate(Section):
+    """Metrics of each model."""
+
+    samples: Annotated[int, Field(ge=16)] = Field(
+        description="Generated, training and holdout images to compare, each at most"
+    )
+    neighbours: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="Samples shown beside the training image nearest to them"
+    )
+    nearest_k: Annotated[int, Field(ge=1, le=50)] = Field(
+        description="k of precision, recall, density, coverage"
+    )
+    kid_subsets: Count = Field(description="Subsets drawn for the standard deviation of KID")
+    kid_subset_size: Annotated[int, Field(ge=2)] = Field(description="Images in each")
+    swd_projections: Count = Field(description="Directions of the sliced Wasserstein distance")
+
+
+class Report(Section):
+    """The page."""
+
+    title: str = Field(min_length=1, description="Headline of the report")
+    about: str = Field(description="A sentence or two on the collection and the purpose")
+
+
+class Params(Section):
+    """Everything in ``params.yaml``."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        description="Every random draw comes from it"
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="Cores of one stage; torch's bits depend on it, so it is a parameter"
+    )
+    sources: Annotated[dict[Name, Source], Field(min_length=1)] = Field(
+        description="Where pictures come from, each under a name of its own"
+    )
+    fetch: Fetch
+    dedup: Dedup
+    curate: Curate
+    augment: Augment
+    train: Train
+    models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(
+        description="What is trained, each under a name of its own"
+    )
+    sample: Sample
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="after")
+    def _fits(self) -> Params:
+        full = self.augment.resolution
+        for name, model in self.models.items():
+            if model.resolution not in resolutions(full):
+                raise _refusal(
+                    f"models.{name}.resolution",
+                    model.resolution,
+                    f"augment.resolution ({full}) or a half, quarter, ... of it",
+                )
+        if isinstance(self.augment, Slices):
+            small = [size for size in self.augment.sizes if size < full]
+            if small:
+                raise _refusal(
+                    "augment.sizes",
+                    self.augment.sizes,
+                    f"sides of at least augment.resolution ({full}): smaller ones would be blurred",
+                )
+        for name, source in self.sources.items():
+            module = f"src/ganloom/sources/{source.kind}.py"
+            makes_its_own = source.kind in ("kene", "digits") or (
+                isinstance(source, TorchvisionSource) and source.download
+            )
+            if makes_its_own and source.path != module:
+                raise _refusal(f"sources.{name}.path", source.path, repr(module))
+        if self.evaluate.samples <= self.evaluate.nearest_k:
+            raise _refusal(
+                "evaluate.nearest_k",
+                self.evaluate.nearest_k,
+                f"less than evaluate.samples ({self.evaluate.samples})",
+            )
+        return self
+
+
+def doublings(resolution: int) -> int:
+    """How often a base of 4 to 7 px is doubled to reach ``resolution``.
+
+    Raises:
+        PydanticCustomError: ``resolution`` is not base x 2^k with k >= 1.
+    """
+    base, k = resolution, 0
+    while base > 7 and base % 2 == 0:
+        base, k = base // 2, k + 1
+    if not 4 <= base <= 7 or k == 0:
+        near = sorted({b << i for b in range(4, 8) for i in range(1, 9)})
+        near = sorted(sorted(near, key=lambda r: abs(r - resolution))[:4])
+        raise _refusal("resolution", resolution, f"4, 5, 6 or 7 doubled, such as {near}")
+    return k
+
+
+def resolutions(full: int) -> list[int]:
+    """Resolutions that halving reaches from ``full``, largest first, down to 8 px."""
+    found = [full]
+    while found[-1] % 2 == 0 and found[-1] // 2 >= 8:
+        found.append(found[-1] // 2)
+    return found
+
+
+def _refusal(key: str, value: Any, allowed: str) -> PydanticCustomError:
+    return PydanticCustomError(
+        "combination", "{allowed}", {"key": key, "value": value, "allowed": allowed}
+    )
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+def load(path: Path = PARAMS_FILE) -> Params:
+    """Read and check a params file.
+
+    YAML 1.2 (as DVC reads it): under PyYAML's 1.1, `3e-05` would be a string.
+
+    Raises:
+        ParamsError: the file is missing, not YAML, or does not fit the schema.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file; copy one: cp recipes/kene.yaml {path}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {error}") from None
+    return parse(data, str(path))
+
+
+def parse(data: Any, where: str = "params") -> Params:
+    """Check parameters that are already read; ``where`` begins the error message."""
+    if not isinstance(data, dict):
+        raise ParamsError(f"{where}: expected a mapping of sections, got {type(data).__name__}")
+    for keys in _keys_that_are_not_text(data):
+        raise ParamsError(f"{where}: {keys}: a key must be text; put it in quotes")
+    try:
+        return Params.model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(detail, data) for detail in error.errors()]
+        raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+
+
+def _keys_that_are_not_text(data: Any, path: str = "") -> Iterator[str]:
+    items = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, value in items:
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(data, dict) and not isinstance(key, str):
+            yield here
+        elif isinstance(value, (dict, list)):
+            yield from _keys_that_are_not_text(value, here)
+
+
+def _explain(error: ErrorDetails, data: Any) -> str:
+    """One line: the key, its value, what is allowed, the closest spelling."""
+    keys = list(_keys(error["loc"], data))
+    path, value, context = ".".join(keys), error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "combination":
+            key = context["key"]
+            if keys and not key.startswith(("models.", "sources.", "augment.", "evaluate.")):
+                key = f"{path}.{key}"
+            text = f"{key}: {context['value']!r} is not possible; allowed: {context['allowed']}"
+        case "extra_forbidden":
+            section = section_at(keys[:-1], data)
+            fields = list(section.model_fields) if section else []
+            hint = _did_you_mean(keys[-1], fields)
+            text = f"{path}: unknown key{hint} (allowed: {', '.join(fields)})"
+        case "missing":
+            text = f"{path}: missing key ({_description(keys, data)})"
+        case "union_tag_not_found":
+            text = f"{path}.{context['discriminator'].strip(chr(39))}: missing key"
+        case "union_tag_invalid":
+            options = context["expected_tags"]
+            hint = _did_you_mean(context["tag"], re.findall(r"'([^']*)'", options))
+            tag = context["discriminator"].strip("'")
+            text = f"{path}.{tag}: {context['tag']!r} is not possible{hint} (allowed: {options})"
+        case "literal_error":
+            options = context["expected"]
+            hint = _did_you_mean(value, re.findall(r"'([^']*)'", options))
+            text = f"{path}: {value!r} is not possible{hint} (allowed: {options})"
+        case "string_pattern_mismatch":
+            path = ".".join(key for key in keys if key != "[key]")
+            text = (
+                f"{path}: {value!r} is not a name; "
+                "allowed: lower-case letters, digits and _, a letter first"
+            )
+        case _:
+            allowed = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+            text = f"{path}: {value!r} is not possible; allowed: {allowed}"
+    return text
+
+
+def _did_you_mean(value: Any, options: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _keys(loc: Sequence[int | str], data: Any) -> Iterator[str]:
+    """The path of an error as a user wrote it: pydantic adds the tags of unions to it."""
+    here = data
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        if isinstance(here, Mapping):
+            if part in here:
+                here = here[part]
+            elif not last or part == "[key]":
+                continue
+        elif isinstance(here, list) and isinstance(part, int):
+            here = here[part]
+        else:
+            continue
+        yield str(part)
+
+
+def _at(data: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        data = data[int(key)] if isinstance(data, list) else data[key]
+    return data
+
+
+def section_at(keys: Sequence[str], data: Any) -> type[Section] | None:
+    """The class that describes the mapping under ``keys`` of a params file's ``data``."""
+    value = _at(data, keys)
+    options: list[type[Section]] = [Params]
+    for key in keys:
+        inner: list[type[Section]] = []
+        for option in options:
+            field = option.model_fields.get(key)
+            if field is not None:
+                inner += sections_in(field.annotation)
+        options = inner or options  # a name chosen by the user: sources.<name>, models.<name>
+    for option in options:
+        for tag in ("kind", "mode"):
+            field = option.model_fields.get(tag)
+            if (
+                field
+                and isinstance(value, Mapping)
+                and value.get(tag) in get_args(field.annotation)
+            ):
+                return option
+    return options[0] if options else None
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    """The sections that a field's type is made of: one, or each member of a union or mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if get_origin(annotation) is Annotated:
+        return sections_in(get_args(annotation)[0])
+    return [section for inner in get_args(annotation) for section in sections_in(inner)]
+
+
+def _description(keys: Sequence[str], data: Any) -> str:
+    section = section_at(keys[:-1], data)
+    field = section.model_fields.get(keys[-1]) if section else None
+    if field is None:
+        return ""
+    inner = sections_in(field.annotation)
+    return field.description or (inner[0].__doc__ or "" if inner else "")

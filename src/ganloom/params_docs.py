@@ -1,0 +1,108 @@
+"""What the schema says of each parameter, as a page and as comments in a params file."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from ganloom.params import Params, Section, section_at, sections_in
+
+_KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z_]\w*):")
+
+
+def markdown() -> str:
+    """``docs/params.md``: every section of the schema, with type and range of each key."""
+    seen: list[tuple[str, type[Section]]] = []
+    _collect("", Params, seen)
+    parts = [
+        "# Parameters",
+        "",
+        "Made from the schema by `ganloom docs > docs/params.md`. Every key must stand in",
+        "`params.yaml`; there are no hidden defaults.",
+    ]
+    for path, section in seen:
+        parts += ["", f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
+        parts += ["| key | value | meaning |", "| --- | --- | --- |"]
+        for name, field in section.model_fields.items():
+            parts.append(f"| `{name}` | {_allowed(field)} | {_meaning(field)} |")
+    return "\n".join(parts) + "\n"
+
+
+def comment(text: str) -> str:
+    """Write each key's meaning behind its first mention in a params file; again: no change.
+
+    Args:
+        text: YAML in block style. Comments of the user's own stay.
+    """
+    data = YAML(typ="safe", pure=True).load(text)
+    described: set[tuple[type[Section], str]] = set()
+    path: list[tuple[int, str]] = []
+    lines = []
+    for line in text.splitlines():
+        match = _KEY.match(line)
+        if not match:
+            lines.append(line)
+            continue
+        indent = len(match["indent"])
+        path = [*(step for step in path if step[0] < indent), (indent, match["key"])]
+        *parents, key = (key for _, key in path)
+        section = section_at(parents, data)
+        field = section.model_fields.get(key) if section else None
+        if section is None or field is None:
+            lines.append(line)
+            continue
+        bare = line.removesuffix(f"# {_meaning(field)}").rstrip()
+        lines.append(bare if (section, key) in described else f"{bare}  # {_meaning(field)}")
+        described.add((section, key))
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(field: FieldInfo) -> str:
+    inner = sections_in(field.annotation)
+    return field.description or " / ".join((s.__doc__ or "").strip() for s in inner)
+
+
+def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Section]]]) -> None:
+    seen.append((path, section))
+    for name, field in section.model_fields.items():
+        inner = sections_in(field.annotation)
+        here = f"{path}.{name}" if path else name
+        if get_origin(field.annotation) is dict:
+            here += ".<name>"
+        for option in inner:
+            tag = next((t for t in ("kind", "mode") if t in option.model_fields), None)
+            title = here
+            if tag and len(inner) > 1:
+                title += f" ({tag}: {get_args(option.model_fields[tag].annotation)[0]})"
+            _collect(title, option, seen)
+
+
+def _allowed(field: FieldInfo) -> str:
+    if sections_in(field.annotation):
+        return "section" if get_origin(field.annotation) is not dict else "name: section"
+    limits = []
+    for rule in field.metadata:
+        for symbol, attribute in ((">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")):
+            if hasattr(rule, attribute):
+                limits.append(f"{symbol} {getattr(rule, attribute)}")
+    kind = _kind(field.annotation)
+    return f"{kind} {', '.join(limits)}".strip()
+
+
+def _kind(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is type(None):
+        return "null"
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if origin is list:
+        return f"list of {_kind(arguments[0])}"
+    if origin is not None and arguments:
+        options = arguments[:1] if hasattr(annotation, "__metadata__") else arguments
+        return " or ".join(_kind(option) for option in options)
+    return {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(
+        getattr(annotation, "__name__", ""), str(annotation)
+    )

@@ -1,0 +1,161 @@
+"""params.yaml: what is refused, in which words; and its documentation."""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from ganloom.params import Params, ParamsError, doublings, load, parse, resolutions
+from ganloom.params_docs import comment, markdown
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+KENE: dict[str, Any] = YAML(typ="safe").load(ROOT / "recipes" / "kene.yaml")
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    data = copy.deepcopy(KENE)
+    *parents, last = key.split(".")
+    section = data
+    for parent in parents:
+        section = section[parent]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return data
+
+
+def message(data: Any) -> str:
+    with pytest.raises(ParamsError) as raised:
+        parse(data, "params.yaml")
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "key, value, parts",
+    [
+        ("augmnt", {}, ["augmnt: unknown key", "did you mean 'augment'"]),
+        ("sources.kene.designz", 1, ["sources.kene.designz: unknown", "'designs'", "palettes"]),
+        (
+            "models.plain.discriminator.dropuot",
+            0.5,
+            ["models.plain.discriminator.dropuot: unknown", "'dropout'", "channels"],
+        ),
+        ("models.plain.generator.kind", "dcgna", ["'dcgna'", "did you mean 'dcgan'"]),
+        ("sources.kene.kind", "keen", ["sources.kene.kind", "'keen'", "'kene'", "'folder'"]),
+        ("models.plain.diffaugment", ["colour"], ["diffaugment.0", "'colour'", "'color'"]),
+        ("models.plain.discriminator.dropout", 1.0, ["dropout: 1.0", "0 <= rate < 1"]),
+        ("models.plain.discriminator.dropout", [0.1], ["dropout: [0.1]", "3 rates"]),
+        ("models.plain.generator.dropout", [0.1] * 4, ["generator.dropout", "3 rates"]),
+        ("models.plain.resolution", 36, ["models.plain", "36", "4, 5, 6 or 7 doubled"]),
+        ("models.plain.resolution", 64, ["models.plain.resolution: 64", "augment.resolution (32)"]),
+        ("models.plain.optimizer.lr", "3e-5", ["optimizer.lr", "'3e-5'", "number"]),
+        ("models.plain.kimg", ..., ["models.plain.kimg: missing key", "thousand real images"]),
+        ("models.plain.kimg", 0.001, ["models.plain.kimg", "0.001", "one batch"]),
+        ("models.my-model", KENE["models"]["plain"], ["'my-model' is not a name"]),
+        ("models", {}, ["models", "at least 1"]),
+        ("seed", -1, ["seed: -1", "greater than or equal to 0"]),
+        ("threads", True, ["threads: True", "integer"]),
+        ("augment.mode", "slice", ["augment.mode: 'slice'", "did you mean 'slices'"]),
+        ("augment.sizes", [16, 64], ["augment.sizes: [16, 64]", "at least augment.resolution"]),
+        ("sources.kene.path", "x", ["sources.kene.path: 'x'", "src/ganloom/sources/kene.py"]),
+        ("models", {0: {}}, ["models.0: a key must be text"]),
+        ("models.plain.kimg", float("inf"), ["models.plain.kimg: inf", "finite"]),
+    ],
+)
+def test_a_refusal_names_key_value_and_way_out(key: str, value: Any, parts: list[str]) -> None:
+    text = message(changed(key, value))
+    for part in parts:
+        assert part in text
+
+
+def test_every_problem_is_told_at_once() -> None:
+    data = changed("seed", "x")
+    del data["report"]
+    assert {line.split(": ")[1] for line in message(data).splitlines()} == {"seed", "report"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+        max_leaves=8,
+    ),
+    st.sampled_from(["models", "sources", "augment", "models.plain", "models.plain.generator"]),
+)
+def test_nothing_but_a_params_error_comes_of_wild_values(value: Any, key: str) -> None:
+    for data in (value, changed(key, value)):
+        try:
+            parse(data)
+        except ParamsError as error:
+            assert "params" in str(error)
+
+
+def test_a_file_that_is_no_yaml_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    for text in (b"a: [", b"\xff\xfe\x00", b"seed: 1\nseed: 2\n"):
+        path.write_bytes(text)
+        with pytest.raises(ParamsError, match="not YAML"):
+            load(path)
+    with pytest.raises(ParamsError, match=r"cp recipes/kene\.yaml"):
+        load(tmp_path / "missing.yaml")
+
+
+@given(st.integers(4, 7), st.integers(1, 8))
+def test_every_base_doubled_is_a_resolution(base: int, k: int) -> None:
+    assert doublings(base * 2**k) == k
+
+
+def test_resolutions_are_reached_by_halving() -> None:
+    assert resolutions(64) == [64, 32, 16, 8]
+    assert resolutions(28) == [28, 14]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_fit_the_schema_and_explain_every_key(recipe: Path) -> None:
+    assert isinstance(load(recipe), Params)
+    text = recipe.read_text(encoding="utf-8")
+    assert comment(text) == text, f"run: ganloom comment {recipe}"
+
+
+def test_params_yaml_is_the_default_recipe() -> None:
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "recipes" / "kene.yaml").read_text()
+
+
+def test_the_page_on_parameters_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
+    assert page == markdown(), "run: ganloom docs > docs/params.md"
+
+
+def test_comments_are_written_once_and_leave_the_users_own() -> None:
+    text = "seed: 1 # my lucky number\nfetch:\n  max_bytes: 5\n"
+    once = comment(text)
+    assert "seed: 1 # my lucky number  # Every random draw" in once
+    assert comment(once) == once
+
+
+def test_help_starts_without_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from ganloom.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print(sorted({'torch', 'dvc', 'pandas', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "COMMAND" in done.stdout
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_every_recipe_says_how_it_is_run() -> None:
+    for recipe in RECIPES:
+        assert re.search(r"^#     make report", recipe.read_text(), re.MULTILINE), recipe
