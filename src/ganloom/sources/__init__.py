@@ -1,0 +1,112 @@
+"""Where pictures come from: one module per kind, each with ``search`` and ``reader``.
+
+``search(name, spec, seed)`` lists candidates as rows with the columns ``CANDIDATE``, and more of
+its own. ``reader(spec, seed)`` gives a function from a candidate's url to the file's bytes. Where a
+row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+from ganloom.params import Source
+
+Row = dict[str, str]
+Reader = Callable[[str], bytes]
+
+CANDIDATE = (
+    "id",
+    "source",
+    "query",
+    "url",
+    "page",
+    "title",
+    "creator",
+    "licence",
+    "licence_url",
+    "label",
+)
+
+
+class SourceError(RuntimeError):
+    """A source cannot be used; the message says why and what to do."""
+
+
+class FetchError(RuntimeError):
+    """One candidate cannot be fetched; the message is the reason that the manifest records.
+
+    What stands before the first colon is the kind of reason, by which failures are counted.
+    """
+
+
+def module(kind: str) -> ModuleType:
+    """The module of a kind of source; only the kinds in use are imported."""
+    return importlib.import_module(f"{__name__}.{kind}")
+
+
+def candidate(name: str, key: str, url: str, **known: str) -> Row:
+    """A row for a candidate of the source ``name``; what is not ``known`` stays empty."""
+    return (
+        dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
+    )
+
+
+def candidates(name: str, spec: Source, seed: int) -> list[Row]:
+    """List what a source offers, sorted by id.
+
+    Raises:
+        SourceError: its path does not exist, it cannot be read, offers nothing or offers the same
+            id twice.
+    """
+    require_path(name, spec)
+    try:
+        rows: list[Row] = module(spec.kind).search(name, spec, seed)
+    except SourceError as error:
+        raise SourceError(f"sources.{name}: {error}") from error
+    if not rows:
+        raise SourceError(f"sources.{name}: {spec.path!r} holds no pictures that fit these params")
+    [(most, times)] = collections.Counter(row["id"] for row in rows).most_common(1)
+    if times > 1:
+        raise SourceError(f"sources.{name}: {times} candidates have the id {most!r}")
+    return sorted(rows, key=lambda row: row["id"])
+
+
+def require_path(name: str, spec: Source) -> None:
+    """Check that the path of a source exists.
+
+    Raises:
+        SourceError: it does not; the message names the key, the value and the way out.
+    """
+    path = Path(spec.path)
+    if path.exists():
+        return
+    place = Path.cwd()
+    problem = f"sources.{name}.path: {spec.path!r}: no such file or folder"
+    if path.is_absolute():
+        raise SourceError(f"{problem}; correct it in params.yaml")
+    if ".dvc/tmp/exps" in place.as_posix():
+        raise SourceError(
+            f"{problem} seen from this experiment's copy of the project, which holds only what Git "
+            "tracks; write an absolute path"
+        )
+    raise SourceError(f"{problem} seen from {place}; correct it in params.yaml")
+
+
+def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
+    """Write a CSV table; columns that a row lacks stay empty, others are an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a CSV table, every cell as text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,35 @@
+"""The 1,797 handwritten digits of 8x8 px that scikit-learn ships (Alpaydin & Kaynak, 1998)."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from ganloom import images, params
+from ganloom.sources import Reader, Row, candidate
+
+_PAPER_WHITE = 16
+
+
+def search(name: str, spec: params.DigitsSource, seed: int) -> list[Row]:
+    """List all of them, with the digit as the label."""
+    return [
+        candidate(
+            name,
+            f"{index:04d}",
+            f"digits:{index}",
+            page="https://archive.ics.uci.edu/dataset/80",
+            title=f"handwritten {digit}",
+            creator="E. Alpaydin, C. Kaynak",
+            licence="CC BY 4.0",
+            licence_url="https://creativecommons.org/licenses/by/4.0/",
+            label=str(digit),
+        )
+        for index, digit in enumerate(load_digits().target)
+    ]
+
+
+def reader(spec: params.DigitsSource, seed: int) -> Reader:
+    """Encode a digit as a grey PNG, its 0..16 stretched to 0..255."""
+    pictures = np.rint(load_digits().images * (255 / _PAPER_WHITE)).astype(np.uint8)
+    return lambda url: images.png(pictures[int(url.removeprefix("digits:"))])

@@ -1,0 +1,186 @@
+"""Data sets of torchvision, from a local root or downloaded."""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from torchvision import datasets
+
+from ganloom import images, params
+from ganloom.sources import Reader, Row, SourceError, candidate
+
+DOWNLOADS = Path("work/torchvision")
+
+
+class _Dataset(NamedTuple):
+    splits: dict[str, dict[str, Any]]  # our name -> torchvision's arguments
+    page: str
+    licence: str = ""
+
+
+_TRAIN_TEST: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+_CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+
+_DATASETS = {
+    "CIFAR10": _Dataset(_TRAIN_TEST, _CIFAR_PAGE),
+    "CIFAR100": _Dataset(_TRAIN_TEST, _CIFAR_PAGE),
+    "CelebA": _Dataset(
+        {name: {"split": name, "target_type": []} for name in ("train", "valid", "test")},
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        "non-commercial research only",
+    ),
+    "FashionMNIST": _Dataset(
+        _TRAIN_TEST, "https://github.com/zalandoresearch/fashion-mnist", "MIT"
+    ),
+    "Flowers102": _Dataset(
+        {"train": {"split": "train"}, "valid": {"split": "val"}, "test": {"split": "test"}},
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
+    ),
+    "KMNIST": _Dataset(_TRAIN_TEST, "https://github.com/rois-codh/kmnist", "CC BY-SA 4.0"),
+    "MNIST": _Dataset(_TRAIN_TEST, "http://yann.lecun.com/exdb/mnist/", "CC BY-SA 3.0"),
+    "SVHN": _Dataset(
+        {name: {"split": name} for name in ("train", "test")},
+        "http://ufldl.stanford.edu/housenumbers/",
+        "non-commercial use only",
+    ),
+}
+
+
+class _Split(NamedTuple):
+    labels: Sequence[str]
+    picture: Callable[[int], Any]  # a PIL picture or an array
+
+
+def search(name: str, spec: params.TorchvisionSource, seed: int) -> list[Row]:
+    """List the pictures of a split, of some classes, up to a limit; the class is the label.
+
+    Raises:
+        SourceError: no such split or class in this data set, or its files are missing or damaged.
+    """
+    known = _DATASETS[spec.dataset]
+    splits = {split: _open(spec, split) for split in _splits(spec)}
+    chosen = _chosen(spec, splits)
+    return [
+        candidate(
+            name,
+            f"{split}/{index:06d}",
+            f"torchvision:{spec.dataset}/{split}/{index}",
+            page=known.page,
+            title=f"{spec.dataset} {split} {index}",
+            licence=known.licence,
+            label=label,
+        )
+        for split, index, label in itertools.islice(chosen, spec.limit)
+    ]
+
+
+def reader(spec: params.TorchvisionSource, seed: int) -> Reader:
+    """Encode a picture as PNG.
+
+    Raises:
+        SourceError: as ``search``.
+    """
+    splits = {split: _open(spec, split) for split in _splits(spec)}
+
+    def read(url: str) -> bytes:
+        _, split, index = url.split("/")
+        return images.png(splits[split].picture(int(index)))
+
+    return read
+
+
+def _splits(spec: params.TorchvisionSource) -> list[str]:
+    known = list(_DATASETS[spec.dataset].splits)
+    if spec.split == "all":
+        return known
+    if spec.split not in known:
+        raise SourceError(f"split {spec.split!r}: {spec.dataset} has {', '.join(known)} and all")
+    return [spec.split]
+
+
+def _chosen(
+    spec: params.TorchvisionSource, splits: dict[str, _Split]
+) -> Iterator[tuple[str, int, str]]:
+    if spec.classes is not None:
+        known = sorted({label for split in splits.values() for label in split.labels} - {""})
+        _require_known(spec.dataset, spec.classes, known)
+    for name, split in splits.items():
+        for index, label in enumerate(split.labels):
+            if spec.classes is None or label in spec.classes:
+                yield name, index, label
+
+
+def _require_known(dataset: str, classes: Sequence[str], known: Sequence[str]) -> None:
+    for label in classes:
+        if label not in known:
+            close = difflib.get_close_matches(label, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            allowed = ", ".join(repr(name) for name in known) or "none, only null"
+            raise SourceError(f"classes: {dataset} has no {label!r}; {hint}allowed: {allowed}")
+
+
+def _open(spec: params.TorchvisionSource, split: str) -> _Split:
+    root = DOWNLOADS if spec.download else Path(spec.path)
+    try:
+        return _load(spec, split, root)
+    # Torchvision raises RuntimeError for missing and damaged files and for a download that failed.
+    except (RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise SourceError(f"{spec.dataset} ({split}) in {root}: {error}") from error
+
+
+def _load(spec: params.TorchvisionSource, split: str, root: Path) -> _Split:
+    kind: Any = getattr(datasets, spec.dataset)
+    if issubclass(kind, datasets.MNIST):
+        if spec.download:
+            kind(root, download=True)
+        return _read_idx(kind, "train" if split == "train" else "t10k", root)
+    arguments = _DATASETS[spec.dataset].splits[split]
+    data = kind(root, download=spec.download, **arguments)
+    return _Split(_labels(data), lambda index: data[index][0])
+
+
+def _labels(data: Any) -> list[str]:
+    if isinstance(data, datasets.CelebA):
+        return [""] * len(data)
+    if isinstance(data, datasets.SVHN):
+        return [str(digit) for digit in data.labels]
+    numbers = data._labels if isinstance(data, datasets.Flowers102) else data.targets
+    return [data.classes[number] for number in numbers]
+
+
+def _read_idx(kind: Any, prefix: str, root: Path) -> _Split:
+    """Read the files of MNIST and its kin as they are published.
+
+    Torchvision itself wants the archives of both splits, unpacked, under <root>/MNIST/raw.
+    """
+    pictures = _idx(root, kind.__name__, f"{prefix}-images-idx3-ubyte")
+    numbers = _idx(root, kind.__name__, f"{prefix}-labels-idx1-ubyte")
+    if len(pictures) != len(numbers):
+        raise ValueError(f"{len(pictures)} pictures, but {len(numbers)} labels")
+    return _Split([kind.classes[number] for number in numbers], pictures.__getitem__)
+
+
+def _idx(root: Path, dataset: str, name: str) -> images.Array:
+    found = [
+        path
+        for folder in (root, root / dataset / "raw")
+        for path in (folder / name, folder / f"{name}.gz")
+        if path.is_file()
+    ]
+    if not found:
+        raise FileNotFoundError(f"no {name}[.gz] here nor in {dataset}/raw")
+    data = found[0].read_bytes()
+    if found[0].suffix == ".gz":
+        data = gzip.decompress(data)
+    if data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
+        raise ValueError(f"{found[0].name} is not an IDX file of bytes")
+    dimensions = data[3]
+    shape = np.frombuffer(data, ">i4", dimensions, offset=4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

@@ -1,0 +1,383 @@
+"""Decoding what nobody vouches for, shards, sheets and symmetries."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import tarfile
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from ganloom import images
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+LIMIT = 1_000_000
+FORMATS = list(images.FORMATS)
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def encoded(image: Image.Image | np.ndarray, name: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture.save(file, name, **options)
+    return file.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    return np.asarray(images.decode(data, LIMIT))
+
+
+FILES = {name: encoded(noise(24, 40, 3), name) for name in FORMATS}
+
+
+# --- decoding ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_gives_the_pixels_that_pillow_gives(name: str) -> None:
+    expected = np.asarray(Image.open(io.BytesIO(FILES[name])).convert("RGB"))
+    assert np.array_equal(pixels(FILES[name]), expected)
+    known = images.FORMATS[name]
+    assert images.probe(FILES[name], LIMIT) == (40, 24, known.mime, known.extension)
+    assert images.sniff(FILES[name]) == name
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_stand_upright(name: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(noise(24, 40, 3), name, exif=exif)
+    with Image.open(io.BytesIO(data)) as reference:
+        expected = np.asarray(ImageOps.exif_transpose(reference).convert("RGB"))
+    assert np.array_equal(pixels(data), expected)
+    info = images.probe(data, LIMIT)
+    assert (info.height, info.width) == expected.shape[:2]
+    assert (info.width < info.height) == (orientation >= 5)
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 40])
+def test_corrupt_exif_does_not_matter(exif: bytes) -> None:
+    plain = noise(24, 40, 3)
+    assert np.array_equal(pixels(encoded(plain, "JPEG", exif=exif)), pixels(encoded(plain, "JPEG")))
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("TIFF", "RGBA")]
+)
+def test_transparency_is_laid_on_white(name: str, mode: str) -> None:
+    source = Image.fromarray(noise(24, 40, 4), "RGBA").convert(mode)
+    options = {"lossless": True, "exact": True} if name == "WEBP" else {}
+    rgba = np.asarray(source.convert("RGBA")).astype(float)
+    alpha = rgba[..., 3:] / 255
+    expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
+    assert np.abs(pixels(encoded(source, name, **options)) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["PNG", "GIF"])
+def test_a_transparent_colour_of_a_palette_is_white(name: str) -> None:
+    source = Image.new("P", (4, 2), 1)
+    source.putpalette([255, 0, 0, 0, 0, 255])
+    source.putpixel((0, 0), 0)
+    found = pixels(encoded(source, name, transparency=0))
+    assert found[0, 0].tolist() == [255, 255, 255]
+    assert found[1, 3].tolist() == [0, 0, 255]
+
+
+def test_a_transparent_colour_of_rgb_is_white() -> None:
+    source = Image.new("RGB", (4, 2), (1, 2, 3))
+    source.putpixel((0, 0), (9, 9, 9))
+    found = pixels(encoded(source, "PNG", transparency=(1, 2, 3)))
+    assert found[1, 1].tolist() == [255, 255, 255]
+    assert found[0, 0].tolist() == [9, 9, 9]
+
+
+@pytest.mark.parametrize("name", ["JPEG", "TIFF"])
+def test_cmyk_is_not_inverted(name: str) -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    data = encoded(cyan, name)  # Pillow writes JPEG inverted with an Adobe marker, as Photoshop
+    assert np.abs(pixels(data).astype(int) - [0, 255, 255]).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
+def test_sixteen_bits_are_cut_to_eight(name: str) -> None:
+    high = noise(24, 40)
+    deep = (high.astype(np.uint16) << 8) + 128
+    assert np.array_equal(pixels(encoded(deep, name)), np.repeat(high[..., None], 3, axis=2))
+
+
+def test_one_bit_is_black_and_white() -> None:
+    bits = noise(24, 40) > 127
+    found = pixels(encoded(Image.fromarray(bits), "PNG"))
+    assert np.array_equal(found, np.repeat(bits[..., None] * np.uint8(255), 3, axis=2))
+
+
+@pytest.mark.parametrize("value", [0.5, -1, 70_000])
+def test_pixels_without_an_agreed_range_are_refused(value: float) -> None:
+    mode = "F" if isinstance(value, float) else "I"
+    with pytest.raises(images.ImageError, match="unusual pixels"):
+        images.decode(encoded(Image.new(mode, (4, 4), value), "TIFF"), LIMIT)
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_an_animation_is_its_first_frame(name: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], name, save_all=True, append_images=frames[1:], lossless=True)
+    assert pixels(data)[4, 4].tolist() == pytest.approx([255, 0, 0], abs=1)
+
+
+def test_a_picture_carries_no_metadata_on() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = images.decode(encoded(noise(8, 8, 3), "JPEG", exif=exif, comment=b"x"), LIMIT)
+    assert found.info == {}
+    assert found.getexif() == {}
+
+
+# --- refusing ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_truncated_file_is_called_truncated(name: str) -> None:
+    data = FILES[name]
+    with pytest.raises(images.ImageError, match=f"truncated {name}"):
+        images.decode(data[: len(data) * 2 // 3], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"\n<!DOCTYPE HTML><html>404</html>", "HTML page"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"just words", "not an image"),
+        (FILES["PNG"][:12], "broken PNG"),
+        (FILES["PNG"].replace(b"IDAT", b"IDAX"), "PNG"),
+    ],
+)
+def test_other_files_are_refused_with_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(images.ImageError, match=reason):
+        images.probe(data, LIMIT)
+
+
+def huge_png(side: int) -> bytes:
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", len(header))
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + struct.pack(">I", 4)
+        + b"IDAT"
+    )
+
+
+@pytest.mark.parametrize("side", [1001, 10_000, 60_000])
+def test_too_many_pixels_are_refused_before_decoding(side: int) -> None:
+    # 10,000 is where Pillow would warn, 60,000 where it would refuse.
+    with pytest.raises(images.ImageError, match="too many pixels"):
+        images.decode(huge_png(side), LIMIT)
+
+
+def test_as_many_pixels_as_allowed_are_read() -> None:
+    assert images.probe(FILES["PNG"], 24 * 40).width == 40
+    with pytest.raises(images.ImageError, match=r"40x24, more than 959 \(fetch.max_pixels\)"):
+        images.probe(FILES["PNG"], 24 * 40 - 1)
+
+
+def exif_jpeg() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a description"
+    return encoded(noise(24, 40, 3), "JPEG", exif=exif)
+
+
+def animated(name: str) -> bytes:
+    more = [Image.fromarray(noise(16, 16, 3, seed=seed)) for seed in (1, 2)]
+    return encoded(noise(16, 16, 3), name, save_all=True, append_images=more)
+
+
+SEEDS = [
+    *FILES.values(),
+    exif_jpeg(),
+    encoded(noise(24, 40, 3), "JPEG", progressive=True),
+    encoded(Image.fromarray(noise(24, 40, 3)).convert("CMYK"), "JPEG"),
+    encoded(Image.fromarray(noise(24, 40, 3)).convert("P"), "PNG", transparency=b"\0\x80"),
+    encoded(noise(24, 40, 4), "WEBP", lossless=True),
+    encoded(noise(24, 40, 3), "TIFF", compression="tiff_lzw"),
+    encoded(noise(24, 40, 3), "TIFF", compression="jpeg"),
+    encoded(Image.fromarray(noise(24, 40) > 99), "TIFF", compression="group4"),
+    *(animated(name) for name in ("GIF", "PNG", "WEBP", "TIFF")),
+]
+
+
+@st.composite
+def damaged_files(draw: st.DrawFn) -> bytes:
+    data = bytearray(draw(st.sampled_from(SEEDS)))
+    # Most of what can go wrong is decided near the start.
+    places = st.one_of(st.integers(0, min(200, len(data) - 1)), st.integers(0, len(data) - 1))
+    for place, value in draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8)):
+        data[place] = value
+    start, length = draw(places), draw(st.integers(0, 64))
+    change = draw(st.sampled_from(["none", "cut", "remove", "insert"]))
+    if change == "cut":
+        del data[start:]
+    elif change == "remove":
+        del data[start : start + length]
+    elif change == "insert":
+        data[start:start] = draw(st.binary(max_size=64))
+    return bytes(data)
+
+
+@settings(max_examples=400, deadline=None)
+@given(damaged_files())
+def test_damaged_files_decode_or_say_why_quietly(data: bytes) -> None:
+    def outcome() -> object:
+        try:
+            found = images.decode(data, LIMIT)
+        except images.ImageError as error:
+            assert str(error)
+            return str(error)
+        assert found.mode == "RGB"
+        assert images.probe(data, LIMIT)[:2] == found.size
+        return found.tobytes()
+
+    with warnings.catch_warnings(record=True) as leaked:
+        assert outcome() == outcome()
+    assert not leaked
+
+
+@pytest.mark.data
+def test_real_corrupt_files_are_refused(shared_data: Path) -> None:
+    failed = {}
+    for path in sorted((shared_data / "dedup_fixtures").rglob("*.*")):
+        try:
+            images.probe(path.read_bytes(), 50_000_000)
+        except images.ImageError as error:
+            failed[path.name] = str(error)
+    assert failed
+
+
+# --- encoding ----------------------------------------------------------------------------------
+
+
+def test_png_keeps_pixels_and_nothing_else(tmp_path: Path) -> None:
+    picture = Image.fromarray(noise(8, 9, 3))
+    tagged = Image.open(io.BytesIO(encoded(picture, "PNG", icc_profile=b"profile")))
+    images.save_png(tagged, tmp_path / "new" / "folder" / "a.png")
+    assert (tmp_path / "new/folder/a.png").read_bytes() == images.png(np.asarray(picture))
+    assert np.array_equal(pixels(images.png(picture)), np.asarray(picture))
+
+
+# --- shards ------------------------------------------------------------------------------------
+
+
+def originals(count: int) -> list[tuple[str, str, bytes]]:
+    contents = [f"original {number}".encode() * 100 for number in range(count)]
+    return [(images.sha256(data), "png", data) for data in contents]
+
+
+def test_shards_are_the_same_in_any_order(tmp_path: Path) -> None:
+    items = originals(40)
+    images.write_shards(tmp_path / "a", items)
+    images.write_shards(tmp_path / "b", reversed([*items, items[3]]))
+    names = [path.name for path in sorted((tmp_path / "a").iterdir())]
+    assert names == [f"0{digit}.tar" for digit in "0123456789abcdef"]
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        with tarfile.open(tmp_path / "a" / name) as tar:
+            members = tar.getmembers()
+        assert [member.name for member in members] == sorted(member.name for member in members)
+        assert all(member.name.startswith(name[1]) for member in members)
+        assert all((m.mtime, m.uid, m.gid, m.mode) == (0, 0, 0, 0o644) for m in members)
+
+
+def test_shards_are_read_at_random_and_can_be_sent_to_workers(tmp_path: Path) -> None:
+    items = originals(40)
+    images.write_shards(tmp_path, items)
+    shards = pickle.loads(pickle.dumps(images.Shards(tmp_path)))
+    assert dict(shards) == {digest: data for digest, _, data in items}
+    assert items[0][0] in shards
+    assert "0" * 64 not in shards
+    with pytest.raises(KeyError):
+        shards["0" * 64]
+
+
+def test_damaged_shards_are_named(tmp_path: Path) -> None:
+    [(digest, extension, data)] = originals(1)
+    images.write_shards(tmp_path, [(digest, extension, data)])
+    path = tmp_path / f"0{digest[0]}.tar"
+    path.write_bytes(path.read_bytes().replace(b"original 0", b"original 1"))
+    with pytest.raises(images.ShardError, match=path.name):
+        images.Shards(tmp_path)[digest]
+    path.write_bytes(b"\0garbage" * 100)
+    with pytest.raises(images.ShardError, match=path.name):
+        images.Shards(tmp_path)
+
+
+def test_missing_shards_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(images.ShardError, match="fetch"):
+        images.Shards(tmp_path / "raw")
+
+
+# --- sheets and symmetries ---------------------------------------------------------------------
+
+
+def test_a_grid_shows_every_tile_in_its_place() -> None:
+    tiles = noise(5, 4, 6, 3)
+    table = images.grid(tiles, columns=3)
+    assert table.shape == (8, 18, 3)
+    assert np.array_equal(table[:4, 6:12], tiles[1])
+    assert np.array_equal(table[4:, 6:12], tiles[4])
+    assert (table[4:, 12:] == 255).all()
+
+
+def test_a_contact_sheet_fits_pictures_of_any_size() -> None:
+    small, wide = noise(4, 4, 3), np.zeros((10, 40, 3), np.uint8)
+    sheet = np.asarray(images.contact_sheet([small, Image.fromarray(wide), small], 2, 20, gap=2))
+    assert sheet.shape == (46, 46, 3)
+    assert np.array_equal(sheet[10:14, 10:14], small)  # not enlarged, in the middle
+    assert (sheet[10:14, 24:44] == 0).all()  # shrunk to the width of a tile
+    assert (sheet[2:9, 24:44] == 255).all()
+    assert np.array_equal(sheet[32:36, 10:14], small)
+
+
+def test_an_empty_contact_sheet_is_white() -> None:
+    assert np.asarray(images.contact_sheet([], 2, 20)).min() == 255
+
+
+def test_symmetries_are_the_eight_of_the_square() -> None:
+    square = noise(4, 4, 3)
+    variants = [images.apply_symmetry(square, k) for k in images.SYMMETRIES[8]]
+    assert len({variant.tobytes() for variant in variants}) == 8
+    assert np.array_equal(variants[1], np.rot90(square))
+    assert np.array_equal(variants[4], square[:, ::-1])
+    assert np.array_equal(variants[5], np.rot90(square)[:, ::-1])
+
+
+@pytest.mark.parametrize("k", range(8))
+def test_a_batch_is_turned_like_its_pictures(k: int) -> None:
+    batch = noise(2, 4, 6, 3)
+    turned = images.apply_symmetry(batch, k)
+    assert turned.flags.c_contiguous
+    for picture, found in zip(batch, turned, strict=True):
+        assert np.array_equal(found, images.apply_symmetry(picture, k))
+
+
+@pytest.mark.parametrize("k", [-1, 8])
+def test_there_is_no_ninth_symmetry(k: int) -> None:
+    with pytest.raises(ValueError, match="symmetry"):
+        images.apply_symmetry(noise(4, 4, 3), k)

@@ -1,0 +1,287 @@
+"""The embedded collection: its ground truth is true, and its bytes depend on the url alone."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from ganloom.params import KeneSource
+from ganloom.sources import CANDIDATE, FetchError, kene
+
+SEED = 3
+SPEC = KeneSource(
+    kind="kene",
+    path="src/ganloom/sources/kene.py",
+    designs=16,
+    size=128,
+    faults=2.0,
+    palettes=["ayahuasca", "river", "clay", "night"],
+    motifs=["meander", "cross", "hexagon", "maze"],
+)
+ROWS = {row["id"]: row for row in kene.search("kene", SPEC, SEED)}
+READ = functools.cache(kene.reader(SPEC, SEED))
+DECODED_COPIES = sorted(set(kene.COPIES) - {"truncated"})
+
+
+def faulty(fault: str) -> list[dict[str, str]]:
+    return [row for row in ROWS.values() if row["fault"] == fault]
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def looks(data: bytes) -> Image.Image:
+    """What a careful reader sees: first frame, upright, on white, in RGB."""
+    image = ImageOps.exif_transpose(opened(data)).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def difference(a: Image.Image, b: Image.Image) -> float:
+    """Mean difference of small thumbnails in grey, of 255."""
+    small = [np.asarray(image.convert("L").resize((24, 24)), np.float32) for image in (a, b)]
+    return float(np.abs(small[0] - small[1]).mean())
+
+
+# --- search ------------------------------------------------------------------------------------
+
+
+def test_candidates_have_the_contracted_columns_and_the_ground_truth() -> None:
+    for key, row in ROWS.items():
+        assert tuple(row) == (*CANDIDATE, "design", "fault")
+        assert row["id"] == key
+        assert row["licence"] == "CC0-1.0"
+        assert row["query"] in SPEC.motifs
+        junk = row["fault"] in ("blank", "off_topic")
+        assert (row["label"] == "other") == junk
+        assert (row["design"] == "") == junk
+        if not row["fault"]:
+            assert row["design"] == row["id"]
+        elif not junk:
+            assert ROWS[row["design"]]["label"] == row["label"]
+            assert not ROWS[row["design"]]["fault"]
+    assert list(ROWS) == sorted(ROWS)
+
+
+def test_search_finds_every_design_and_as_many_faults_as_asked_for() -> None:
+    assert len(ROWS) == 16 + 32
+    assert Counter(row["fault"] for row in ROWS.values()) == {
+        "": 16,
+        **dict.fromkeys(kene.FAULTS, 2),
+    }
+    assert set(kene.FAULTS) == {*kene.COPIES, *kene.JUNK}
+    assert len({row["url"] for row in ROWS.values()}) == len(ROWS)
+
+
+@pytest.mark.parametrize(("designs", "faults", "rows"), [(1, 0.0, 1), (1, 4.0, 5), (12, 0.5, 18)])
+def test_search_of_small_collections(designs: int, faults: float, rows: int) -> None:
+    spec = SPEC.model_copy(update={"designs": designs, "faults": faults})
+    found = kene.search("kene", spec, SEED)
+    assert len({row["id"] for row in found}) == rows
+
+
+def test_motifs_and_palettes_come_equally_often_and_only_those_asked_for() -> None:
+    designs = [row for row in ROWS.values() if not row["fault"]]
+    families = Counter((row["label"], row["title"].split()[-1]) for row in designs)
+    assert families == Counter(itertools.product(SPEC.motifs, SPEC.palettes))
+
+    narrow = SPEC.model_copy(update={"motifs": ["maze"], "palettes": ["night"]})
+    rows = kene.search("kene", narrow, SEED)
+    assert {row["query"] for row in rows} == {"maze"}
+    assert all(row["title"].endswith(", night") for row in rows)
+
+
+def test_an_unknown_url_is_refused_by_name() -> None:
+    with pytest.raises(FetchError, match=r"no such design: kene:99999\.jpg"):
+        READ("kene:99999.jpg")
+
+
+# --- photographs -------------------------------------------------------------------------------
+
+
+def test_designs_differ_and_fill_the_size_with_contrast() -> None:
+    images = {key: opened(READ(row["url"])) for key, row in ROWS.items() if not row["fault"]}
+    for image in images.values():
+        assert image.mode == "RGB"
+        assert max(image.size) == SPEC.size
+        assert min(image.size) >= 0.75 * SPEC.size
+        assert np.asarray(image.convert("L")).std() > 30
+    for a, b in itertools.combinations(images.values(), 2):
+        assert difference(a, b) > 12
+
+
+def test_lines_stay_clear_where_a_slice_is_reduced_to_a_small_training_image() -> None:
+    full = SPEC.model_copy(update={"size": 320})
+    read = kene.reader(full, SEED)
+    for number in range(8):
+        photograph = opened(read(f"kene:{number:05d}.jpg"))
+        x, y = photograph.width // 2, photograph.height // 2
+        piece = photograph.crop((x - 64, y - 64, x + 64, y + 64)).convert("L")
+        kept = piece.resize((32, 32), Image.Resampling.BOX)
+        assert np.asarray(kept).std() > 0.7 * np.asarray(piece).std()
+
+
+def test_every_palette_has_its_own_colours() -> None:
+    colours: dict[str, np.ndarray] = {}
+    for row in ROWS.values():
+        if not row["fault"]:
+            coarse = np.asarray(opened(READ(row["url"]))) // 64 @ (16, 4, 1)
+            share = np.bincount(coarse.ravel(), minlength=64) / coarse.size / 4
+            palette = row["title"].split()[-1]
+            colours[palette] = colours.get(palette, 0) + share
+    for a, b in itertools.combinations(colours.values(), 2):
+        assert np.abs(a - b).sum() / 2 > 0.15
+
+
+# --- faults ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", DECODED_COPIES)
+def test_a_copy_shows_its_design(fault: str) -> None:
+    rows = faulty(fault)
+    assert rows
+    for row in rows:
+        copy, design = looks(READ(row["url"])), looks(READ(ROWS[row["design"]]["url"]))
+        if fault == "flipped":
+            assert difference(copy, design) > 6
+            copy = ImageOps.mirror(copy)
+        assert difference(copy, design) < 20
+        designs = (other for other in ROWS.values() if not other["fault"])
+        closest = min(designs, key=lambda other: difference(copy, looks(READ(other["url"]))))
+        assert closest["id"] == row["design"]
+
+
+def test_an_exact_copy_has_the_same_bytes_and_no_other_fault_has() -> None:
+    for row in ROWS.values():
+        if row["fault"] and row["design"]:
+            same = READ(row["url"]) == READ(ROWS[row["design"]]["url"])
+            assert same == (row["fault"] == "copied")
+
+
+@pytest.mark.parametrize(
+    ("fault", "low", "high"),
+    [("resized", 0.55, 0.85), ("cropped", 0.9, 0.99), ("thumbnail", 0.2, 0.3)],
+)
+def test_smaller_copies_are_smaller(fault: str, low: float, high: float) -> None:
+    for row in faulty(fault):
+        copy, design = opened(READ(row["url"])), opened(READ(ROWS[row["design"]]["url"]))
+        assert low <= copy.width / design.width <= high
+
+
+def test_a_recompressed_copy_has_fewer_bytes_and_as_many_pixels() -> None:
+    for row in faulty("recompressed"):
+        copy, design = READ(row["url"]), READ(ROWS[row["design"]]["url"])
+        assert len(copy) < 0.8 * len(design)
+        assert opened(copy).size == opened(design).size
+
+
+def test_a_watermark_changes_the_middle_only() -> None:
+    for row in faulty("watermarked"):
+        copy, design = looks(READ(row["url"])), looks(READ(ROWS[row["design"]]["url"]))
+        change = np.abs(np.asarray(copy, np.int16) - np.asarray(design, np.int16)).max(axis=2)
+        h, w = change.shape
+        assert change[h // 3 : -h // 3, w // 3 : -w // 3].max() > 60
+        assert change[: h // 10].max() < 40
+
+
+def test_a_truncated_file_cannot_be_decoded() -> None:
+    for row in faulty("truncated"):
+        data = READ(row["url"])
+        assert READ(ROWS[row["design"]]["url"]).startswith(data)
+        with pytest.raises(OSError, match="truncated"):
+            opened(data)
+
+
+@pytest.mark.parametrize(
+    ("fault", "format", "mode", "extension"),
+    [
+        ("misnamed", "PNG", "RGB", "jpg"),
+        ("cmyk", "JPEG", "CMYK", "jpg"),
+        ("transparent", "PNG", "RGBA", "png"),
+        ("greyscale", "JPEG", "L", "jpg"),
+        ("animated", "GIF", "P", "gif"),
+        ("rotated", "JPEG", "RGB", "jpg"),
+    ],
+)
+def test_formats_are_what_they_say(fault: str, format: str, mode: str, extension: str) -> None:
+    for row in faulty(fault):
+        image = opened(READ(row["url"]))
+        assert (image.format, image.mode) == (format, mode)
+        assert row["url"].endswith(f".{extension}")
+
+
+def test_a_rotated_copy_is_upright_only_by_its_exif() -> None:
+    for row in faulty("rotated"):
+        copy, design = opened(READ(row["url"])), opened(READ(ROWS[row["design"]]["url"]))
+        assert copy.getexif()[0x0112] == 6
+        assert copy.size == design.size[::-1]
+
+
+def test_an_animation_moves_after_its_first_frame() -> None:
+    for row in faulty("animated"):
+        image = opened(READ(row["url"]))
+        assert getattr(image, "n_frames", 1) == 3
+        first = image.convert("RGB")
+        image.seek(2)
+        assert difference(first, image.convert("RGB")) > 20
+
+
+def test_transparent_pixels_hide_a_colour_that_nobody_should_see() -> None:
+    for row in faulty("transparent"):
+        corner = opened(READ(row["url"])).getpixel((0, 0))
+        assert corner == (255, 0, 255, 0)
+
+
+def test_junk_is_blank_or_shows_no_design() -> None:
+    for row in faulty("blank"):
+        assert np.asarray(opened(READ(row["url"])).convert("L")).std() < 2
+    designs = [looks(READ(row["url"])) for row in ROWS.values() if not row["fault"]]
+    for row in faulty("off_topic"):
+        image = looks(READ(row["url"]))
+        assert np.asarray(image.convert("L")).std() > 8
+        assert min(difference(image, design) for design in designs) > 20
+
+
+# --- the same bytes ------------------------------------------------------------------------------
+
+PRINT_HASHES = """
+import hashlib, sys
+from ganloom.params import KeneSource
+from ganloom.sources import kene
+spec = KeneSource.model_validate_json(sys.argv[1])
+read = kene.reader(spec, int(sys.argv[2]))
+for row in reversed(kene.search("kene", spec, int(sys.argv[2]))):
+    print(row["url"], hashlib.sha256(read(row["url"])).hexdigest())
+"""
+
+
+def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
+    here = {row["url"]: hashlib.sha256(READ(row["url"])).hexdigest() for row in ROWS.values()}
+    arguments = [PRINT_HASHES, SPEC.model_dump_json(), str(SEED)]
+    lines = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        env={"PYTHONPATH": str(Path(kene.__file__).parents[2])},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.splitlines()
+    assert dict(line.split() for line in lines) == here
+
+
+def test_another_seed_gives_other_pictures() -> None:
+    other = kene.reader(SPEC, SEED + 1)
+    for number in range(4):
+        url = f"kene:{number:05d}.jpg"
+        assert difference(looks(READ(url)), looks(other(url))) > 8

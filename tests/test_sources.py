@@ -1,0 +1,290 @@
+"""Listing and reading folders, torchvision's data sets and digits."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganloom import images, sources
+from ganloom.params import DigitsSource, FolderSource, TorchvisionSource
+from ganloom.sources import FetchError, SourceError
+
+LIMIT = 1_000_000
+
+
+def picture(seed: int = 0) -> bytes:
+    return images.png(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8))
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def folder(path: Path | str) -> FolderSource:
+    return FolderSource(kind="folder", path=str(path), licence="CC0")
+
+
+def listed(spec: Any, name: str = "mine") -> list[sources.Row]:
+    return sources.candidates(name, spec, seed=1)
+
+
+def read(spec: Any, row: sources.Row) -> bytes:
+    return sources.module(spec.kind).reader(spec, seed=1)(row["url"])
+
+
+def ids(rows: list[sources.Row]) -> list[str]:
+    return [row["id"] for row in rows]
+
+
+# --- folder ------------------------------------------------------------------------------------
+
+
+def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
+    put(tmp_path / "cat" / "deep" / "b.PNG", picture(1))
+    put(tmp_path / "a.png", picture(2))
+    rows = listed(folder(tmp_path))
+    assert ids(rows) == ["mine/a.png", "mine/cat/deep/b.PNG"]
+    assert [row["label"] for row in rows] == ["", "cat"]
+    assert rows[0]["sha256"] == images.sha256(picture(2))
+    assert rows[0]["bytes"] == str(len(picture(2)))
+    assert rows[0]["licence"] == "CC0"
+    assert set(sources.CANDIDATE) < set(rows[0])
+    assert read(folder(tmp_path), rows[1]) == picture(1)
+
+
+def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Path) -> None:
+    for name in ("broken.jpg", "new.avif", "empty.gif"):
+        put(tmp_path / name, b"")
+    put(tmp_path / "no_suffix", picture())
+    for name in ("Thumbs.db", "notes.txt", "table.csv", ".DS_Store", ".hidden.png", ".git/x.png"):
+        put(tmp_path / name, b"P9 words" if "png" not in name else picture())
+    assert ids(listed(folder(tmp_path))) == [
+        "mine/broken.jpg",
+        "mine/empty.gif",
+        "mine/new.avif",
+        "mine/no_suffix",
+    ]
+
+
+def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    outside = put(tmp_path / "outside" / "secret.png", picture())
+    inside = put(tmp_path / "in" / "a.png", picture())
+    (tmp_path / "in" / "out.png").symlink_to(outside)
+    (tmp_path / "in" / "out_folder").symlink_to(outside.parent)
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "same.png").symlink_to(inside)
+    (tmp_path / "in" / "dangling.png").symlink_to(tmp_path / "gone.png")
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    spec = folder(tmp_path / "in")
+    assert ids(listed(spec)) == ["mine/a.png", "mine/same.png"]
+    with pytest.raises(FetchError, match="outside"):
+        read(spec, {"url": outside.as_uri()})
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (b"with space, comma.png", "with space, comma.png"),
+        (b"\"quoted\" 'twice'.png", "\"quoted\" 'twice'.png"),
+        ("kené-ñ-図.png".encode(), "kené-ñ-図.png"),
+        (b"100% #1?.png", "100% #1?.png"),
+        (b"two\nlines\r.png", "two%0Alines%0D.png"),
+        (b"latin-\xf1.png", "latin-%F1.png"),
+    ],
+)
+def test_weird_names_survive_the_table(tmp_path: Path, name: bytes, key: str) -> None:
+    (tmp_path / "in").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name)).write_bytes(picture())
+    spec = folder(tmp_path / "in")
+    rows = listed(spec)
+    sources.write_rows(tmp_path / "rows.csv", rows, list(rows[0]))
+    [row] = sources.read_rows(tmp_path / "rows.csv")
+    assert row == rows[0]
+    assert row["id"] == f"mine/{key}"
+    assert read(spec, row) == picture()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.text(
+        st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40
+    )
+)
+def test_any_name_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    root = tmp_path_factory.mktemp("names")
+    put(root / f"x{name}.png", picture())
+    [row] = listed(folder(root))
+    sources.write_rows(root / "rows.csv", [row], list(row))
+    assert (root / "rows.csv").read_bytes().count(b"\n") == 2  # a header and one line
+    assert read(folder(root), sources.read_rows(root / "rows.csv")[0]) == picture()
+
+
+def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "my data" / "a.png", picture())
+    spec = folder("my data")
+    [row] = listed(spec)
+    assert row["url"] == "file:my%20data/a.png"
+    assert read(spec, row) == picture()
+
+
+def test_a_file_that_went_away_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.png", picture())
+    [row] = listed(folder(tmp_path))
+    path.unlink()
+    with pytest.raises(FetchError, match="cannot be read: No such file"):
+        read(folder(tmp_path), row)
+
+
+def test_a_folder_must_be_one_and_hold_pictures(tmp_path: Path) -> None:
+    path = put(tmp_path / "notes.txt", b"words")
+    with pytest.raises(SourceError, match=r"sources\.mine: .*not a folder"):
+        listed(folder(path))
+    with pytest.raises(SourceError, match=r"sources\.mine: .*no pictures"):
+        listed(folder(tmp_path))
+
+
+def test_a_missing_path_names_the_key_and_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SourceError, match=r"sources\.mine\.path: '/no/such': .*params\.yaml"):
+        sources.require_path("mine", folder("/no/such"))
+    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    with pytest.raises(SourceError, match="absolute path"):
+        sources.require_path("mine", folder("pictures"))
+
+
+@pytest.mark.data
+def test_a_real_folder_of_classes(shared_data: Path) -> None:
+    spec = folder(shared_data / "decor")
+    rows = listed(spec)
+    assert len(rows) == 485
+    assert len({row["label"] for row in rows}) == 14
+    assert images.sha256(read(spec, rows[7])) == rows[7]["sha256"]
+
+
+# --- digits ------------------------------------------------------------------------------------
+
+
+def test_digits_are_grey_pictures_with_their_label() -> None:
+    spec = DigitsSource(kind="digits", path="src/ganloom/sources/digits.py")
+    rows = sources.module("digits").search("digits", spec, 1)
+    assert len(rows) == 1797
+    assert (rows[12]["id"], rows[12]["label"]) == ("digits/0012", "2")
+    found = np.asarray(images.decode(read(spec, rows[12]), LIMIT))
+    assert found.shape == (8, 8, 3)
+    assert (found.min(), found.max()) == (0, 255)
+    assert len({row["label"] for row in rows}) == 10
+
+
+# --- torchvision -------------------------------------------------------------------------------
+
+
+def torchvision(path: Path, **changes: Any) -> TorchvisionSource:
+    values = {"split": "test", "classes": None, "limit": None, "download": False} | changes
+    return TorchvisionSource(
+        **{"kind": "torchvision", "dataset": "MNIST", "path": str(path)} | values
+    )
+
+
+def idx(array: np.ndarray) -> bytes:
+    shape = np.array(array.shape, ">i4").tobytes()
+    return bytes([0, 0, 8, array.ndim]) + shape + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path: Path) -> Path:
+    """A small MNIST: training split as torchvision unpacks it, test split as published."""
+    for prefix, place, suffix in (("train", "MNIST/raw/", ""), ("t10k", "", ".gz")):
+        pictures = np.arange(6 * 28 * 28).reshape(6, 28, 28) % 256
+        labels = np.array([3, 1, 3, 0, 1, 9])
+        for kind, array in (("images-idx3", pictures), ("labels-idx1", labels)):
+            data = idx(array)
+            path = tmp_path / f"{place}{prefix}-{kind}-ubyte{suffix}"
+            put(path, gzip.compress(data) if suffix else data)
+    return tmp_path
+
+
+def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
+    spec = torchvision(mnist, split="all")
+    rows = listed(spec)
+    assert len(rows) == 12
+    assert (rows[0]["id"], rows[0]["url"]) == ("mine/test/000000", "torchvision:MNIST/test/0")
+    assert (rows[-1]["id"], rows[-1]["label"]) == ("mine/train/000005", "9 - nine")
+    found = np.asarray(images.decode(read(spec, rows[1]), LIMIT))
+    assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
+
+
+def test_classes_and_limit_choose(mnist: Path) -> None:
+    rows = listed(torchvision(mnist, classes=["1 - one", "3 - three"], limit=3))
+    assert ids(rows) == ["mine/test/000000", "mine/test/000001", "mine/test/000002"]
+    assert {row["label"] for row in rows} == {"1 - one", "3 - three"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["1 - on"]}, r"did you mean '1 - one'\? allowed: '0 - zero', '1 - one'"),
+        ({"split": "valid"}, "split 'valid': MNIST has train, test and all"),
+        ({"dataset": "KMNIST"}, r"KMNIST \(test\) in .*labels"),
+        ({"dataset": "CIFAR10"}, r"CIFAR10 \(test\) in .*not found"),
+    ],
+)
+def test_impossible_choices_are_explained(
+    mnist: Path, changes: dict[str, Any], message: str
+) -> None:
+    if changes.get("dataset") == "KMNIST":
+        (mnist / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(SourceError, match=message):
+        listed(torchvision(mnist, **changes))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b\x08", gzip.compress(idx(np.zeros(3)))[:-9]])
+def test_damaged_archives_are_named(mnist: Path, damage: bytes) -> None:
+    (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(damage)
+    with pytest.raises(SourceError, match=r"MNIST \(test\) in"):
+        listed(torchvision(mnist))
+
+
+def test_cifar_gives_class_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    class Tiny:
+        classes = ("plane", "car")
+        targets = (1, 0, 1)
+
+        def __init__(self, root: Path, train: bool, download: bool) -> None:
+            self.train = train
+
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            return np.full((2, 2, 3), index + 100 * self.train, np.uint8), self.targets[index]
+
+    monkeypatch.setattr(datasets, "CIFAR10", Tiny)
+    spec = torchvision(tmp_path, dataset="CIFAR10", split="all", classes=["car"])
+    rows = listed(spec)
+    assert ids(rows) == [
+        f"mine/{key}" for key in ("test/000000", "test/000002", "train/000000", "train/000002")
+    ]
+    assert images.decode(read(spec, rows[3]), LIMIT).getpixel((0, 0)) == (102, 102, 102)
+
+
+@pytest.mark.data
+def test_the_real_mnist_test_set(shared_data: Path) -> None:
+    spec = torchvision(shared_data / "mnist", classes=["7 - seven"])
+    rows = listed(spec)
+    assert len(rows) == 1028
+    found = np.asarray(images.decode(read(spec, rows[0]), LIMIT))
+    assert found.shape == (28, 28, 3)
+    assert rows[0]["id"] == "mine/test/000000"  # the famous first seven
+    assert found[..., 0].sum() == 18454
