@@ -1,0 +1,161 @@
+"""Curation: manual lists override, rules follow, groups stay on one side of the split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganloom import curate
+from ganloom.curate import CurationError, Decision, Picture
+from ganloom.params import Curate
+
+SECTION = Curate(list="kene", min_side=64, min_contrast=8.0, holdout=0.2)
+A, B, C = "a" * 64, "ab" * 32, "c" * 64
+KNOWN = [A, B, C, "abababab" + "0" * 56]
+
+
+def picture(digest: str, **changes: object) -> Picture:
+    return Picture(digest, digest, 100, 80, 50.0, "")._replace(**changes)
+
+
+def decide(digest: str, keep: bool, reason: str = "") -> Decision:
+    return Decision(digest, keep, reason, 2)
+
+
+def write(folder: Path, *lines: str, header: str = "sha256,decision,reason") -> Path:
+    path = folder / "list.csv"
+    path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return path
+
+
+# --- manual lists ------------------------------------------------------------------------------
+
+
+def test_a_list_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{A},keep,", 'CCCCCCCC, drop ,"off topic, blurred"', f"{A[:20]},keep,x")
+    assert curate.read_list(path, KNOWN) == [
+        Decision(A, True, "", 2),
+        Decision(C, False, "off topic, blurred", 3),
+    ]
+
+
+def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(f"\ufeffsha256,decision,reason,who\r\n{A},drop,old,me\r\n".encode())
+    assert curate.read_list(path, KNOWN) == [Decision(A, False, "old", 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("dddddddd,drop,", "3: dddddddd was never a candidate"),
+        ("abababab,drop,", "3: abababab is ambiguous"),
+        ("aaaaaaa,drop,", "3: sha256 'aaaaaaa' has fewer than 8 digits"),
+        (f"{C},remove,", "3: decision 'remove' is not `keep` or `drop`"),
+        (f"{C}", "3: decision '' is not `keep` or `drop`"),
+        ("aaaaaaaa,drop,", "3: contradicts line 2 on aaaaaaaaaaaa"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = write(tmp_path, f"{A},keep,good", line)
+    with pytest.raises(CurationError, match=message) as error:
+        curate.read_list(path, KNOWN)
+    assert str(error.value).startswith(f"{path}:3: ")
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CurationError, match="1: missing decision, reason"):
+        curate.read_list(write(tmp_path, header="sha256;decision;reason,sha256"), KNOWN)
+    with pytest.raises(CurationError, match="no such file"):
+        curate.read_list(tmp_path / "none.csv", KNOWN)
+    (tmp_path / "latin.csv").write_bytes("sha256,decision,reason\n,,Kené".encode("latin-1"))
+    with pytest.raises(CurationError, match="not UTF-8"):
+        curate.read_list(tmp_path / "latin.csv", KNOWN)
+
+
+# --- rules -------------------------------------------------------------------------------------
+
+
+def test_each_rule_gives_its_reason() -> None:
+    pictures = [
+        picture("good"),
+        picture("copy", cluster="good" * 16),
+        picture("small", width=60, height=48),
+        picture("flat", contrast=7.9),
+        picture("junk"),
+        picture("other"),
+    ]
+    decisions = [decide("junk", False, "off topic"), decide("other", False)]
+    assert curate.drop_reasons(pictures, decisions, SECTION) == {
+        "copy": "near-duplicate of goodgoodgood",
+        "small": "too small: 60x48",
+        "flat": "blank",
+        "junk": "list kene: off topic",
+        "other": "list kene",
+    }
+
+
+def test_a_manual_keep_overrides_every_rule() -> None:
+    pictures = [
+        picture("copy", cluster="good"),
+        picture("small", width=10),
+        picture("flat", contrast=0.0),
+    ]
+    decisions = [decide(p.sha256, True) for p in pictures]
+    assert curate.drop_reasons(pictures, decisions, SECTION) == {}
+
+
+def test_dropping_a_keeper_does_not_promote_its_copies() -> None:
+    pictures = [picture("good"), picture("copy", cluster="good")]
+    assert set(curate.drop_reasons(pictures, [decide("good", False)], SECTION)) == {"good", "copy"}
+
+
+def test_reasons_are_counted_by_kind() -> None:
+    reasons = ["near-duplicate of 1a2b", "too small: 6x4", "blank", "list kene: off topic"]
+    assert [curate.kind(r) for r in reasons] == [
+        "near-duplicate",
+        "too small",
+        "blank",
+        "list kene",
+    ]
+
+
+def test_of_candidates_with_one_file_the_first_id_gives_the_label() -> None:
+    manifest = pd.DataFrame(
+        [
+            ("s/2", "b", "", A, "90", "70"),
+            ("s/1", "a", "", A, "90", "70"),
+            ("s/0", "z", "changed since", A, "", ""),
+            ("s/3", "c", "HTTP 404", "", "", ""),
+            ("s/4", "d", "", C, "30", "20"),
+        ],
+        columns=["id", "label", "error", "sha256", "width", "height"],
+    )
+    clusters = pd.DataFrame({"sha256": [C, A], "cluster": [A, A], "contrast": [20.0, 30.0]})
+    assert curate.pictures(manifest, clusters) == [
+        Picture(A, A, 90, 70, 30.0, "a"),
+        Picture(C, A, 30, 20, 20.0, "d"),
+    ]
+
+
+# --- split -------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 60), st.floats(0, 0.999), st.integers(0, 99))
+def test_the_holdout_is_exact_and_never_everything(n: int, share: float, seed: int) -> None:
+    clusters = [f"c{i}" for i in range(n)]
+    held = curate.holdout(clusters * 2, share, seed)
+    assert len(held) == min(round(share * n), n - 1)
+    assert held <= set(clusters)
+    assert held == curate.holdout(reversed(clusters), share, seed)
+
+
+def test_the_holdout_depends_on_the_seed_and_hardly_on_new_clusters() -> None:
+    clusters = [f"c{i}" for i in range(100)]
+    held = curate.holdout(clusters, 0.2, 1)
+    assert held != curate.holdout(clusters, 0.2, 2)
+    assert len(held & curate.holdout([*clusters, "new"], 0.2, 1)) >= 19
