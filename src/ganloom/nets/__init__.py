@@ -1,0 +1,1 @@
+"""Networks: one module per kind, each with ``generator`` and ``discriminator``, and blocks."""

@@ -1,0 +1,70 @@
+"""DCGAN (Radford et al., 2015, arXiv:1511.06434) at any resolution of base x 2^k px.
+
+With a base of 4 to 7 px there are k levels, at base, 2 base, ... resolution / 2. ``channels`` is
+the width of the finest; the images themselves (3 channels) are one convolution away from it.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ganloom import params
+from ganloom.nets import blocks
+
+
+def generator(spec: params.DcganGenerator, resolution: int) -> nn.Module:
+    """A dense layer to the coarsest level, then transposed convolutions that double the side.
+
+    Returns:
+        Network from z: (B, spec.latent) float to (B, 3, resolution, resolution) in [-1, 1].
+    """
+    levels = params.doublings(resolution)
+    base = resolution >> levels
+    coarse, *finer = reversed(blocks.widths(spec.channels, levels))
+    first, *rest = blocks.rates(spec.dropout, levels)
+    bias = spec.norm == "none"  # batch normalisation would take it off again
+    layers = [
+        nn.Linear(spec.latent, coarse * base * base, bias=bias),
+        nn.Unflatten(1, (coarse, base, base)),
+        *blocks.norm(spec.norm, coarse),
+        nn.ReLU(inplace=True),
+        *blocks.dropout(first),
+    ]
+    width = coarse
+    for wider, rate in zip(finer, rest, strict=True):
+        layers += [
+            nn.ConvTranspose2d(width, wider, 4, stride=2, padding=1, bias=bias),
+            *blocks.norm(spec.norm, wider),
+            nn.ReLU(inplace=True),
+            *blocks.dropout(rate),
+        ]
+        width = wider
+    layers += [nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1), nn.Tanh()]
+    return blocks.initialise(nn.Sequential(*layers))
+
+
+def discriminator(spec: params.DcganDiscriminator, resolution: int) -> nn.Module:
+    """Strided convolutions that halve the side, mirroring the generator, and one logit.
+
+    The first convolution is not normalised, as in the paper: D has to see colours as they are.
+
+    Returns:
+        Network from (B, 3, resolution, resolution) in [-1, 1] to logits (B,).
+    """
+    levels = params.doublings(resolution)
+    layers: list[nn.Module] = []
+    width = 3
+    sizes = blocks.widths(spec.channels, levels)
+    for level, (wider, rate) in enumerate(
+        zip(sizes, blocks.rates(spec.dropout, levels), strict=True)
+    ):
+        kind = spec.norm if level > 0 else "none"
+        layers += [
+            nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=kind == "none"),
+            *blocks.norm(kind, wider),
+            nn.LeakyReLU(0.2, inplace=True),
+            *blocks.dropout(rate),
+        ]
+        width = wider
+    layers += [nn.Conv2d(width, 1, resolution >> levels), nn.Flatten(0)]
+    return blocks.initialise(nn.Sequential(*layers))

@@ -1,0 +1,1 @@
+"""Training: the loop, its data, augmentation, averaging, checkpoints and records."""

@@ -1,0 +1,152 @@
+"""Checkpoints from which a training continues bit for bit.
+
+One safetensors file: tensors by name, everything else as JSON in its metadata. Nothing is pickled,
+so nothing is executed on loading. The file is written whole under another name and then renamed: a
+kill at any moment leaves the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+STATE = "state.safetensors"
+_FACTS = "facts"
+
+# Tensors under names, in mappings of any depth.
+Tree = dict[str, Any]
+
+
+class BusyError(RuntimeError):
+    """Another process is at the same training; the message says which."""
+
+
+def fingerprint(facts: dict[str, Any], files: list[Path]) -> str:
+    """Names a training: 16 hexadecimal digits of a hash over all that its bits depend on.
+
+    Covers ``facts`` (JSON), the content of ``files``, this package's modules that are loaded, and
+    the version of torch. A checkpoint is only found again by the training that wrote it.
+    """
+    # Parameters enter as facts, so the schema's source is exempt.
+    modules = (
+        Path(str(module.__file__))
+        for name, module in sys.modules.items()
+        if name.startswith("ganloom.") and name != "ganloom.params"
+    )
+    digest = hashlib.sha256(json.dumps([facts, torch.__version__], sort_keys=True).encode())
+    for path in [*files, *sorted(modules)]:
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def hold(folder: Path, what: str) -> Iterator[None]:
+    """Keep ``folder`` to this process; it is removed on leaving without an exception.
+
+    Raises:
+        BusyError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise BusyError(f"{what} is running (pid {lock.read() or 'unknown'})") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+        shutil.rmtree(folder)
+
+
+def save(folder: Path, tensors: Tree, facts: dict[str, Any]) -> None:
+    """Write a checkpoint, durably and in one move."""
+    data = safetensors.torch.save(_flat(tensors), {_FACTS: json.dumps(facts)})
+    temporary = folder / f"{STATE}.new"
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / STATE)
+    directory = os.open(folder, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+
+
+def load(folder: Path) -> tuple[Tree, dict[str, Any]] | None:
+    """Read a checkpoint; None where there is none."""
+    path = folder / STATE
+    if not path.exists():
+        return None
+    tree: Tree = {}
+    with safetensors.safe_open(path, "pt") as file:
+        for key in file.keys():  # noqa: SIM118
+            *branches, leaf = key.split("/")
+            node = tree
+            for branch in branches:
+                node = node.setdefault(branch, {})
+            node[leaf] = file.get_tensor(key)
+        return tree, json.loads(file.metadata()[_FACTS])
+
+
+def _flat(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Tensor):
+            flat[prefix + name] = value.detach().cpu().contiguous()
+        else:
+            flat |= _flat(value, f"{prefix}{name}/")
+    return flat
+
+
+def optimizer_state(optimizer: Optimizer) -> Tree:
+    """Moments and counters of an optimiser by the number of their parameter."""
+    return {
+        str(number): optimizer.state[parameter]
+        for number, parameter in enumerate(_parameters(optimizer))
+    }
+
+
+def set_optimizer_state(optimizer: Optimizer, tree: Tree) -> None:
+    """Put back what ``optimizer_state`` gave."""
+    for number, parameter in enumerate(_parameters(optimizer)):
+        for name, value in tree.get(str(number), {}).items():
+            # Fused kernels go through memory as it lies: moments need their parameter's layout.
+            like = parameter if value.shape == parameter.shape else value
+            home = torch.empty_like(like, device=parameter.device, requires_grad=False)
+            optimizer.state[parameter][name] = home.copy_(value)
+
+
+def _parameters(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def random_state(device: torch.device) -> Tree:
+    """The state of torch's global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: Tree, device: torch.device) -> None:
+    """Put back what ``random_state`` gave."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"], device)

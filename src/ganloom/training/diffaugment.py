@@ -1,0 +1,77 @@
+"""DiffAugment (Zhao et al., 2020, arXiv:2006.10738): augmentations that D's gradient passes.
+
+Both real and fake images go through them, on every call of D, so that G does not learn to make
+augmented images. Each image of a batch gets its own draw from torch's global generator. Formulas
+and strengths are those of the paper's code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def augment(images: Tensor, kinds: Sequence[str]) -> Tensor:
+    """Apply the augmentations named (keys of ``AUGMENTATIONS``), in the order given.
+
+    Args:
+        images: (B, 3, H, W) float in [-1, 1]. Colours may leave that range, as in the paper.
+        kinds: None leaves the images as they are.
+    """
+    for kind in kinds:
+        images = AUGMENTATIONS[kind](images)
+    return images
+
+
+def color(x: Tensor) -> Tensor:
+    """Brightness by -0.5 to 0.5, then saturation by 0 to 2, then contrast by 0.5 to 1.5."""
+    brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
+    x = x + (brightness - 0.5)
+    grey = x.mean(dim=1, keepdim=True)
+    x = (x - grey) * (saturation * 2) + grey
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    return (x - mean) * (contrast + 0.5) + mean
+
+
+def translation(x: Tensor) -> Tensor:
+    """Shift by up to 1/8 of the side along each axis; what comes in is 0, mid-grey."""
+    count, _, height, width = x.shape
+    rows = _shifted(count, height, x.device)[:, :, None]
+    columns = _shifted(count, width, x.device)[:, None, :]
+    image = torch.arange(count, device=x.device)[:, None, None]
+    # With a border of one zero pixel, clamped indices take the zeros from there.
+    padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
+    return padded[image, rows, columns].permute(0, 3, 1, 2)
+
+
+def _shifted(count: int, side: int, device: torch.device) -> Tensor:
+    """Indices (count, side) into an axis padded by 1, each row shifted by its own draw."""
+    reach = int(side * 0.125 + 0.5)
+    shift = torch.randint(-reach, reach + 1, (count, 1), device=device)
+    return (torch.arange(side, device=device) + shift + 1).clamp(0, side + 1)
+
+
+def cutout(x: Tensor) -> Tensor:
+    """Set a rectangle of half the sides to 0; part of it may lie outside."""
+    count, _, height, width = x.shape
+    rows = _cut(count, height, x.device)[:, None, :, None]
+    columns = _cut(count, width, x.device)[:, None, None, :]
+    return x * ~(rows & columns)
+
+
+def _cut(count: int, side: int, device: torch.device) -> Tensor:
+    """Which indices (count, side) of an axis lie within a span of half its length."""
+    length = int(side * 0.5 + 0.5)
+    centre = torch.randint(0, side + 1 - length % 2, (count, 1), device=device)
+    offset = torch.arange(side, device=device) - centre + length // 2
+    return (offset >= 0) & (offset < length)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "color": color,
+    "translation": translation,
+    "cutout": cutout,
+}

@@ -1,0 +1,213 @@
+"""The training loop: one for every model, from top to bottom."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+from tqdm import tqdm
+
+from ganloom import models, objectives, params
+from ganloom.training import checkpoint, data, ema, record
+from ganloom.training.diffaugment import augment
+from ganloom.training.state import State, fresh
+
+# Pause between checkpoints, and the most of all time that they may take. Results do not depend on
+# either.
+CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SHARE = 0.02
+
+# Latents on which the averaged generator is calibrated, and how many of them at once.
+CALIBRATION = 512
+CALIBRATION_BATCH = 32
+
+
+class DivergedError(RuntimeError):
+    """A loss or a weight is no longer a number; the message says when, and what was kept."""
+
+
+def train(  # noqa: PLR0915 (one loop, from top to bottom)
+    name: str,
+    model: params.Model,
+    settings: params.Train,
+    *,
+    seed: int,
+    threads: int,
+    slices: Path,
+    out: Path,
+    work: Path,
+) -> None:
+    """Train a model, or go on where a killed training of the same model stopped.
+
+    Args:
+        name: Of the model.
+        model: What to train.
+        settings: Ticks and the timeline's grid.
+        seed: Of every random draw.
+        threads: Of torch and BLAS; bits depend on their number.
+        slices: Folder with ``images.npy`` and ``index.parquet``.
+        out: Folder for weights, history, timeline and run.json; what is in it is removed.
+        work: Folder under which checkpoints live until the training is complete.
+
+    Raises:
+        DataError: less images than a batch.
+        BusyError: another process is at the same training.
+        DivergedError: the training broke down; ``out`` has the last good state.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    _make_reproducible(seed, threads)
+
+    state = fresh(model, device)
+    generator, discriminator, average = state.networks.values()
+    phases = objectives.phases(model.objective)
+    images = data.load(slices, model.resolution, model.batch, seed, device)
+    steps = max(1, round(model.kimg * 1000 / model.batch))
+    ticks = {round(steps * (part + 1) / settings.ticks) for part in range(settings.ticks)}
+
+    # What the timeline follows, and what the average is calibrated on.
+    rng = np.random.default_rng([seed, 1])
+    fixed = rng.standard_normal((settings.grid**2 + CALIBRATION, model.generator.latent), "float32")
+    followed, standing = torch.from_numpy(fixed).to(device).split([settings.grid**2, CALIBRATION])
+
+    # bf16 on GPUs only: most CPUs emulate it, at a third of the speed of fp32.
+    autocast = partial(torch.autocast, "cuda", torch.bfloat16, enabled=device.type == "cuda")
+
+    def discriminate(x: Tensor) -> Tensor:
+        with autocast():
+            logits = discriminator(augment(x, model.diffaugment))
+        return logits.float()
+
+    def look() -> None:
+        kimg = state.step * model.batch / 1000
+        ema.calibrate(average, standing, CALIBRATION_BATCH)
+        state.frames.append(record.frame(average, followed, kimg, folder))
+        record.timeline(state.frames, folder, out / "timeline")
+
+    facts = {
+        "model": model.model_dump(),
+        "train": settings.model_dump(),
+        "seed": seed,
+        "threads": threads,
+        **record.machine(device),
+    }
+    files = [slices / "images.npy", slices / "index.parquet"]
+    folder = work / f"{name}-{checkpoint.fingerprint(facts, files)}"
+    with checkpoint.hold(folder, f"train@{name}"):
+        shutil.rmtree(out, ignore_errors=True)  # left by a kill; the checkpoint knows it all
+        if state.load(folder):
+            state.resumed += 1
+            record.timeline(state.frames, folder, out / "timeline")
+        else:
+            state.started = _now()
+            look()
+            state.save(folder)
+        live = record.history(out / "history", state.history)
+        progress = tqdm(
+            desc=name,
+            total=steps * model.batch,
+            initial=state.step * model.batch,
+            unit="img",
+            mininterval=1,
+        )
+        saved, pause = time.monotonic(), CHECKPOINT_SECONDS
+
+        while state.step < steps:
+            # One step: a batch of real images, one of fakes, and every phase that is due. Phases
+            # share the fakes: G is still as it was when it made them.
+            real = images.batch(state.step, model.batch)
+            z = torch.randn(model.batch, model.generator.latent, device=device)
+            with autocast():
+                fake = generator(z).float()
+            for phase in phases:
+                if state.step % phase.interval:
+                    continue
+                optimizer = state.optimizers[phase.network]
+                optimizer.zero_grad(set_to_none=True)
+                shown = fake if phase.network == "generator" else fake.detach()
+                loss, noted = phase.loss(discriminate, real, shown)
+                # For this network alone: on the way to G, D's weights need no gradients.
+                loss.backward(inputs=optimizer.param_groups[0]["params"])
+                optimizer.step()
+                state.note(noted)
+            state.step += 1
+            seen = state.step * model.batch
+            ema.update(average, generator, ema.decay(seen, model.batch, model.ema_kimg * 1000))
+            progress.update(model.batch)
+
+            # A checkpoint now and then; at a tick also a look at how things stand. Only here are
+            # numbers read back: it means to wait for a GPU.
+            if state.step not in ticks and time.monotonic() < saved + pause:
+                continue
+            if not state.finite():
+                state.load(folder)
+                _write(state, name, model, threads, out)
+                raise DivergedError(_diverged(name, seen / 1000, state, model, out))
+            if state.step in ticks:
+                look()
+                row = {"tick": len(state.history) + 1, "kimg": seen / 1000, **state.means()}
+                state.history.append(row)
+                record.log(live, row)
+                progress.set_postfix({k: f"{v:.2f}" for k, v in row.items() if "loss" in k})
+            state.seconds += time.monotonic() - saved
+            saved = time.monotonic()
+            state.save(folder)
+            pause = max(CHECKPOINT_SECONDS, (time.monotonic() - saved) / CHECKPOINT_SHARE)
+
+        progress.close()
+        _write(state, name, model, threads, out)
+
+
+def _make_reproducible(seed: int, threads: int) -> None:
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+    # What has no deterministic kernel warns; filling empty tensors would only cost time.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+def _write(state: State, name: str, model: params.Model, threads: int, out: Path) -> None:
+    """Weights, and run.json: the only file with times."""
+    kimg = state.step * model.batch / 1000
+    common = {"model": name, "resolution": model.resolution, "kimg": kimg}
+    generator = {**common, "generator": model.generator.model_dump()}
+    discriminator = {**common, "discriminator": model.discriminator.model_dump()}
+    models.save(state.networks["average"], generator, out / "generator.safetensors")
+    models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
+    record.write_json(
+        out / "run.json",
+        {
+            "started": state.started,
+            "finished": _now(),
+            "seconds": round(state.seconds, 1),
+            "images_per_second": round(1000 * kimg / max(state.seconds, 1e-3), 1),
+            "resumed": state.resumed,
+            "threads": threads,
+            "parameters": {
+                player: sum(p.numel() for p in state.networks[player].parameters())
+                for player in ("generator", "discriminator")
+            },
+            **record.machine(state.device),
+        },
+    )
+
+
+def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Path) -> str:
+    good = state.step * model.batch / 1000
+    return (
+        f"{name}: at {kimg:g} kimg a loss or weight is no longer a number. The last good state, "
+        f"at {good:g} kimg, is in {out}; to get further, lower models.{name}.optimizer.lr "
+        f"(now {model.optimizer.lr:g}) or change the objective"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

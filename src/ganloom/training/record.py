@@ -1,0 +1,98 @@
+"""What a training leaves behind besides weights: history, timeline, and where it ran."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from dvclive.live import Live
+from torch import Tensor, nn
+
+from ganloom.images import grid, save_png
+from ganloom.models import to_uint8
+
+
+class _Live(Live):
+    """dvclive without its look at the repository, which a stage's output has no need of.
+
+    It would stop at one without a commit, and make a DVC repository where there is none.
+    """
+
+    def _init_dvc(self) -> None:
+        self._dvc_repo = None
+
+
+def history(folder: Path, rows: Iterable[dict[str, float]]) -> Live:
+    """A dvclive logger that already knows ``rows``, those of the ticks before a kill.
+
+    They are written anew rather than resumed from files: an engine removes a stage's outputs
+    before it runs the stage again.
+    """
+    # Without `dvcyaml=None` dvclive would rewrite the project's dvc.yaml.
+    live = _Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
+    for row in rows:
+        log(live, row)
+    return live
+
+
+def log(live: Live, row: dict[str, float]) -> None:
+    """Append a tick: one line to each metric's table. Steps count ticks, from 1."""
+    live.step = int(row["tick"])
+    for name, value in row.items():
+        if name != "tick":
+            live.log_metric(name, value)
+    live.make_summary()
+
+
+def frame(average: nn.Module, latents: Tensor, kimg: float, folder: Path) -> dict[str, Any]:
+    """Write a grid of what the averaged generator makes of ``latents``, as square as can be.
+
+    Returns:
+        Its entry in timeline.json.
+    """
+    name = f"kimg_{kimg:010.3f}.png"
+    with torch.no_grad():
+        images = torch.cat([average(part) for part in latents.split(64)])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_png(grid(to_uint8(images), round(len(latents) ** 0.5)), folder / name)
+    return {"file": name, "kimg": kimg}
+
+
+def timeline(frames: list[dict[str, Any]], source: Path, folder: Path) -> None:
+    """Copy ``frames`` from ``source`` and list them in timeline.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in frames:
+        if not (folder / entry["file"]).exists():
+            shutil.copyfile(source / entry["file"], folder / entry["file"])
+    write_json(folder / "timeline.json", frames)
+
+
+def machine(device: torch.device) -> dict[str, str]:
+    """What bits and speed depend on besides parameters."""
+    return {
+        "machine": platform.platform(),
+        "cpu": _cpu(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "ganloom": metadata.version("ganloom"),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,110 @@
+"""All that changes during a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ganloom import models, params
+from ganloom.training import checkpoint, ema
+
+# What a checkpoint holds as JSON.
+_FACTS = ("step", "history", "frames", "started", "seconds", "resumed")
+
+
+@dataclass
+class State:
+    """With this, and torch's random generators, a training goes on as if it had never stopped.
+
+    Attributes:
+        networks: generator, discriminator and average.
+        optimizers: Of generator and discriminator.
+        device: Where all of it lives.
+        step: Steps done.
+        sums: Since the last tick, for each name in the history: sum and count.
+        history: A row for each tick.
+        frames: Entries of timeline.json.
+        started: When the first process began, UTC.
+        seconds: Time spent up to the last checkpoint, by all processes.
+        resumed: How often a checkpoint was loaded.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    device: torch.device
+    step: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    frames: list[dict[str, Any]] = field(default_factory=list)
+    started: str = ""
+    seconds: float = 0.0
+    resumed: int = 0
+
+    def note(self, seen: dict[str, Tensor]) -> None:
+        """Add to the sums, on the device: to read a number now would be to wait for it."""
+        for name, value in seen.items():
+            if name not in self.sums:
+                self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
+            self.sums[name][0] += value.detach().double().sum()
+            self.sums[name][1] += value.numel()
+
+    def means(self) -> dict[str, float]:
+        """Of what was noted since the last call, by name."""
+        means = {name: float(total[0] / total[1]) for name, total in sorted(self.sums.items())}
+        self.sums.clear()
+        return means
+
+    def finite(self) -> bool:
+        """Whether all that was noted since the last tick, and every weight, is a number."""
+        values = [p for net in self.networks.values() for p in net.parameters()]
+        return bool(torch.stack([v.isfinite().all() for v in [*values, *self.sums.values()]]).all())
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint."""
+        tensors = {
+            "networks": {name: net.state_dict() for name, net in self.networks.items()},
+            "optimizers": {
+                name: checkpoint.optimizer_state(optimizer)
+                for name, optimizer in self.optimizers.items()
+            },
+            "sums": self.sums,
+            "random": checkpoint.random_state(self.device),
+        }
+        checkpoint.save(folder, tensors, {name: getattr(self, name) for name in _FACTS})
+
+    def load(self, folder: Path) -> bool:
+        """Become what was saved in ``folder``; False where there is nothing."""
+        saved = checkpoint.load(folder)
+        if saved is None:
+            return False
+        tensors, facts = saved
+        for name, net in self.networks.items():
+            net.load_state_dict(tensors["networks"][name])
+        for name, optimizer in self.optimizers.items():
+            checkpoint.set_optimizer_state(optimizer, tensors.get("optimizers", {}).get(name, {}))
+        self.sums = {name: v.to(self.device) for name, v in tensors.get("sums", {}).items()}
+        checkpoint.set_random_state(tensors["random"], self.device)
+        for name in _FACTS:
+            setattr(self, name, facts[name])
+        return True
+
+
+def fresh(model: params.Model, device: torch.device) -> State:
+    """Networks with random weights from torch's global generator, and their optimisers."""
+    generator = models.build_generator(model.generator, model.resolution)
+    discriminator = models.build_discriminator(model.discriminator, model.resolution)
+    players = {"generator": generator, "discriminator": discriminator}
+    beta1, beta2 = model.optimizer.betas
+    optimizers: dict[str, Optimizer] = {}
+    for player, network in players.items():
+        # The layout in which convolutions are fastest, on CPUs as on GPUs.
+        network.to(device).to(memory_format=torch.channels_last)
+        optimizers[player] = Adam(
+            network.parameters(), model.optimizer.lr, (beta1, beta2), fused=True
+        )
+    return State({**players, "average": ema.shadow(generator)}, optimizers, device)

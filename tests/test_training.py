@@ -1,0 +1,413 @@
+"""Training: data, augmentation, averaging, the loop, and going on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganloom import models, params
+from ganloom.images import apply_symmetry
+from ganloom.models import to_uint8
+from ganloom.nets import blocks
+from ganloom.training import checkpoint, data, diffaugment, ema, loop
+from ganloom.training.state import fresh
+
+CPU = torch.device("cpu")
+
+
+# --- data ----------------------------------------------------------------------------------------
+
+
+def write_slices(folder: Path, pixels: np.ndarray, symmetries: int = 8) -> Path:
+    folder.mkdir()
+    np.save(folder / "images.npy", pixels)
+    count = len(pixels)
+    pd.DataFrame(
+        {
+            "image": np.repeat(np.arange(count), symmetries),
+            "symmetry": np.tile(np.arange(symmetries), count),
+        }
+    ).to_parquet(folder / "index.parquet")
+    return folder
+
+
+@pytest.fixture
+def slices(tmp_path: Path) -> Path:
+    """Eight different pictures of 16 px in all symmetries."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
+    return write_slices(tmp_path / "slices", pixels.repeat(4, 1).repeat(4, 2))
+
+
+def test_every_image_is_shown_once_in_each_permutation(slices: Path) -> None:
+    images = data.load(slices, 16, batch=12, seed=1, device=CPU)
+    stream = np.concatenate([to_uint8(images.batch(step, 12)) for step in range(32)])  # 6 x 64
+    crops = np.load(slices / "images.npy")
+    every = sorted(apply_symmetry(crop, k).tobytes() for crop in crops for k in range(8))
+    orders = [[image.tobytes() for image in part] for part in np.split(stream, 6)]
+    for order in orders:
+        assert sorted(order) == every
+    assert orders[0] != orders[1]
+
+
+def test_batches_depend_on_seed_and_step_alone(slices: Path) -> None:
+    images = data.load(slices, 16, batch=12, seed=1, device=CPU)
+    again = data.load(slices, 16, batch=12, seed=1, device=CPU)
+    other = data.load(slices, 16, batch=12, seed=2, device=CPU)
+    for step in (7, 3, 0):
+        assert torch.equal(images.batch(step, 12), again.batch(step, 12))
+    assert not torch.equal(images.batch(0, 12), other.batch(0, 12))
+
+
+def test_batches_are_in_range_and_channels_last(slices: Path) -> None:
+    batch = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)
+    assert batch.shape == (12, 3, 16, 16)
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert -1 <= batch.min() < -0.9
+    assert 0.9 < batch.max() <= 1
+
+
+def test_images_beyond_memory_stay_in_the_file(
+    slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resident = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)
+    monkeypatch.setattr(data, "RESIDENT_BYTES", 0)
+    assert torch.equal(data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12), resident)
+
+
+def test_smaller_models_see_block_means(slices: Path) -> None:
+    crops = np.load(slices / "images.npy")
+    batch = to_uint8(data.load(slices, 8, batch=64, seed=1, device=CPU).batch(0, 64))
+    means = crops.reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4))
+    every = sorted(apply_symmetry(m.astype(np.uint8), k).tobytes() for m in means for k in range(8))
+    assert sorted(image.tobytes() for image in batch) == every
+    mixed = np.array([0, 1, 1, 0, 255, 254, 0, 0], np.uint8).reshape(1, 2, 4, 1)
+    assert data.downsample(mixed, 2).ravel().tolist() == [128, 0]  # 127.5 and 0.25
+
+
+def test_too_few_images_are_said_in_words(slices: Path) -> None:
+    with pytest.raises(data.DataError, match=r"64 training images are less than a batch of 65"):
+        data.load(slices, 16, batch=65, seed=1, device=CPU)
+
+
+# --- augmentation --------------------------------------------------------------------------------
+
+
+def reference(kind: str, x: Tensor) -> Tensor:
+    """As published with the paper (mit-han-lab/data-efficient-gans), for the same draws."""
+    size = x.shape[2]
+    image, rows, columns = torch.meshgrid(
+        torch.arange(len(x)), torch.arange(size), torch.arange(size), indexing="ij"
+    )
+    if kind == "color":
+        draws = torch.rand(3, len(x), 1, 1, 1)
+        x = x + (draws[0] - 0.5)
+        mean = x.mean(dim=1, keepdim=True)
+        x = (x - mean) * (draws[1] * 2) + mean
+        mean = x.mean(dim=[1, 2, 3], keepdim=True)
+        return (x - mean) * (draws[2] + 0.5) + mean
+    if kind == "translation":
+        shift = int(size * 0.125 + 0.5)
+        by = [torch.randint(-shift, shift + 1, size=[len(x), 1, 1]) for _ in range(2)]
+        rows = torch.clamp(rows + by[0] + 1, 0, size + 1)
+        columns = torch.clamp(columns + by[1] + 1, 0, size + 1)
+        padded = F.pad(x, [1, 1, 1, 1, 0, 0, 0, 0]).permute(0, 2, 3, 1)
+        return padded[image, rows, columns].permute(0, 3, 1, 2)
+    cut = int(size * 0.5 + 0.5)
+    at = [torch.randint(0, size + (1 - cut % 2), size=[len(x), 1, 1]) for _ in range(2)]
+    image, rows, columns = torch.meshgrid(
+        torch.arange(len(x)), torch.arange(cut), torch.arange(cut), indexing="ij"
+    )
+    rows = torch.clamp(rows + at[0] - cut // 2, 0, size - 1)
+    columns = torch.clamp(columns + at[1] - cut // 2, 0, size - 1)
+    mask = torch.ones(len(x), size, size)
+    mask[image, rows, columns] = 0
+    return x * mask[:, None]
+
+
+@pytest.mark.parametrize("size", [8, 14, 32])
+@pytest.mark.parametrize("kind", ["color", "translation", "cutout"])
+def test_augmentations_are_those_of_the_paper(kind: str, size: int) -> None:
+    x = torch.rand(64, 3, size, size) * 2 - 1
+    torch.manual_seed(3)
+    expected = reference(kind, x)
+    torch.manual_seed(3)
+    assert torch.equal(diffaugment.augment(x, [kind]), expected)
+
+
+def test_gradients_pass_through_augmentations() -> None:
+    x = (torch.rand(6, 3, 8, 8) * 2 - 1).requires_grad_()
+    y = diffaugment.augment(x, ["color", "translation", "cutout"])
+    assert y.shape == x.shape
+    y.square().sum().backward()
+    assert x.grad is not None
+    assert (x.grad.abs().amax(dim=(1, 2, 3)) > 0).all()  # each image gets some
+
+
+def test_no_augmentation_changes_nothing() -> None:
+    x = torch.rand(2, 3, 8, 8)
+    assert diffaugment.augment(x, []) is x
+
+
+# --- averaging -----------------------------------------------------------------------------------
+
+
+def test_average_follows_its_closed_form() -> None:
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(net.weight)
+    average = ema.shadow(net)
+    nn.init.ones_(net.weight)
+    for _ in range(10):
+        ema.update(average, net, 0.9)
+    assert average.weight.tolist() == [pytest.approx([1 - 0.9**10] * 2)]
+    assert not average.weight.requires_grad
+
+
+def test_half_life_ramps_up() -> None:
+    # Late: after a half-life's images, half of the old average is left.
+    late = ema.decay(images=10**6, batch=16, half_life=1600)
+    assert late**100 == pytest.approx(0.5)
+    # Early: the half-life is 5 % of the images seen, so that the random weights are soon gone.
+    assert ema.decay(images=320, batch=16, half_life=1600) == pytest.approx(0.5)
+    left = np.prod([ema.decay(16 * step, 16, 1600) for step in range(1, 101)])
+    assert left < 1e-9
+
+
+def test_average_gets_the_statistics_of_its_own_weights() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), blocks.Dropout(0.5))
+    average = ema.shadow(net)
+    for parameter in average.parameters():
+        parameter.mul_(3)
+    x = torch.randn(64, 3, 8, 8)
+    ema.calibrate(average, x, batch=16)
+    activations = average[0](x)
+    assert torch.allclose(average[1].running_mean, activations.mean(dim=(0, 2, 3)), atol=1e-5)
+    parts = torch.stack([part.var(dim=(0, 2, 3)) for part in activations.split(16)])
+    assert torch.allclose(average[1].running_var, parts.mean(dim=0), rtol=1e-4)
+    assert torch.equal(average(x), average(x))  # in eval mode again, dropout off
+
+
+# --- the loop ------------------------------------------------------------------------------------
+
+
+def model(**changes: Any) -> params.Model:
+    plain = {
+        "resolution": 16,
+        "kimg": 0.08,
+        "batch": 8,
+        "ema_kimg": 0.02,
+        "generator": {
+            "kind": "dcgan",
+            "channels": 4,
+            "latent": 6,
+            "norm": "batch",
+            "dropout": [0.2, 0.0],
+        },
+        "discriminator": {"kind": "dcgan", "channels": 4, "norm": "batch", "dropout": 0.3},
+        "objective": {"kind": "nonsaturating", "label_noise": 0.1},
+        "optimizer": {"lr": 2e-4, "betas": [0.5, 0.999]},
+        "diffaugment": ["color", "translation", "cutout"],
+    }
+    return params.Model.model_validate({**plain, **changes})
+
+
+def run(folder: Path, slices: Path, spec: params.Model | None = None) -> Path:
+    """Train in ``folder``; returns the outputs."""
+    loop.train(
+        "tiny",
+        spec or model(),
+        params.Train(ticks=3, grid=2),
+        seed=1,
+        threads=1,
+        slices=slices,
+        out=folder / "out",
+        work=folder / "work",
+    )
+    return folder / "out"
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    """All files but run.json, which holds times."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+@pytest.mark.parametrize("moved", ["generator", "discriminator"])
+def test_a_phase_moves_its_own_network_alone(
+    moved: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = []
+    monkeypatch.setattr(loop, "fresh", lambda *args: states.append(fresh(*args)) or states[0])
+    every = loop.objectives.phases
+    monkeypatch.setattr(
+        loop.objectives, "phases", lambda spec: [p for p in every(spec) if p.network == moved]
+    )
+    run(tmp_path, slices, model(kimg=0.008))
+    torch.manual_seed(1)
+    initial = fresh(model(), CPU)
+    for player in ("generator", "discriminator"):
+        before, after = initial.networks[player], states[0].networks[player]
+        pairs = zip(before.parameters(), after.parameters(), strict=True)
+        changed = [not torch.equal(old, new) for old, new in pairs]
+        assert all(changed) if player == moved else not any(changed)
+        assert player == moved or all(p.grad is None for p in after.parameters())
+
+
+def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
+    out = run(tmp_path, slices)
+    assert set(contents(out)) == {
+        "discriminator.safetensors",
+        "generator.safetensors",
+        "history/metrics.json",
+        *(
+            f"history/plots/metrics/{name}.tsv"
+            for name in ("kimg", "loss_d", "loss_g", "logits_fake", "logits_real")
+        ),
+        *(f"timeline/kimg_{kimg}.png" for kimg in ("000000.000", "000000.024", "000000.056")),
+        "timeline/kimg_000000.080.png",
+        "timeline/timeline.json",
+    }
+    timeline = json.loads((out / "timeline/timeline.json").read_text())
+    assert [frame["kimg"] for frame in timeline] == [0, 0.024, 0.056, 0.08]
+    kimg = pd.read_csv(out / "history/plots/metrics/kimg.tsv", sep="\t")
+    assert kimg.to_dict("list") == {"step": [1, 2, 3], "kimg": [0.024, 0.056, 0.08]}
+    spec = {"model": "tiny", "resolution": 16, "kimg": 0.08}
+    generator, metadata = models.load_generator(out / "generator.safetensors", "cpu")
+    assert metadata == {**spec, "generator": model().generator.model_dump()}
+    facts = json.loads((out / "run.json").read_text())
+    assert facts["resumed"] == 0
+    assert facts["threads"] == 1
+    assert facts["parameters"]["generator"] == sum(p.numel() for p in generator.parameters())
+    assert not list((tmp_path / "work").iterdir())  # nothing is left to resume
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the project catches it."""
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        model(),
+        model(diffaugment=[], discriminator={**model().discriminator.model_dump(), "dropout": 0.0}),
+    ],
+    ids=["dropout and augmentation", "plain"],
+)
+def test_a_killed_training_continues_bit_for_bit(
+    spec: params.Model, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = contents(run(tmp_path / "a", slices, spec))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))  # after every step
+    save, update = checkpoint.save, ema.update
+
+    def kill(after: int, victim: Any) -> Any:
+        calls = iter(range(after))
+
+        def dies(*args: Any) -> Any:
+            if next(calls, None) is None:
+                raise Killed
+            return victim(*args)
+
+        return dies
+
+    # In the middle of a step within a tick; before a checkpoint at a tick; after the last one.
+    for place, victim, after in (("save", save, 2), ("update", update, 2), ("save", save, 5)):
+        module = checkpoint if place == "save" else ema
+        monkeypatch.setattr(module, place, kill(after, victim))
+        with pytest.raises(Killed):
+            run(tmp_path / "b", slices, spec)
+        monkeypatch.setattr(module, place, victim)
+    monkeypatch.setattr(loop, "_write", kill(0, None))
+    with pytest.raises(Killed):
+        run(tmp_path / "b", slices, spec)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "b/out")  # as an engine does
+    assert contents(run(tmp_path / "b", slices, spec)) == undisturbed
+    assert json.loads((tmp_path / "b/out/run.json").read_text())["resumed"] == 4
+
+
+def test_checkpoints_of_other_data_or_parameters_are_not_taken(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(loop, "_write", stop)
+    folders = set()
+    for spec in (model(), model(diffaugment=[]), model()):
+        with pytest.raises(Killed):
+            run(tmp_path, slices, spec)
+        folders |= {path.name for path in (tmp_path / "work").iterdir()}
+    assert len(folders) == 2
+    pixels = np.load(slices / "images.npy")
+    pixels[0, 0, 0, 0] ^= 1
+    np.save(slices / "images.npy", pixels)
+    with pytest.raises(Killed):
+        run(tmp_path, slices)
+    assert len(list((tmp_path / "work").iterdir())) == 3
+
+
+def test_a_training_that_runs_already_is_named(tmp_path: Path) -> None:
+    here = tmp_path / "work"
+    named = rf"^train@x is running \(pid {os.getpid()}\)"
+    with (
+        checkpoint.hold(here, "train@x"),
+        pytest.raises(checkpoint.BusyError, match=named),
+        checkpoint.hold(here, "train@x"),
+    ):
+        pass
+    assert not (tmp_path / "work").exists()
+
+
+def test_divergence_keeps_the_last_good_state(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update, steps = ema.update, iter(range(100))
+
+    def breaks(average: nn.Module, net: nn.Module, decay: float) -> None:
+        update(average, net, decay)
+        if next(steps) == 4:
+            next(net.parameters()).data[0] = float("nan")
+
+    monkeypatch.setattr(ema, "update", breaks)
+    with pytest.raises(loop.DivergedError, match=r"tiny: at 0.056 kimg .* at 0.024 kimg, is in"):
+        run(tmp_path, slices)
+    net, metadata = models.load_generator(tmp_path / "out/generator.safetensors", "cpu")
+    assert metadata["kimg"] == 0.024
+    assert all(p.isfinite().all() for p in net.parameters())
+    frames = json.loads((tmp_path / "out/timeline/timeline.json").read_text())
+    assert [frame["kimg"] for frame in frames] == [0, 0.024]
+
+
+def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
+    """Eight pictures, all nearly orange: samples get close to them within a few hundred steps."""
+    orange = np.array([230, 120, 20])
+    noise = np.random.default_rng(0).integers(-10, 11, (8, 16, 16, 3))
+    slices = write_slices(tmp_path / "slices", (orange + noise).astype(np.uint8))
+    spec = model(
+        kimg=1.2,
+        ema_kimg=0.1,
+        diffaugment=[],
+        generator={**model().generator.model_dump(), "dropout": 0.0},
+        optimizer={"lr": 2e-3, "betas": [0.5, 0.999]},
+    )
+    out = run(tmp_path, slices, spec)
+    net, _ = models.load_generator(out / "generator.safetensors", "cpu")
+    with torch.no_grad():
+        pixels = to_uint8(net(torch.randn(16, 6)))
+    distance = np.abs(pixels.mean(axis=(0, 1, 2)) - orange)
+    assert distance.max() < 40  # grey, where training begins, is 108 away
