@@ -1,0 +1,74 @@
+"""Distances between two sets of features: Fréchet and kernel.
+
+Both take (N, D) and (M, D) features, N and M at least 2, and compute in float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Fréchet distance between the Gaussians that fit two sets (Heusel et al., 2017).
+
+    With roots A and B of the covariances, S = A^T A and T = B^T B, the eigenvalues of S T are the
+    squared singular values of A B^T. Their sum is the trace of the root of S T: real, whatever
+    rank the covariances have, so fewer samples than dimensions do no harm beyond the estimate's
+    bias. That bias depends on N (Chong and Forsyth, 2020): compare only values of equal N.
+    """
+    a, b = a.double(), b.double()
+    root_a, root_b = _covariance_root(a), _covariance_root(b)
+    means = (a.mean(0) - b.mean(0)).square().sum()
+    traces = root_a.square().sum() + root_b.square().sum()
+    return float(means + traces - 2 * torch.linalg.svdvals(root_a @ root_b.T).sum())
+
+
+def _covariance_root(x: Tensor) -> Tensor:
+    """R of at most D rows with R^T R = the covariance of x (N, D)."""
+    _, root = torch.linalg.qr((x - x.mean(0)) / (len(x) - 1) ** 0.5, mode="r")
+    return root
+
+
+def kid(a: Tensor, b: Tensor) -> float:
+    """Kernel distance: unbiased squared MMD over all pairs, cubic kernel (Binkowski et al., 2018).
+
+    Unbiased at any N; about zero, on either side, for two samples of one distribution.
+    """
+    return _mmd2(_kernel(a, a), _kernel(a, b), _kernel(b, b))
+
+
+def kid_std(a: Tensor, b: Tensor, subsets: int, size: int, seed: int) -> float:
+    """Standard deviation of ``kid`` over random subsets.
+
+    Args:
+        a: (N, D).
+        b: (M, D).
+        subsets: How many to draw.
+        size: Rows of each set in a subset; half the smaller set at most, as subsets that overlap
+            much hardly differ.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng([seed])
+    size = max(2, min(size, len(a) // 2, len(b) // 2))
+    aa, ab, bb = _kernel(a, a), _kernel(a, b), _kernel(b, b)
+    values = []
+    for _ in range(subsets):
+        i = torch.from_numpy(rng.choice(len(a), size, replace=False))
+        j = torch.from_numpy(rng.choice(len(b), size, replace=False))
+        values.append(_mmd2(aa[i][:, i], ab[i][:, j], bb[j][:, j]))
+    return float(np.std(values))
+
+
+def _kernel(a: Tensor, b: Tensor) -> Tensor:
+    return (a.double() @ b.double().T / a.shape[1] + 1) ** 3
+
+
+def _mmd2(aa: Tensor, ab: Tensor, bb: Tensor) -> float:
+    return float(_mean_off_diagonal(aa) + _mean_off_diagonal(bb) - 2 * ab.mean())
+
+
+def _mean_off_diagonal(square: Tensor) -> Tensor:
+    n = len(square)
+    return (square.sum() - square.trace()) / (n * (n - 1))

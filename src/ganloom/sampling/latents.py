@@ -1,0 +1,81 @@
+"""Points in latent space and paths between them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def latents(n: int, dim: int, seed: int, *stream: int | str) -> Tensor:
+    """Draw latents from the standard normal distribution, on the CPU.
+
+    Args:
+        n: How many.
+        dim: Length of each.
+        seed: The seed of the project.
+        *stream: What they are for; another stream gives independent draws.
+
+    Returns:
+        (n, dim) float32.
+    """
+    return torch.randn(n, dim, generator=_generator(seed, *stream))
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation (White, 2016): the angle grows evenly, and so does the norm.
+
+    In many dimensions nearly all of a normal distribution lies near one sphere; a straight line
+    between two points leaves it, through latents that the generator never saw.
+
+    Args:
+        a: (..., D) where t = 0.
+        b: (..., D) where t = 1. Opposite to a, the path leads through a fixed direction
+            perpendicular to both; a zero vector has no direction and takes the other one's.
+        t: (T,) in [0, 1].
+
+    Returns:
+        (T, ..., D).
+    """
+    norm_a, norm_b = (x.double().norm(dim=-1, keepdim=True) for x in (a, b))
+    u, v = a.double() / norm_a, b.double() / norm_b
+    u, v = torch.where(norm_a > 0, u, v), torch.where(norm_b > 0, v, u)
+    u, v = u.nan_to_num(), v.nan_to_num()
+    # Kahan's formula: unlike the arc cosine, exact for small and for nearly straight angles.
+    angle = 2 * torch.atan2((u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True))
+    steps = t.double().reshape(-1, *[1] * a.dim())
+    direction = torch.cos(steps * angle) * u + torch.sin(steps * angle) * _perpendicular(u, v)
+    return (torch.lerp(norm_a, norm_b, steps) * direction).to(a.dtype)
+
+
+def loop(points: int, dim: int, frames: int, seed: int, *stream: int | str) -> Tensor:
+    """Closed walks of constant norm: circles around the origin, each in a random plane.
+
+    The last frame is one step before the first, so that an endless repetition has no seam.
+
+    Returns:
+        (frames, points, dim) float32.
+    """
+    start, other = latents(2 * points, dim, seed, *stream).double().chunk(2)
+    radius = start.norm(dim=-1, keepdim=True)
+    u = start / radius
+    v = _perpendicular(u, other / other.norm(dim=-1, keepdim=True))
+    angle = (torch.arange(frames) * (2 * math.pi / frames)).reshape(-1, 1, 1)
+    return (radius * (torch.cos(angle) * u + torch.sin(angle) * v)).float()
+
+
+def _perpendicular(u: Tensor, v: Tensor) -> Tensor:
+    """Unit vectors perpendicular to the unit vectors u, on the side of v or, if v is ±u, on any."""
+    axis = torch.nn.functional.one_hot(u.abs().argmin(dim=-1), u.shape[-1]).to(u.dtype)
+    towards = v - (u * v).sum(-1, keepdim=True) * u
+    towards = torch.where(towards.norm(dim=-1, keepdim=True) > 1e-9, towards, axis)
+    towards = towards - (u * towards).sum(-1, keepdim=True) * u
+    return torch.nn.functional.normalize(towards, dim=-1)
+
+
+def _generator(seed: int, *stream: int | str) -> torch.Generator:
+    keys = [int.from_bytes(key.encode()) if isinstance(key, str) else key for key in stream]
+    (state,) = np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))

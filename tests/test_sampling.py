@@ -1,0 +1,194 @@
+"""Latents, paths between them, and files that play."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from ganloom.sampling.animation import enlarged, save_mp4, save_webp
+from ganloom.sampling.generate import generate
+from ganloom.sampling.latents import latents, loop, slerp
+
+T = torch.linspace(0, 1, 9)
+
+
+def frames(count: int = 12, height: int = 32, width: int = 48) -> NDArray[np.uint8]:
+    """A bright square that goes round in a smooth colour gradient."""
+    y, x = np.mgrid[:height, :width]
+    film = np.empty((count, height, width, 3), np.uint8)
+    film[...] = np.stack([x * 4, y * 6, 0 * x + 90], -1)
+    for i, angle in enumerate(np.arange(count) * 2 * math.pi / count):
+        top = int(height / 2 + height / 4 * math.sin(angle)) - 3
+        left = int(width / 2 + width / 4 * math.cos(angle)) - 3
+        film[i, top : top + 6, left : left + 6] = (240, 230, 60)
+    return film
+
+
+# --- latents -------------------------------------------------------------------------------------
+
+
+def test_latents_are_normal_and_follow_seed_and_stream() -> None:
+    z = latents(2000, 16, 1, "grid")
+    assert z.shape == (2000, 16)
+    assert float(z.mean()) == pytest.approx(0, abs=0.02)
+    assert float(z.std()) == pytest.approx(1, abs=0.02)
+    assert torch.equal(z, latents(2000, 16, 1, "grid"))
+    others = [latents(2000, 16, 2, "grid"), latents(2000, 16, 1, "loop"), latents(2000, 16, 1)]
+    assert not any(torch.equal(z, other) for other in others)
+
+
+vectors = st.lists(st.floats(-1024, 1024, width=32), min_size=3, max_size=3).map(torch.tensor)
+
+
+@settings(deadline=None)
+@given(a=vectors, b=vectors)
+def test_slerp_joins_any_two_vectors_at_norms_between_theirs(
+    a: torch.Tensor, b: torch.Tensor
+) -> None:
+    # In float32, the squares in the norm of a tiny vector would underflow.
+    path, a, b, t = (x.double() for x in (slerp(a, b, T), a, b, T))
+    assert path.isfinite().all()
+    scale = float(torch.maximum(a.norm(), b.norm()))
+    torch.testing.assert_close(path[0], a, rtol=1e-5, atol=1e-6 * scale)
+    torch.testing.assert_close(path[-1], b, rtol=1e-5, atol=1e-6 * scale)
+    torch.testing.assert_close(
+        path.norm(dim=1), torch.lerp(a.norm(), b.norm(), t), rtol=1e-5, atol=1e-6 * scale
+    )
+
+
+def test_slerp_goes_at_even_angles_and_takes_batches() -> None:
+    a, b = latents(10, 64, 1).chunk(2)
+    path = slerp(a, b, T)
+    assert path.shape == (9, 5, 64)
+    cosine = torch.cosine_similarity(path[1:], path[:-1], dim=-1)
+    torch.testing.assert_close(cosine, cosine[:1].expand_as(cosine), rtol=0, atol=1e-5)
+    torch.testing.assert_close(path[:, 2], slerp(a[2], b[2], T))
+
+
+@pytest.mark.parametrize("b", [[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [2.0, 1e-7], [-2.0, 1e-7]])
+def test_slerp_where_the_angle_says_nothing(b: list[float]) -> None:
+    a, end = torch.tensor([2.0, 0.0]), torch.tensor(b)
+    path = slerp(a, end, T)
+    torch.testing.assert_close(path.norm(dim=1), torch.lerp(a.norm(), end.norm(), T))
+    torch.testing.assert_close(path[-1], end, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 7, 48])
+def test_loops_close_at_a_constant_norm(count: int) -> None:
+    walk = loop(3, 32, count, 1, "loop").double()
+    assert walk.shape == (count, 3, 32)
+    norms = walk.norm(dim=-1)
+    torch.testing.assert_close(norms, norms[:1].expand_as(norms), rtol=1e-6, atol=0)
+    # The step from the last frame to the first is a step like all others: no seam, no stop.
+    steps = (walk.roll(-1, 0) - walk).norm(dim=-1)
+    torch.testing.assert_close(steps, steps[:1].expand_as(steps), rtol=1e-5, atol=0)
+    assert float(steps.min()) > 0
+    assert np.unique(norms[0]).size == 3
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+class Painter(nn.Module):
+    """Paints each latent's first three numbers as a flat colour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return (self.scale * z[:, :3, None, None]).expand(-1, -1, 4, 4)
+
+
+def test_generate_maps_minus_one_to_one_onto_all_bytes() -> None:
+    z = torch.tensor([[-1.0, 0.0, 1.0], [-3.0, 0.5, 3.0], [1.0, 1.0, 1.0]])
+    pictures = generate(Painter(), z, batch=2)
+    assert pictures.shape == (3, 4, 4, 3)
+    assert pictures[:, 0, 0].tolist() == [[0, 128, 255], [0, 191, 255], [255, 255, 255]]
+
+
+def test_generate_refuses_nan() -> None:
+    with pytest.raises(FloatingPointError, match="training failed"):
+        generate(Painter(), torch.full((1, 3), torch.nan))
+
+
+# --- animations ----------------------------------------------------------------------------------
+
+
+def decode(path: Path) -> NDArray[np.uint8]:
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def test_mp4_holds_the_frames_as_browsers_play_them(tmp_path: Path) -> None:
+    film = frames()
+    path = tmp_path / "loop.mp4"
+    save_mp4(film, path, 24)
+    with av.open(str(path)) as container:
+        assert len(container.streams) == 1
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert stream.average_rate == 24
+        assert (stream.width, stream.height) == (48, 32)
+    seen = decode(path)
+    assert seen.shape == film.shape
+    assert np.abs(seen[..., 1].astype(int) - film[..., 1]).mean() < 6
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # plays before it has all arrived
+
+
+def test_mp4_is_as_sharp_at_the_end_as_before(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0, 40, (2, 16, 16, 3))
+    angle = (np.arange(48) * 2 * math.pi / 48)[:, None, None, None]
+    film = enlarged((128 + np.cos(angle) * a + np.sin(angle) * b).clip(0, 255).astype(np.uint8), 64)
+    save_mp4(film, tmp_path / "loop.mp4", 24)
+    error = np.abs(decode(tmp_path / "loop.mp4").astype(int) - film).mean((1, 2, 3))
+    assert error[-4:].mean() < 1.1 * error[12:36].mean()
+
+
+def test_mp4_of_odd_sides_gets_even_ones(tmp_path: Path) -> None:
+    save_mp4(frames(3, 31, 45), tmp_path / "odd.mp4", 10)
+    assert decode(tmp_path / "odd.mp4").shape == (3, 32, 46, 3)
+
+
+def test_webp_loops_for_ever_within_its_size(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    for film, limit in [(frames(), 100_000), (noise, 6_000)]:
+        path = tmp_path / "loop.webp"
+        save_webp(film, path, 20, limit)
+        assert path.stat().st_size <= limit
+        with Image.open(path) as picture:
+            assert getattr(picture, "n_frames", 1) == len(film)
+            assert picture.info["loop"] == 0
+            picture.seek(1)
+            picture.load()
+            assert picture.info["duration"] == 50
+
+
+def test_animations_are_the_same_bytes_again(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_mp4(frames(), tmp_path / f"{name}.mp4", 24)
+        save_webp(frames(), tmp_path / f"{name}.webp", 24, 100_000)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    assert (tmp_path / "a.webp").read_bytes() == (tmp_path / "b.webp").read_bytes()
+
+
+def test_enlarging_repeats_pixels() -> None:
+    film = frames(2, 20, 30)
+    big = enlarged(film, 100)
+    assert big.shape == (2, 80, 120, 3)
+    assert np.array_equal(big[:, ::4, ::4], film)
+    assert np.array_equal(big[:, 3::4, 3::4], film)
+    assert enlarged(film, 10).shape == film.shape

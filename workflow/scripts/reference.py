@@ -1,0 +1,81 @@
+"""What the metrics say of real images: train half against half, train against holdout."""
+
+import json
+from pathlib import Path
+
+from prelude import begin
+
+params = begin()
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from ganloom.metrics.neighbours import training_thumbnails
+from ganloom.metrics.protocol import (
+    FEWEST,
+    Pictures,
+    compare,
+    halves,
+    holdout_images,
+    originality,
+    readable,
+    spread,
+    training_images,
+)
+from ganloom.params import resolutions
+
+SLICES = Path("data/slices")
+# Below, features and patches have little to go by; only a smaller collection is measured there.
+SMALLEST = 32
+
+
+def main() -> None:
+    torch.set_num_threads(params.threads)
+    images = np.load(SLICES / "images.npy", mmap_mode="r")
+    holdout = np.load(SLICES / "holdout.npy", mmap_mode="r")
+    index = pd.read_parquet(SLICES / "index.parquet")
+    thumbs = training_thumbnails(images, index)
+    samples, seed = params.evaluate.samples, params.seed
+
+    def some(rows: NDArray[np.int64], side: int) -> Pictures:
+        chosen = rows[spread(len(rows), samples, seed, "train")]
+        return Pictures.of(training_images(images, index.iloc[chosen], side))
+
+    def rows_at(side: int) -> dict[str, dict[str, float]]:
+        """Rows that need more pictures than there are, are left out."""
+        rows = {}
+        first, second = halves(index["sha256"], seed)
+        if min(len(first), len(second)) >= FEWEST:
+            real, fake = some(first, side), some(second, side)
+            rows["train_half"] = {
+                **compare(real, fake, params.evaluate, seed),
+                **originality(real, thumbs[first], fake),
+            }
+        if min(len(holdout), len(index)) >= FEWEST:
+            real = Pictures.of(holdout_images(holdout, index, samples, seed, side))
+            train = some(np.arange(len(index)), side)
+            rows["holdout"] = {
+                **compare(real, train, params.evaluate, seed),
+                **originality(train, thumbs, real),
+            }
+        return rows
+
+    full = images.shape[1]
+    sides = [side for side in resolutions(full) if side >= min(SMALLEST, full)]
+    found = {
+        str(side): {
+            name: {key: readable(value) for key, value in row.items()}
+            for name, row in rows_at(side).items()
+        }
+        for side in sides
+    }
+    path = Path("results/metrics/reference.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=2) + "\n")
+    print(f"real beside real pictures at {', '.join(found)} px: {path}")
+
+
+if __name__ == "__main__":
+    main()
