@@ -1,0 +1,89 @@
+"""The report: what a run read, made and measured, as one HTML page that needs nothing else.
+
+The modules beside this one turn the files of the stages into plain values; the template lays them
+out. All text from the data is hostile until proven otherwise: the template escapes it, addresses
+become links only when they are http(s), and the page's own policy lets no request leave it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import jinja2
+
+from ganloom import params
+from ganloom.report import collection, models, reproduction
+from ganloom.report.tables import read_json
+
+HERE = Path(__file__).parent
+
+
+def build(
+    project: Path,
+    about: params.Report,
+    specs: Mapping[str, params.Model],
+    fetch: params.Fetch,
+) -> str:
+    """Make the page of a finished run.
+
+    Args:
+        project: The folder that holds ``params.yaml``, ``data`` and ``results``.
+        about: Headline and introduction.
+        specs: The models to show; results of others are ignored.
+        fetch: Its limit of pixels holds for the originals shown.
+    """
+    metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
+    reference = read_json(project / "results/metrics/reference.json")
+    shown = {
+        name: models.model(
+            project,
+            name,
+            spec,
+            metrics[name],
+            reference.get(str(spec.resolution), {}),
+            models=len(specs),
+        )
+        for name, spec in specs.items()
+    }
+    resolutions = {name: spec.resolution for name, spec in specs.items()}
+    return _page(
+        about=about,
+        collection=collection.collection(project, fetch.max_pixels),
+        models=list(shown.values()),
+        best=shown[models.best(metrics)],
+        metrics=models.METRICS,
+        comparisons=models.comparisons(metrics, resolutions, reference),
+        reproduction=reproduction.reproduction(project),
+    )
+
+
+def _page(**context: object) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.tests["web_address"] = is_web_address
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("template.html.j2").render(
+        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=f"sha256-{digest}",
+        **context,
+    )
+
+
+def is_web_address(url: str) -> bool:
+    """Whether a text from the data may become a link: `javascript:` and the like may not."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)

@@ -1,0 +1,316 @@
+"""The collection and what was made of it: funnel, reasons, sources, credits, traced crops."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganloom.images import Shards, apply_symmetry, decode
+from ganloom.report.figures import Picture, picture, picture_file, spread
+from ganloom.report.tables import read_csv
+
+Rows = Sequence[Mapping[str, str]]
+
+SHEET = 40  # pictures of a contact sheet
+SHEET_BYTES = 400_000
+REASONS = 12  # of each stage
+EXAMPLES = 8  # pictures beside a reason
+CREDITS = 400
+QUERIES = 12
+TRACES = 6
+
+
+@dataclass(frozen=True)
+class Thumb:
+    picture: Picture
+    alt: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the funnel: how many pictures were left, and as a share of the first step's."""
+
+    name: str
+    count: int
+    share: float
+    note: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why pictures left the collection, at which stage, how many, and a few of them."""
+
+    stage: str
+    words: str
+    count: int
+    thumbs: list[Thumb]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one source under one licence."""
+
+    name: str
+    licence: str
+    licence_url: str
+    queries: list[str]
+    candidates: int
+    fetched: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Credit:
+    """Who made a kept original, and where it was published."""
+
+    title: str
+    creator: str
+    licence: str
+    page: str
+
+
+@dataclass(frozen=True)
+class Class:
+    """A label, with its originals on either side of the split and its training images."""
+
+    label: str
+    train: int
+    holdout: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A training image and its place on the original.
+
+    ``outline`` is the crop's square as the `points` of an SVG polygon, in a box of the original's
+    ``width`` x ``height``.
+    """
+
+    crop: Picture
+    original: Picture
+    width: int
+    height: int
+    outline: str
+    title: str
+    turned: str
+
+
+@dataclass(frozen=True)
+class Collection:
+    steps: list[Step]
+    images: int
+    crops: int
+    symmetries: int
+    fetched: list[Thumb]
+    groups: Picture | None
+    kept: list[Thumb]
+    reasons: list[Reason]
+    sources: list[Source]
+    credits: list[Credit]
+    more_credits: int
+    classes: list[Class]
+    traces: list[Trace]
+    preview: Picture | None
+
+
+class Originals:
+    """Fetched pictures by their sha256, with the titles that the manifest gives them."""
+
+    def __init__(self, project: Path, manifest: Rows, max_pixels: int) -> None:
+        self._shards = Shards(project / "data/raw")
+        self._titles = {row["sha256"]: row["title"] or row["id"] for row in reversed(manifest)}
+        self._max_pixels = max_pixels
+
+    def image(self, sha256: str) -> Image.Image:
+        return decode(self._shards[sha256], self._max_pixels)
+
+    def title(self, sha256: str) -> str:
+        return self._titles[sha256]
+
+    def thumbs(self, hashes: Iterable[str], count: int) -> list[Thumb]:
+        """Up to ``count`` thumbnails, spread evenly over the sorted hashes."""
+        known = sorted(sha256 for sha256 in set(hashes) if sha256 in self._shards)
+        return [
+            Thumb(picture(self.image(h), 128, 10_000), self.title(h)) for h in spread(known, count)
+        ]
+
+
+def collection(project: Path, max_pixels: int) -> Collection:
+    """From candidates to training images: what each step left, and what left at each step."""
+    manifest = read_csv(project / "data/manifest.csv")
+    clusters = read_csv(project / "data/clusters.csv")
+    kept = read_csv(project / "data/kept.csv")
+    dropped = read_csv(project / "data/dropped.csv")
+    unused = read_csv(project / "data/slices/unused.csv")
+    index = pd.read_parquet(project / "data/slices/index.parquet")
+    originals = Originals(project, manifest, max_pixels)
+    fetched = [row for row in manifest if not row["error"]]
+    failed = [{**row, "reason": row["error"]} for row in manifest if row["error"]]
+    credited = _credited(fetched, {row["sha256"] for row in kept})
+    return Collection(
+        steps=_funnel(manifest, clusters, kept),
+        images=len(index),
+        crops=int(index["image"].nunique()),
+        symmetries=int(index["symmetry"].nunique()),
+        fetched=originals.thumbs((row["sha256"] for row in fetched), SHEET),
+        groups=picture_file(project / "data/clusters.png", 1400, SHEET_BYTES),
+        kept=originals.thumbs((row["sha256"] for row in kept), SHEET),
+        reasons=[
+            *_reasons("fetch", failed, originals),
+            *_reasons("curate", dropped, originals),
+            *_reasons("augment", unused, originals),
+        ],
+        sources=_sources(manifest, {row["sha256"] for row in kept}),
+        credits=credited[:CREDITS],
+        more_credits=len(credited[CREDITS:]),
+        classes=_classes(kept, Counter(index["label"])),
+        traces=list(_traces(project, index, originals)),
+        preview=picture_file(project / "data/slices/preview.png", 1400, SHEET_BYTES),
+    )
+
+
+# --- what was left -----------------------------------------------------------------------------
+
+
+def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
+    candidates = len(manifest)
+    fetched = sum(not row["error"] for row in manifest)
+    distinct = len({row["cluster"] for row in clusters})
+    split = Counter(row["split"] for row in kept)
+    out = distinct - len(kept)
+    by_hand = f"{-out:,} more than one of a group were kept by hand"
+    steps = (
+        ("Candidates", candidates, "what the sources offer", "search"),
+        ("Fetched", fetched, f"{candidates - fetched:,} could not be used", "fetch"),
+        ("Distinct", distinct, f"{fetched - distinct:,} were copies, or nearly so", "dedup"),
+        ("Kept", len(kept), by_hand if out < 0 else f"{out:,} were sorted out", "curate"),
+        ("To train on", split["train"], "near-duplicates stay on one side", "curate"),
+        ("Held out", split["holdout"], "never trained on, only measured against", "curate"),
+    )
+    return [
+        Step(name, count, count / max(candidates, 1), note, stage)
+        for name, count, note, stage in steps
+    ]
+
+
+def _reasons(stage: str, rows: Rows, originals: Originals) -> list[Reason]:
+    """Group pictures by their reason, the most frequent first."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        found[general(row["reason"])].append(row["sha256"])
+    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    shown = [
+        Reason(stage, words, len(hashes), originals.thumbs(hashes, EXAMPLES))
+        for words, hashes in ordered[:REASONS]
+    ]
+    if rest := ordered[REASONS:]:
+        count = sum(len(hashes) for _, hashes in rest)
+        shown.append(Reason(stage, f"{len(rest)} other reasons", count, []))
+    return shown
+
+
+def general(reason: str) -> str:
+    """A reason without what is special to one picture; a manual decision's words stay.
+
+    "too small: 60x48" -> "too small", "near-duplicate of 1a2b3c4d5e6f" -> "near-duplicate".
+    """
+    if reason.startswith("list "):
+        return reason
+    return re.sub(" of [0-9a-f]{8,64}$", "", reason).partition(":")[0]
+
+
+def _sources(manifest: Rows, kept: set[str]) -> list[Source]:
+    groups: defaultdict[tuple[str, str, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in manifest:
+        groups[row["source"], row["licence"], row["licence_url"]].append(row)
+    return [
+        Source(
+            name=source,
+            licence=licence,
+            licence_url=licence_url,
+            queries=sorted({row["query"] for row in rows} - {""})[:QUERIES],
+            candidates=len(rows),
+            fetched=sum(not row["error"] for row in rows),
+            kept=len(kept & {row["sha256"] for row in rows}),
+        )
+        for (source, licence, licence_url), rows in sorted(groups.items())
+    ]
+
+
+def _credited(fetched: Rows, kept: set[str]) -> list[Credit]:
+    """Kept originals that name a maker or a page."""
+    first = {row["sha256"]: row for row in reversed(fetched)}
+    credits = (
+        Credit(row["title"] or row["id"], row["creator"], row["licence"], row["page"])
+        for row in first.values()
+        if row["sha256"] in kept and (row["creator"] or row["page"])
+    )
+    return sorted(credits, key=lambda credit: (credit.creator, credit.title, credit.page))
+
+
+def _classes(kept: Rows, images: Counter[str]) -> list[Class]:
+    split = Counter((row["label"], row["split"]) for row in kept)
+    return [
+        Class(label, split[label, "train"], split[label, "holdout"], images[label])
+        for label in sorted({row["label"] for row in kept} - {""})
+    ]
+
+
+# --- where training images come from -----------------------------------------------------------
+
+
+def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterator[Trace]:
+    """A training image from each of a few originals."""
+    crops = np.load(project / "data/slices/images.npy", mmap_mode="r")
+    for n, sha256 in enumerate(spread(sorted(index.sha256.unique()), TRACES)):
+        rows = index[index.sha256 == sha256]
+        # A different symmetry from original to original, to show what they look like.
+        row = rows.iloc[(3 * n + 1) % len(rows)]
+        image = originals.image(sha256)
+        crop: NDArray[Any] = apply_symmetry(crops[row["image"]], int(row["symmetry"]))
+        yield Trace(
+            crop=picture(Image.fromarray(crop), 192, 20_000),
+            original=picture(image, 420, 40_000),
+            width=image.width,
+            height=image.height,
+            outline=outline(row["x"], row["y"], row["side"], row["angle"]),
+            title=originals.title(sha256),
+            turned=turned(row["angle"], int(row["symmetry"])),
+        )
+
+
+def outline(x: float, y: float, side: float, angle: float) -> str:
+    """Corners of a crop's square in px of the original, as the `points` of an SVG polygon.
+
+    Args:
+        x: Centre, as are ``y``, ``side`` and ``angle`` in ``data/slices/index.parquet``.
+        y: Centre.
+        side: Side of the square.
+        angle: How far it is turned counter-clockwise, in degrees.
+    """
+    cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+    half = side / 2
+    corners = ((-half, -half), (half, -half), (half, half), (-half, half))
+    return " ".join(f"{x + u * cos + v * sin:.1f},{y - u * sin + v * cos:.1f}" for u, v in corners)
+
+
+def turned(angle: float, symmetry: int) -> str:
+    """What was done to a crop, in words."""
+    steps = [
+        f"rotated by {angle:.1f}°" if angle else "",
+        f"turned by {symmetry % 4 * 90}°" if symmetry % 4 else "",
+        "mirrored" if symmetry >= 4 else "",
+    ]
+    return ", then ".join(filter(None, steps)) or "as it is"

@@ -1,0 +1,301 @@
+"""Every model and how they compare: settings, curves, pictures, metrics and what they copied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from ganloom import params
+from ganloom.report.figures import (
+    Chart,
+    Picture,
+    Points,
+    chart,
+    data_uri,
+    number,
+    picture,
+    picture_file,
+    spread,
+)
+from ganloom.report.tables import flat, read_json
+
+# What all models share, so that a page with many of them stays small enough to be mailed.
+FRAMES = 60
+BYTES = 9_500_000
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the comparison; ``better`` is "lower" or "higher"."""
+
+    key: str
+    name: str
+    better: str
+    meaning: str
+
+
+METRICS = (
+    Metric(
+        "kid_lite2",
+        "KID-lite2",
+        "lower",
+        "How far samples lie from real pictures in what EfficientNet-lite2 sees: the kernel "
+        "distance, without bias. Two halves of one collection come out around 0, or just below.",
+    ),
+    Metric(
+        "fd_lite2",
+        "FD-lite2",
+        "lower",
+        "The same features, compared by mean and covariance alone. It grows when few images are "
+        "compared, so only the reference rows give it a scale.",
+    ),
+    Metric(
+        "swd",
+        "SWD",
+        "lower",
+        "Colours and textures at several scales, compared without any network: the sliced "
+        "Wasserstein distance. It shares nothing with the two before it.",
+    ),
+    Metric(
+        "precision",
+        "Precision",
+        "higher",
+        "Likeness: the share of samples that fall among the real pictures.",
+    ),
+    Metric(
+        "recall",
+        "Recall",
+        "higher",
+        "Variety: the share of real pictures that fall among the samples.",
+    ),
+    Metric(
+        "density",
+        "Density",
+        "higher",
+        "Likeness again, less easily fooled by outliers: how crowded with real pictures the "
+        "places are where samples fall. Pictures of the same kind reach about 1.",
+    ),
+    Metric(
+        "coverage",
+        "Coverage",
+        "higher",
+        "Variety again: the share of real pictures that have a sample close by.",
+    ),
+    Metric(
+        "authenticity",
+        "Authenticity",
+        "higher",
+        "Originality: the share of samples that are farther from their nearest training image "
+        "than that image is from its own nearest other. Fresh pictures of the same kind reach "
+        "about a half; copies pull it down.",
+    ),
+)
+
+REFERENCES = {
+    "train_half": "Training images: one half against the other",
+    "holdout": "Training images against unseen originals",
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    kimg: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str
+    resolution: int
+    kimg: str
+    settings: dict[str, dict[str, str]]
+    effort: str
+    charts: list[Chart]
+    timeline: list[Frame]
+    moments: int
+    grid: Picture | None
+    interpolation: Picture | None
+    loop: str
+    loop_still: Picture | None
+    neighbours: Picture | None
+    copying: str
+    numbers: dict[str, str]
+    run: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Metrics by their key, in words; ``best`` are the keys in which no other model is better."""
+
+    name: str
+    is_reference: bool
+    values: dict[str, str]
+    best: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models of one resolution, and the reference rows to read them against."""
+
+    resolution: int
+    rows: list[Row]
+
+
+# --- one model ---------------------------------------------------------------------------------
+
+
+def model(
+    project: Path, name: str, spec: params.Model, metrics: Values, reference: Values, *, models: int
+) -> Model:
+    """Gather what is known of a trained model, which shares the page with ``models`` in all."""
+    home = project / "results/models" / name
+    samples = project / "results/samples" / name
+    run = read_json(home / "run.json")
+    timeline = read_json(home / "timeline/timeline.json") or []
+    frames = spread(timeline, max(5, min(25, FRAMES // models)))
+    share = BYTES // (models + 1)  # the best one opens the page as well
+    return Model(
+        name=name,
+        resolution=spec.resolution,
+        kimg=f"{metrics.get('kimg', spec.kimg):g}",
+        settings=_settings(spec),
+        effort=_effort(run),
+        charts=_charts(home / "history/plots/metrics"),
+        timeline=[
+            _frame(home / "timeline" / entry["file"], entry["kimg"], share // 4 // len(frames))
+            for entry in frames
+        ],
+        moments=len(timeline),
+        grid=picture_file(samples / "grid.png", 800, share // 12),
+        interpolation=picture_file(samples / "interpolation.png", 1200, share // 12),
+        loop=_loop(samples, share * 2 // 5),
+        loop_still=picture_file(samples / "loop.webp", 512, share // 12),
+        neighbours=picture_file(
+            project / f"results/metrics/{name}/neighbours.png", 1200, share // 12
+        ),
+        copying=copying(metrics, reference),
+        numbers={
+            key: value if isinstance(value, str) else number(value)
+            for key, value in sorted(metrics.items())
+        },
+        run=dict(flat(run)),
+    )
+
+
+def _settings(spec: params.Model) -> dict[str, dict[str, str]]:
+    """What ``params.yaml`` says: about each network, and about the training."""
+    values = spec.model_dump(mode="json")
+    networks = {part: dict(flat(values.pop(part))) for part in ("generator", "discriminator")}
+    return {**networks, "training": dict(flat(values))}
+
+
+def _effort(run: Values) -> str:
+    """How large the networks are and how long they took, in words."""
+    if not run:
+        return ""
+    minutes, seconds = divmod(round(run["seconds"]), 60)
+    sizes = run["parameters"]
+    return (
+        f"generator {sizes['generator']:,} and discriminator {sizes['discriminator']:,} "
+        f"parameters · {minutes} min {seconds} s at {run['images_per_second']:,.0f} img/s"
+    )
+
+
+def _charts(folder: Path) -> list[Chart]:
+    """The curves of a training; `loss_d` and `loss_g` share the chart `loss`."""
+    tables = {path.stem: _points(path) for path in sorted(folder.glob("*.tsv"))}
+    clock = dict(tables.pop("kimg", []))
+    groups: dict[str, dict[str, Points]] = {}
+    for key, points in tables.items():
+        group, _, name = key.partition("_")
+        groups.setdefault(group, {})[name or group] = [(clock.get(x, x), y) for x, y in points]
+    x_label = "kimg" if clock else "step"
+    charts = (chart(title, x_label, series) for title, series in sorted(groups.items()))
+    return [drawn for drawn in charts if drawn]
+
+
+def _points(path: Path) -> Points:
+    """A table of dvclive: the step comes first, or after the time, and the value last."""
+    table = pd.read_csv(path, sep="\t")
+    return list(zip(table["step"].astype(float), table.iloc[:, -1].astype(float), strict=True))
+
+
+def _frame(path: Path, kimg: float, limit: int) -> Frame:
+    with Image.open(path) as image:
+        return Frame(f"{kimg:g}", picture(image.convert("RGB"), 400, limit))
+
+
+def _loop(samples: Path, limit: int) -> str:
+    """The animation as a data URI: the video, else the picture, "" where both are too large."""
+    for name, mime in (("loop.mp4", "video/mp4"), ("loop.webp", "image/webp")):
+        path = samples / name
+        if path.is_file() and path.stat().st_size <= limit:
+            return data_uri(path.read_bytes(), mime)
+    return ""
+
+
+def copying(metrics: Values, reference: Values) -> str:
+    """Whether a model copies, in words: its authenticity beside that of unseen originals."""
+    if "authenticity" not in metrics:
+        return ""
+    copied = 1 - metrics["authenticity"]
+    sentence = (
+        f"{copied:.0%} of the samples lie closer to a training image than that image does to any "
+        "other"
+    )
+    unseen = reference.get("holdout", {}).get("authenticity")
+    if unseen is None:
+        return f"{sentence}."
+    verdict = (
+        "It copies more than likeness explains: look closely at the pairs."
+        if copied > 1 - unseen + 0.05
+        else "That is no more than likeness explains: no sign of copying."
+    )
+    return f"{sentence}; of originals that it never saw, {1 - unseen:.0%} do. {verdict}"
+
+
+# --- all models --------------------------------------------------------------------------------
+
+
+def best(metrics: Mapping[str, Values]) -> str:
+    """The model with the lowest KID; the first where none was measured."""
+    return min(metrics, key=lambda name: metrics[name].get("kid_lite2", math.inf))
+
+
+def comparisons(
+    metrics: Mapping[str, Values], resolutions: Mapping[str, int], reference: Values
+) -> list[Comparison]:
+    """One table per resolution, for numbers of different ones cannot be compared."""
+    found = []
+    for resolution in sorted(set(resolutions.values())):
+        group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
+        rows = [Row(name, False, _words(group[name]), _won(name, group)) for name in group]
+        rows += [
+            Row(REFERENCES.get(name, name), True, _words(values), frozenset())
+            for name, values in reference.get(str(resolution), {}).items()
+        ]
+        found.append(Comparison(resolution, rows))
+    return found
+
+
+def _words(values: Values) -> dict[str, str]:
+    return {metric.key: number(values[metric.key]) for metric in METRICS if metric.key in values}
+
+
+def _won(name: str, group: Mapping[str, Values]) -> frozenset[str]:
+    """The metrics in which a model beats another of its group and none beats it."""
+    won = set()
+    for metric in METRICS:
+        values = [row[metric.key] for row in group.values() if metric.key in row]
+        best = min if metric.better == "lower" else max
+        if len(set(values)) > 1 and group[name].get(metric.key) == best(values):
+            won.add(metric.key)
+    return frozenset(won)

@@ -1,0 +1,529 @@
+"""The report: one page, complete, harmless, readable."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
+
+from ganloom import images, params
+from ganloom.report import collection, figures, models
+from ganloom.report.build import build, is_web_address
+
+ROOT = Path(__file__).parents[1]
+HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
+MANIFEST = (
+    *("id", "source", "query", "url", "page", "title", "creator", "licence", "licence_url"),
+    *("label", "error", "sha256", "bytes", "width", "height", "mime"),
+)
+SIDE = 16
+
+
+# --- a small finished run ------------------------------------------------------------------------
+
+
+def weave(n: int, side: int, width: int | None = None) -> NDArray[np.uint8]:
+    """The n-th of endless stepped patterns: (side, width, 3)."""
+    rng = np.random.default_rng([7, n])
+    ground, line = rng.integers(0, 256, (2, 3))
+    y, x = np.mgrid[:side, : width or side] * (8 + n % 5) // side
+    on = ((x * (1 + n % 3) ^ y) + n) % 3 == 0
+    return np.where(on[..., None], line, ground).astype(np.uint8)
+
+
+def tiles(count: int, columns: int, first: int = 0) -> NDArray[np.uint8]:
+    return images.grid(np.stack([weave(first + n, SIDE) for n in range(count)]), columns)
+
+
+def candidate(n: int, **known: str) -> dict[str, str]:
+    row = dict.fromkeys(MANIFEST, "") | {
+        "id": f"kene/{n:04d}",
+        "source": "kene",
+        "url": f"kene:{n}",
+        "licence": "CC0-1.0",
+        "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/",
+        "title": f"Cloth {n}",
+    }
+    return row | known
+
+
+def write_table(path: Path, rows: list[dict[str, str]], columns: tuple[str, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows, columns=list(columns)).to_csv(path, index=False, lineterminator="\n")
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def make_collection(project: Path) -> None:
+    """20 candidates: 2 broken, 1 exact copy; of 17 files 2 near-duplicates and 1 blank; 14 kept."""
+    data = project / "data"
+    pictures = [images.png(weave(n, 60, 80)) for n in range(17)]
+    hashes = [images.sha256(picture) for picture in pictures]
+    images.write_shards(
+        data / "raw", ((h, "png", p) for h, p in zip(hashes, pictures, strict=True))
+    )
+    rows = [candidate(n, sha256=sha256) for n, sha256 in enumerate([*hashes, hashes[0]])]
+    rows[0] |= {"title": HOSTILE, "page": "javascript:alert(3)", "creator": HOSTILE}
+    rows[1] |= {"page": "https://example.org/cloth?a=1&b=2", "creator": "Weaver"}
+    rows[2] |= {"licence": HOSTILE, "licence_url": "javascript:alert(4)", "source": HOSTILE}
+    rows += [candidate(18, error="truncated JPEG"), candidate(19, error=HOSTILE)]
+    write_table(data / "manifest.csv", rows, MANIFEST)
+    keepers = [*hashes[:15], hashes[0], hashes[0]]
+    write_table(
+        data / "clusters.csv",
+        [
+            {"sha256": h, "cluster": k, "keeper": str(h == k).lower(), "distance": "0"}
+            for h, k in zip(hashes, keepers, strict=True)
+        ],
+        ("sha256", "cluster", "keeper", "distance"),
+    )
+    images.save_png(tiles(12, 6), data / "clusters.png")
+    write_table(
+        data / "kept.csv",
+        [
+            {"sha256": h, "label": HOSTILE, "split": "holdout" if n > 10 else "train"}
+            for n, h in enumerate(hashes[:14])
+        ],
+        ("sha256", "label", "split"),
+    )
+    reasons = ["blank: contrast 1.2", *[f"near-duplicate of {hashes[0][:12]}"] * 2]
+    write_table(
+        data / "dropped.csv",
+        [{"sha256": h, "reason": r} for h, r in zip(hashes[14:], reasons, strict=True)],
+        ("sha256", "reason"),
+    )
+    slices = data / "slices"
+    slices.mkdir()
+    np.save(slices / "images.npy", np.stack([weave(n, SIDE) for n in range(11)]))
+    pd.DataFrame(
+        {
+            "image": [n % 11 for n in range(1234)],
+            "symmetry": np.array([n // 11 % 8 for n in range(1234)], np.uint8),
+            "sha256": [hashes[n % 11] for n in range(1234)],
+            "label": HOSTILE,
+            "x": 40.0,
+            "y": 30.0,
+            "side": 24.0,
+            "angle": [n % 7 * 5.0 for n in range(1234)],
+        }
+    ).to_parquet(slices / "index.parquet")
+    images.save_png(tiles(24, 8), slices / "preview.png")
+
+
+def make_model(project: Path, name: str, kid: float) -> None:
+    home, samples = project / "results/models" / name, project / "results/samples" / name
+    home.mkdir(parents=True)
+    rows = [(step, 2.5 * step, 1 / step) for step in range(1, 25)]
+    for metric, column in (("kimg", 1), ("loss_g", 2), ("loss_d", 2)):
+        path = home / f"history/plots/metrics/{metric}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"step\t{metric}\n" + "".join(f"{row[0]}\t{row[column]}\n" for row in rows))
+    timeline = [{"file": f"kimg_{n:06d}.0.png", "kimg": n * 2.5} for n in range(5)]
+    for n, frame in enumerate(timeline):
+        images.save_png(tiles(9, 3, first=9 * n), home / "timeline" / str(frame["file"]))
+    write_json(home / "timeline/timeline.json", timeline)
+    write_json(
+        home / "run.json",
+        {
+            "images_per_second": 987.0,
+            "seconds": 125.2,
+            "parameters": {"generator": 4321, "discriminator": 81},
+            "cpu": HOSTILE,
+        },
+    )
+    images.save_png(tiles(16, 4), samples / "grid.png")
+    images.save_png(tiles(20, 10), samples / "interpolation.png")
+    (samples / "loop.mp4").write_bytes(b"not decoded here")
+    frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
+    frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
+    metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
+    metrics |= {"authenticity": 0.4, "kimg": 60.0, "against": "holdout"}
+    write_json(project / f"results/metrics/{name}.json", metrics)
+    images.save_png(tiles(32, 8), project / f"results/metrics/{name}/neighbours.png")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("run")
+    shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
+    make_collection(project)
+    for name, kid in (("plain", 0.0456), ("augmented", 0.0123), ("removed", 0.0001)):
+        make_model(project, name, kid)
+    reference = {
+        "train_half": {"kid_lite2": -0.0002, "swd": 0.01},
+        "holdout": {"kid_lite2": 0.0031, "swd": 0.02, "authenticity": 0.55},
+    }
+    write_json(project / "results/metrics/reference.json", {"32": reference, "16": {}})
+    return project
+
+
+def page_of(project: Path) -> str:
+    loaded = params.load(project / "params.yaml")
+    about = params.Report(title=f"Weaves {HOSTILE}", about="About these.")
+    return build(project, about, loaded.models, loaded.fetch)
+
+
+@pytest.fixture(scope="module")
+def page(project: Path) -> str:
+    return page_of(project)
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Collects tags and text; fails where a tag is closed that is not open."""
+
+    VOID = frozenset(("meta", "img", "input", "br", "line", "path", "polygon"))
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def read(page: str) -> Reader:
+    return Reader(page)
+
+
+def test_is_well_formed_and_every_id_is_unique(read: Reader) -> None:
+    assert read.open == []
+    ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [a["href"] for t, a in read.tags if t == "a" and str(a["href"]).startswith("#")]
+    assert {str(target)[1:] for target in targets} <= set(ids)
+
+
+def test_loads_nothing(page: str, read: Reader) -> None:
+    for tag, attributes in read.tags:
+        for name in ("src", "srcset", "poster", "data", "action", "xlink:href"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+        assert "href" not in attributes or tag == "a"
+    assert "@import" not in page
+    assert all(start == "data:" for start in re.findall(r"url\(\s*[\"']?(.{5})", page))
+    assert "default-src 'none'" in page
+
+
+def test_every_picture_says_what_it_shows(read: Reader) -> None:
+    assert all(attributes.get("alt") for tag, attributes in read.tags if tag == "img")
+
+
+def test_text_from_the_data_stays_text(page: str, read: Reader) -> None:
+    assert [tag for tag, _ in read.tags].count("script") == 1
+    assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
+    assert "javascript:" not in "".join(str(a.get("href")) for _, a in read.tags)
+    assert read.text.count(HOSTILE) >= 7
+    assert 'href="https://example.org/cloth?a=1&amp;b=2"' in page
+
+
+@pytest.mark.filterwarnings("error")
+def test_tells_where_training_images_come_from(project: Path) -> None:
+    traces = collection.collection(project, max_pixels=10_000).traces
+    assert len(traces) == collection.TRACES
+    assert {trace.original.width for trace in traces} == {320}
+    assert any("turned by 270°" in trace.turned for trace in traces)
+    assert any("mirrored" in trace.turned for trace in traces)
+
+
+def test_counts_every_step(read: Reader) -> None:
+    for words in (
+        "Candidates what the sources offer 20",
+        "Fetched 2 could not be used 18",
+        "Distinct 3 were copies, or nearly so 15",
+        "Kept 1 were sorted out 14",
+        "To train on near-duplicates stay on one side 11",
+        "Held out never trained on, only measured against 3",
+        "Training images 11 different crops, in 8 symmetries of the square 1,234",
+        "truncated JPEG fetch 1",
+        "near-duplicate curate 2",
+        "blank curate 1",
+    ):
+        assert words in read.text
+
+
+def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> None:
+    assert "Every picture here was drawn by augmented , the best of 2 models by KID" in read.text
+    assert "0.0123 (best)" in read.text
+    assert "0.0456 (best)" not in read.text
+    assert "0.700 (best)" not in read.text  # both models reach it
+    assert "Training images against unseen originals 0.0031" in read.text
+    assert "generator 4,321 and discriminator 81 parameters · 2 min 5 s at 987 img/s" in read.text
+
+
+def test_shows_only_the_models_that_are_asked_for(page: str) -> None:
+    assert 'id="model-plain"' in page
+    assert "removed" not in page
+
+
+def test_says_whether_it_copies() -> None:
+    unseen = {"holdout": {"authenticity": 0.55}}
+    assert "60% of the samples" in models.copying({"authenticity": 0.4}, unseen)
+    assert "of originals that it never saw, 45% do" in models.copying({"authenticity": 0.4}, unseen)
+    assert "copies more" in models.copying({"authenticity": 0.4}, unseen)
+    assert "no sign of copying" in models.copying({"authenticity": 0.54}, unseen)
+    assert models.copying({}, unseen) == ""
+
+
+def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(project, bare)
+    for optional in (
+        "data/dropped.csv",
+        "data/clusters.png",
+        "results/metrics/reference.json",
+        "results/metrics/plain.json",
+        "results/samples/plain",
+        "results/models/plain/timeline",
+        "results/models/plain/history",
+        "results/models/plain/run.json",
+    ):
+        path = bare / optional
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    text = Reader(page_of(bare)).text
+    assert "plain 32 px" in text
+    assert "Made outside of Git" in text
+
+
+def test_names_the_commit_and_what_was_not_committed(project: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (
+        ("init", "-q"),
+        ("add", "params.yaml"),
+        (*identity, "commit", "-qm", "first", "--no-gpg-sign"),
+    ):
+        subprocess.run(["git", *command], cwd=copy, check=True)
+    (copy / ".gitignore").write_text("/data\n/results\n")
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=copy, check=True, capture_output=True, text=True
+    )
+    text = Reader(page_of(copy)).text
+    assert f"git checkout {head.stdout.strip()}" in text
+    assert "What was not committed (1 file)" in text
+
+
+def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None:
+    """Even of noise, which nothing compresses, at 64 px."""
+    copy = tmp_path / "ten"
+    shutil.copytree(project, copy)
+    loaded = params.load(copy / "params.yaml")
+    rng = np.random.default_rng(1)
+    for folder in ("models", "samples", "metrics"):
+        for path in (copy / "results" / folder / "plain").rglob("*.png"):
+            images.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
+    home = copy / "results/models/plain/timeline"
+    frames = [{"file": "kimg_000000.0.png", "kimg": n} for n in range(25)]
+    write_json(home / "timeline.json", frames)
+    (copy / "results/samples/plain/loop.mp4").write_bytes(bytes(1_000_000))
+    (copy / "results/samples/plain/loop.webp").write_bytes(
+        (project / "results/samples/plain/loop.webp").read_bytes()
+    )
+    specs = {}
+    for n in range(10):
+        specs[f"m{n}"] = loaded.models["plain"]
+        for folder in ("models", "samples", "metrics"):
+            (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "plain")
+        (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/plain.json")
+    assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000
+
+
+# --- its parts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("https://example.org/a", True),
+        ("HTTP://example.org", True),
+        ("javascript:alert(1)", False),
+        (" javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("//example.org", False),
+        ("https:", False),
+        ("http://[", False),
+        ("file:///etc/passwd", False),
+        ("", False),
+    ],
+)
+def test_only_web_addresses_become_links(url: str, good: bool) -> None:
+    assert is_web_address(url) is good
+
+
+@pytest.mark.parametrize(
+    ("reason", "general"),
+    [
+        ("too small: 60x48", "too small"),
+        ("near-duplicate of 1a2b3c4d5e6f", "near-duplicate"),
+        ("list kene: off topic", "list kene: off topic"),
+        ("blank", "blank"),
+    ],
+)
+def test_reasons_are_counted_by_kind(reason: str, general: str) -> None:
+    assert collection.general(reason) == general
+
+
+def test_an_outline_follows_the_index() -> None:
+    assert collection.outline(50, 40, 20, 0) == "40.0,30.0 60.0,30.0 60.0,50.0 40.0,50.0"
+    # A quarter turn counter-clockwise: the crop's top left corner lies at the bottom left.
+    assert collection.outline(50, 40, 20, 90).startswith("40.0,50.0 40.0,30.0")
+
+
+def test_a_crop_is_told_in_words() -> None:
+    assert collection.turned(0, 0) == "as it is"
+    assert collection.turned(-3.25, 5) == "rotated by -3.2°, then turned by 90°, then mirrored"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (25000, "25,000"),
+        (0.01234, "0.0123"),
+        (0.25, "0.250"),
+        (-0.00021, "−0.0002"),
+        (62.5, "62.5"),
+        (4e-7, "4.0e−07"),
+        (0, "0"),
+        (float("nan"), "–"),
+    ],
+)
+def test_numbers_keep_three_digits(value: float, words: str) -> None:
+    assert figures.number(value) == words
+
+
+def test_a_chart_survives_what_is_not_finite() -> None:
+    points = [(0.0, 1.0), (1.0, float("nan")), (2.0, 3.0)]
+    drawn = figures.chart("loss", "kimg", {"a": points})
+    assert drawn is not None
+    assert drawn.lines[0].path.count("M") == 2
+    assert [tick.label for tick in drawn.y_ticks] == ["1", "1.5", "2", "2.5", "3"]
+    assert figures.chart("loss", "kimg", {"a": [(0.0, float("inf"))]}) is None
+
+
+def test_small_pictures_grow_by_whole_pixels_and_large_ones_shrink() -> None:
+    small = figures.picture(Image.new("RGB", (32, 16)), 200, 9000)
+    assert (small.width, small.height, small.pixelated) == (128, 64, True)
+    large = figures.picture(Image.new("RGB", (800, 400)), 200, 9000)
+    assert (large.width, large.height, large.pixelated) == (200, 100, False)
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.is_file():
+        pytest.skip(f"needs {CHROMIUM}")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+
+
+@pytest.fixture(scope="module")
+def address(page: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 900, 1600])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_fits_the_screen(
+    chromium: Browser, address: str, width: int, scheme: Any, scripts: bool
+) -> None:
+    context = chromium.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        java_script_enabled=scripts,
+        offline=True,
+    )
+    view = context.new_page()
+    complaints, requests = [], []
+    view.on("console", lambda message: complaints.append(message.text))
+    view.on("pageerror", lambda error: complaints.append(str(error)))
+    view.on("request", lambda request: requests.append(request.url))
+    view.goto(address)
+    assert complaints == []
+    assert [url for url in requests if not url.startswith("data:")] == [address]
+    assert view.evaluate("document.documentElement.scrollWidth") == width
+    light = view.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (light == "rgb(247, 242, 232)") is (scheme == "light")
+    # All frames of a timeline are there to scroll to; with scripts one at a time.
+    frames = view.locator("#model-plain .strip figure")
+    shown = [frame for frame in frames.all() if frame.is_visible()]
+    assert len(shown) == (1 if scripts else 5)
+    assert view.locator("#moment-plain").is_visible() is scripts
+    context.close()
+
+
+@pytest.mark.browser
+def test_the_timeline_follows_the_keyboard(chromium: Browser, address: str) -> None:
+    view = chromium.new_page()
+    view.goto(address)
+    current = view.locator("#model-plain .strip figure.current")
+    assert current.inner_text() == ""  # its words stand beside the slider
+    assert view.locator("#model-plain output").inner_text() == "10 kimg"
+    slider = view.locator("#moment-plain")
+    slider.focus()
+    last = current.locator("img").get_attribute("src")
+    slider.press("ArrowLeft")
+    assert view.locator("#model-plain output").inner_text() == "7.5 kimg"
+    assert current.locator("img").get_attribute("src") != last
+    slider.press("Home")
+    assert view.locator("#model-plain output").inner_text() == "0 kimg"
+    assert slider.get_attribute("aria-valuetext") == "0 kimg"
+    view.close()
+
+
+@pytest.mark.browser
+def test_prints_every_frame_and_what_is_folded_away(chromium: Browser, address: str) -> None:
+    view = chromium.new_page(viewport={"width": 680, "height": 960})  # A4 within its margins
+    view.goto(address)
+    view.emulate_media(media="print")
+    assert view.evaluate("document.documentElement.scrollWidth") == 680
+    frames = view.locator("#model-plain .strip figure")
+    assert all(frame.is_visible() for frame in frames.all())
+    assert view.get_by_text("images_per_second").first.is_visible()
+    view.close()
