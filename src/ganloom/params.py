@@ -227,7 +227,9 @@ class DcganGenerator(Section):
     """Dense layer, then transposed convolutions (Radford et al., 2015)."""
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(description="Channels at half the resolution; doubled with each halving, to 16 times at most")
+    channels: Count = Field(
+        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+    )
     latent: Count = Field(description="Length of the latent vector z")
     norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
     dropout: Rates = Field(
@@ -239,7 +241,9 @@ class DcganDiscriminator(Section):
     """Strided convolutions (Radford et al., 2015)."""
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(description="Channels at half the resolution; doubled with each halving, to 16 times at most")
+    channels: Count = Field(
+        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+    )
     norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
     dropout: Rates = Field(
         description="Share of activations dropped: one rate, or one per block from the input on"

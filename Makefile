@@ -1,0 +1,34 @@
+# The two commands of the README. Both make .venv and install what they need.
+#
+#   make report                      the recipe in params.yaml, to results/report.html
+#   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml
+#   make test                        every test that this machine can run
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+BIN := .venv/bin
+FILE = $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE)) $(error no such recipe: $(RECIPE)))
+
+.PHONY: report test
+
+report: .venv/installed
+ifdef RECIPE
+	cmp -s $(FILE) params.yaml || { cp params.yaml params.yaml~; cp $(FILE) params.yaml; }
+endif
+	@git rev-parse --git-dir >/dev/null 2>&1 || \
+		{ echo "This folder is not a Git repository, which DVC needs: git init && git add ."; exit 1; }
+	$(BIN)/snakemake --cores $(CORES) results/report.html
+	@echo "Open results/report.html"
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)
+
+# constraints.txt: the versions that the pictures and figures in docs/ were made with.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

@@ -1,0 +1,55 @@
+# One rule per DVC stage, made while this file is parsed: dvc.yaml is the only DAG.
+#
+# DVC decides what is stale and remembers results; Snakemake runs stages in parallel. How the two
+# are joined, and why, is in docs/design.md.
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(workflow.current_basedir.join("workflow")))
+import stages
+
+shell.prefix(stages.activate())
+
+try:
+    STAGES = stages.read(
+        force=config.get("force"), look_at_status=workflow.is_main_process
+    )
+except stages.PipelineError as error:
+    raise WorkflowError(str(error)) from None
+
+
+onerror:
+    print(stages.failures(), file=sys.stderr)
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+    localrule: True
+
+
+for stage in STAGES:
+
+    # Everything that differs between stages is evaluated here, when the rule is made: a function
+    # or string that is looked at later would see the last stage of the loop.
+    rule:
+        name:
+            stage.rule
+        input:
+            stage.inputs if stage.stale else ancient(stage.inputs),
+            stamp=stage.stamp,
+        output:
+            stage.files,
+            [directory(path) for path in stage.directories],
+        log:
+            stage.log,
+        conda:
+            "workflow/environment.yaml"
+        threads: stage.threads
+        params:
+            stage=stage.name,
+            force=stage.force,
+        shell:
+            "exec python workflow/job.py {params.stage:q} {log:q} {params.force}"

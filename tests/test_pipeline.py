@@ -1,0 +1,124 @@
+"""dvc.yaml: its stages depend on exactly what they use."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
+STAGES: dict[str, dict[str, Any]] = {
+    name: stage.get("do", stage)
+    for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()
+}
+# Values enter as `params`, and the version is no code.
+EXEMPT = {"src/ganloom/params.py", "src/ganloom/__init__.py"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Project files that a Python file imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            for base in (SRC, ROOT / "workflow" / "scripts"):
+                module = base / name.replace(".", "/")
+                for found in (module.with_suffix(".py"), module / "__init__.py"):
+                    if found.exists():
+                        yield str(found.relative_to(ROOT))
+
+
+def code(name: str) -> set[str]:
+    """Everything that a stage's script imports, directly or through others, by kind included."""
+    by_kind = [dep for dep in STAGES[name]["deps"] if "kind}" in dep]
+    pending = [f"workflow/scripts/{name}.py"]
+    pending += [str(p.relative_to(ROOT)) for dep in by_kind for p in ROOT.glob(wildcard(dep))]
+    found: set[str] = set()
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending += imports(ROOT / path)
+            package = Path(path).parent / "__init__.py"
+            if (ROOT / package).exists():
+                pending.append(str(package))
+    return found - EXEMPT
+
+
+def wildcard(dep: str) -> str:
+    """`src/ganloom/nets/${item.generator.kind}.py` -> `src/ganloom/nets/*.py`."""
+    return re.sub(r"\$\{.*\}", "*", dep)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_depends_on_exactly_the_code_it_uses(name: str) -> None:
+    patterns = [wildcard(dep) for dep in STAGES[name]["deps"] if dep.startswith(("src/", "work"))]
+    patterns = [p if p.endswith(".py") else f"{p}/*" for p in patterns]
+    reached = code(name)
+    missing = {path for path in reached if not any(fnmatch(path, p) for p in patterns)}
+    unused = {p for p in patterns if not any(fnmatch(path, p) for path in reached | EXEMPT)}
+    assert (missing, unused) == (set(), set())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_reads_exactly_the_parameters_it_lists(name: str) -> None:
+    tree = ast.parse((ROOT / "workflow" / "scripts" / f"{name}.py").read_text(encoding="utf-8"))
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "params"
+    }
+    if "params.yaml" in STAGES[name]["deps"]:
+        return  # watches the file as a whole
+    listed = {param.partition(".")[0] for param in STAGES[name].get("params", [])}
+    # The number of processes that share the work changes no byte.
+    allowed = {"threads"} if not imports_torch(name) else set()
+    assert read - allowed == listed - allowed
+
+
+def imports_torch(name: str) -> bool:
+    return any("import torch\n" in (ROOT / path).read_text() for path in code(name))
+
+
+def test_imports_point_one_way() -> None:
+    order = [
+        {"params"},
+        {"images"},
+        {"sources", "dedup", "curate", "augment", "nets", "objectives", "fetch"},
+        {"models"},
+        {"sampling", "metrics", "training"},
+        {"report", "studio"},
+        {"params_docs"},
+        {"cli"},
+    ]
+    level = {name: i for i, names in enumerate(order) for name in names}
+    for path in (SRC / "ganloom").rglob("*.py"):
+        here = path.relative_to(SRC / "ganloom").parts[0].removesuffix(".py")
+        for other in imports(path):
+            there = Path(other).relative_to("src/ganloom").parts[0].removesuffix(".py")
+            if "__init__" in (here, there) or here == there:
+                continue
+            assert level[there] < level[here] or {here, there} == {"fetch", "sources"}, (
+                f"{path.name} imports {other}"
+            )
+
+
+def test_no_stage_turns_the_run_cache_off() -> None:
+    for name, stage in STAGES.items():
+        for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            assert not (isinstance(out, dict) and "persist" in str(out)), name
+        assert "always_changed" not in stage
+        assert "frozen" not in stage

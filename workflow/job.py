@@ -1,0 +1,74 @@
+"""One job of Snakemake: ``python workflow/job.py STAGE LOG [--force]`` has DVC run one stage.
+
+The stage's output goes whole into the log, and line by line, under the stage's name, to the
+terminal, where several stages write at once.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+sys.path.insert(0, str(Path(__file__).parent / "scripts"))
+
+from prelude import die_with_parent
+
+PROGRESS_SECONDS = 10  # how often a progress bar is worth a line of its own
+DVC_CHATTER = re.compile(
+    r"$|Running stage |> |(Updating|Generating) lock file|To track the changes with git"
+    r"|\s+git add |To enable auto staging|\s+dvc config core.autostage|Use `dvc push` "
+)
+
+
+def main(stage: str, log: Path, *flags: str) -> int:
+    """Run the stage and return DVC's exit status."""
+    die_with_parent()
+    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *flags, stage]
+    failed = log.with_suffix(".failed")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    failed.unlink(missing_ok=True)
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 (there are no threads here)
+        ) as dvc,
+    ):
+        assert dvc.stdout is not None
+        shown = 0.0
+        for line in _lines(dvc.stdout):
+            file.write(line)
+            file.flush()
+            text = line.decode(errors="replace").rstrip()
+            is_progress = line.endswith(b"\r")
+            if DVC_CHATTER.match(text) or (
+                is_progress and time.monotonic() - shown < PROGRESS_SECONDS
+            ):
+                continue
+            if is_progress:
+                shown = time.monotonic()
+            print(f"{stage} | {text}", flush=True)
+    if dvc.returncode:
+        failed.touch()
+    return dvc.returncode
+
+
+def _lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """Lines as they come; a progress bar ends its lines with a carriage return."""
+    pending = b""
+    while chunk := stream.read1(65536):  # type: ignore[attr-defined]
+        *lines, pending = re.split(rb"(?<=[\r\n])(?!\n)", pending + chunk)
+        yield from lines
+    if pending:
+        yield pending
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

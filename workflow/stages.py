@@ -1,0 +1,199 @@
+"""The stages of ``dvc.yaml`` as the Snakefile needs them.
+
+DVC alone decides what is stale. Snakemake's own triggers know nothing of parameters that were
+changed and already run by ``dvc repro``, so they are replaced by one stamp file per stage: new
+content for a stale stage (Snakemake compares checksums, a bare touch would be ignored), an mtime
+of 0 for a clean one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAMPS = Path(".snakemake/stages")
+LOGS = Path("results/logs")
+
+sys.path.insert(0, str(ROOT / "src"))
+
+
+class PipelineError(Exception):
+    """The pipeline cannot run; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of ``dvc.yaml``; paths are relative to the project."""
+
+    name: str
+    inputs: list[str]
+    files: list[str]
+    directories: list[str]
+    threads: int
+    stale: bool
+    force: str  # the flag that makes DVC run it whatever its status, or nothing
+
+    @property
+    def rule(self) -> str:
+        return self.name.replace("@", "_")
+
+    @property
+    def stamp(self) -> str:
+        return str(STAMPS / self.name)
+
+    @property
+    def log(self) -> str:
+        return str(LOGS / f"{self.name}.log")
+
+
+def activate() -> str:
+    """Shell code that puts the running interpreter's folder, with ``dvc``, on the PATH."""
+    return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+
+
+def read(*, force: str | None, look_at_status: bool) -> list[Stage]:
+    """Read the stages, and stamp them stale or clean.
+
+    Args:
+        force: a pattern of stage names, or of their part before the @, to run whatever DVC says.
+        look_at_status: whether to ask DVC what is stale. A Snakemake process that runs a job of
+            another one must not: it would find its own job running.
+
+    Raises:
+        PipelineError: bad parameters, no Git repository, or a stage is running.
+    """
+    from ganloom.params import ParamsError, load
+
+    try:
+        load()
+    except ParamsError as error:
+        raise PipelineError(str(error)) from None
+
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo, lock_repo
+    from dvc.scm import NoSCM, SCMError
+
+    stages: list = []
+    try:
+        # One lock around all of it: DVC reads its files again whenever it takes the lock.
+        with Repo(".") as repo, lock_repo(repo):
+            if isinstance(repo.scm, NoSCM):
+                raise SCMError("no Git repository")
+            graph = repo.index.graph
+            stages = list(graph)
+            changed = set(repo.status()) if look_at_status else set()
+            forced = {s for s in stages if force and _matches(s.addressing, force)}
+            stale = {s for s in stages if s.addressing in changed} | forced
+            spreading = {s for s in stale if not _is_gate(s)}
+            stale |= {stage for stage in stages if _upstream(graph, stage) & spreading}
+            found = [
+                _describe(stage, _waits_for(graph, stage, stale), stage in stale, stage in forced)
+                for stage in stages
+            ]
+    except SCMError:
+        raise PipelineError(
+            "this folder is not a Git repository, which DVC needs to remember results; "
+            "run: git init && git add . && git commit -m 'Start'"
+        ) from None
+    except LockError as error:
+        raise PipelineError(_running(stages) or str(error)) from None
+    except DvcException as error:
+        raise PipelineError(f"dvc.yaml: {error}") from None
+
+    if look_at_status:
+        STAMPS.mkdir(parents=True, exist_ok=True)
+        for stage in found:
+            _stamp(Path(stage.stamp), stage.stale)
+    return sorted(found, key=lambda stage: stage.name)
+
+
+def failures() -> str:
+    """The end of the log of each stage that failed, for the user to read last."""
+    return "\n".join(
+        f"\n--- {log.stem} failed; the end of {log}:\n{_tail(log)}"
+        for log in sorted(LOGS.glob("*.log"))
+        if log.with_suffix(".failed").exists()
+    )
+
+
+def _running(stages: Iterable) -> str:
+    """Which stages another process runs now, by DVC's table of locks."""
+    try:
+        writers = json.loads(Path(".dvc/tmp/rwlock").read_text(encoding="utf-8"))["write"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    running = {
+        f"{stage.addressing} is running (pid {writers[out.fs_path]['pid']})"
+        for stage in stages
+        for out in stage.outs
+        if out.fs_path in writers
+    }
+    return "; ".join(
+        [*sorted(running), "wait for it or stop it, then try again"] if running else []
+    )
+
+
+def _upstream(graph: object, stage: object) -> set:
+    import networkx as nx
+
+    return nx.descendants(graph, stage)  # edges run from a stage to what it depends on
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(part, pattern) for part in (name, name.partition("@")[0]))
+
+
+def _waits_for(graph: object, stage: object, stale: set) -> list:
+    """The stages whose outputs Snakemake takes for this one's inputs.
+
+    A gate is waited for by whatever runs, but no clean stage may stand between it and a stale one:
+    of what is downstream of a job that runs, Snakemake looks at no stamp, only at the path that
+    leads there. The last stage has it as well, so that it is part of every complete run.
+    """
+    direct = [other for other in graph.successors(stage) if not _is_gate(other)]
+    gates = [other for other in _upstream(graph, stage) if _is_gate(other)]
+    is_last = graph.in_degree(stage) == 0
+    return direct + (gates if stage in stale or is_last else [])
+
+
+def _is_gate(stage: object) -> bool:
+    return bool((stage.meta or {}).get("gate"))
+
+
+def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> Stage:
+    directories = sorted(out.def_path for out in stage.outs if _is_directory(out.def_path))
+    return Stage(
+        name=stage.addressing,
+        inputs=sorted(out.def_path for other in upstream for out in other.outs),
+        files=sorted({out.def_path for out in stage.outs} - set(directories)),
+        directories=directories,
+        threads=int((stage.meta or {}).get("threads", 1)),
+        stale=stale,
+        force="--force" if force else "",
+    )
+
+
+def _is_directory(path: str) -> bool:
+    """Outputs without a suffix are directories: DVC does not tell before they are made."""
+    return not Path(path).suffix and not Path(path).name.startswith(".")
+
+
+def _stamp(path: Path, stale: bool) -> None:
+    if stale:
+        path.write_text(secrets.token_hex())
+    else:
+        path.touch()
+        os.utime(path, (0, 0))
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
