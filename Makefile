@@ -21,7 +21,7 @@ endif
 	@echo "Open results/report.html"
 
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(PYTEST_ARGS)
 
 # constraints.txt: the versions that the pictures and figures in docs/ were made with.
 .venv/installed: pyproject.toml constraints.txt
