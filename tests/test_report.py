@@ -162,7 +162,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("run")
     shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
     make_collection(project)
-    for name, kid in (("plain", 0.0456), ("augmented", 0.0123), ("removed", 0.0001)):
+    for name, kid in (("dcgan", 0.0456), ("dcgan_diffaug", 0.0123), ("removed", 0.0001)):
         make_model(project, name, kid)
     reference = {
         "train_half": {"kid_lite2": -0.0002, "swd": 0.01},
@@ -280,7 +280,9 @@ def test_counts_every_step(read: Reader) -> None:
 
 
 def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> None:
-    assert "Every picture here was drawn by augmented , the best of 2 models by KID" in read.text
+    assert (
+        "Every picture here was drawn by dcgan_diffaug , the best of 2 models by KID" in read.text
+    )
     assert "0.0123 (best)" in read.text
     assert "0.0456 (best)" not in read.text
     assert "0.700 (best)" not in read.text  # both models reach it
@@ -289,7 +291,7 @@ def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> N
 
 
 def test_shows_only_the_models_that_are_asked_for(page: str) -> None:
-    assert 'id="model-plain"' in page
+    assert 'id="model-dcgan"' in page
     assert "removed" not in page
 
 
@@ -309,16 +311,16 @@ def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None
         "data/dropped.csv",
         "data/clusters.png",
         "results/metrics/reference.json",
-        "results/metrics/plain.json",
-        "results/samples/plain",
-        "results/models/plain/timeline",
-        "results/models/plain/history",
-        "results/models/plain/run.json",
+        "results/metrics/dcgan.json",
+        "results/samples/dcgan",
+        "results/models/dcgan/timeline",
+        "results/models/dcgan/history",
+        "results/models/dcgan/run.json",
     ):
         path = bare / optional
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     text = Reader(page_of(bare)).text
-    assert "plain 32 px" in text
+    assert "dcgan 32 px" in text
     assert "Made outside of Git" in text
 
 
@@ -348,21 +350,21 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
     loaded = params.load(copy / "params.yaml")
     rng = np.random.default_rng(1)
     for folder in ("models", "samples", "metrics"):
-        for path in (copy / "results" / folder / "plain").rglob("*.png"):
+        for path in (copy / "results" / folder / "dcgan").rglob("*.png"):
             images.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
-    home = copy / "results/models/plain/timeline"
+    home = copy / "results/models/dcgan/timeline"
     frames = [{"file": "kimg_000000.0.png", "kimg": n} for n in range(25)]
     write_json(home / "timeline.json", frames)
-    (copy / "results/samples/plain/loop.mp4").write_bytes(bytes(1_000_000))
-    (copy / "results/samples/plain/loop.webp").write_bytes(
-        (project / "results/samples/plain/loop.webp").read_bytes()
+    (copy / "results/samples/dcgan/loop.mp4").write_bytes(bytes(1_000_000))
+    (copy / "results/samples/dcgan/loop.webp").write_bytes(
+        (project / "results/samples/dcgan/loop.webp").read_bytes()
     )
     specs = {}
     for n in range(10):
-        specs[f"m{n}"] = loaded.models["plain"]
+        specs[f"m{n}"] = loaded.models["dcgan"]
         for folder in ("models", "samples", "metrics"):
-            (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "plain")
-        (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/plain.json")
+            (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "dcgan")
+        (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/dcgan.json")
     assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000
 
 
@@ -491,10 +493,10 @@ def test_fits_the_screen(
     light = view.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(247, 242, 232)") is (scheme == "light")
     # All frames of a timeline are there to scroll to; with scripts one at a time.
-    frames = view.locator("#model-plain .strip figure")
+    frames = view.locator("#model-dcgan .strip figure")
     shown = [frame for frame in frames.all() if frame.is_visible()]
     assert len(shown) == (1 if scripts else 5)
-    assert view.locator("#moment-plain").is_visible() is scripts
+    assert view.locator("#moment-dcgan").is_visible() is scripts
     context.close()
 
 
@@ -502,17 +504,17 @@ def test_fits_the_screen(
 def test_the_timeline_follows_the_keyboard(chromium: Browser, address: str) -> None:
     view = chromium.new_page()
     view.goto(address)
-    current = view.locator("#model-plain .strip figure.current")
+    current = view.locator("#model-dcgan .strip figure.current")
     assert current.inner_text() == ""  # its words stand beside the slider
-    assert view.locator("#model-plain output").inner_text() == "10 kimg"
-    slider = view.locator("#moment-plain")
+    assert view.locator("#model-dcgan output").inner_text() == "10 kimg"
+    slider = view.locator("#moment-dcgan")
     slider.focus()
     last = current.locator("img").get_attribute("src")
     slider.press("ArrowLeft")
-    assert view.locator("#model-plain output").inner_text() == "7.5 kimg"
+    assert view.locator("#model-dcgan output").inner_text() == "7.5 kimg"
     assert current.locator("img").get_attribute("src") != last
     slider.press("Home")
-    assert view.locator("#model-plain output").inner_text() == "0 kimg"
+    assert view.locator("#model-dcgan output").inner_text() == "0 kimg"
     assert slider.get_attribute("aria-valuetext") == "0 kimg"
     view.close()
 
@@ -523,7 +525,7 @@ def test_prints_every_frame_and_what_is_folded_away(chromium: Browser, address: 
     view.goto(address)
     view.emulate_media(media="print")
     assert view.evaluate("document.documentElement.scrollWidth") == 680
-    frames = view.locator("#model-plain .strip figure")
+    frames = view.locator("#model-dcgan .strip figure")
     assert all(frame.is_visible() for frame in frames.all())
     assert view.get_by_text("images_per_second").first.is_visible()
     view.close()

@@ -1,5 +1,6 @@
 """The page of the whole run: results/report.html."""
 
+import shutil
 from pathlib import Path
 
 from prelude import begin
@@ -14,11 +15,26 @@ LARGEST = 15_000_000
 
 
 def main() -> None:
+    remove_what_is_not_listed()
     page = build(Path(), params.report, params.models, params.fetch).encode()
     REPORT.write_bytes(page)
     print(f"{REPORT}: {len(params.models)} models, {len(page) / 1e6:.1f} MB")
     if len(page) > LARGEST:
         print(f"warning: larger than {LARGEST / 1e6:.0f} MB; show less models at a time")
+
+
+def remove_what_is_not_listed() -> None:
+    """Remove results of models that are no longer in params.yaml; DVC's cache still has them.
+
+    They lie in directories that this stage depends on: left there, they would make its result
+    depend on what was once tried.
+    """
+    for folder in ("metrics", "models", "samples"):
+        for path in Path("results", folder).iterdir():
+            if path.is_dir() and path.name not in params.models:
+                shutil.rmtree(path)
+            elif path.suffix == ".json" and path.stem not in {"reference", *params.models}:
+                path.unlink()
 
 
 if __name__ == "__main__":
