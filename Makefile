@@ -7,7 +7,7 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
-FILE = $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE)) $(error no such recipe: $(RECIPE)))
+FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
 .PHONY: report test
 
@@ -16,7 +16,7 @@ ifdef RECIPE
 	cmp -s $(FILE) params.yaml || { cp params.yaml params.yaml~; cp $(FILE) params.yaml; }
 endif
 	@git rev-parse --git-dir >/dev/null 2>&1 || \
-		{ echo "This folder is not a Git repository, which DVC needs: git init && git add ."; exit 1; }
+		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
 	$(BIN)/snakemake --cores $(CORES) results/report.html
 	@echo "Open results/report.html"
 
