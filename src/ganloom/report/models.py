@@ -61,7 +61,7 @@ METRICS = (
         "swd",
         "SWD",
         "lower",
-        "Colours and textures at several scales, compared without any network: the sliced "
+        "Textures at several scales, compared without any network: the sliced "
         "Wasserstein distance. It shares nothing with the two before it.",
     ),
     Metric(
