@@ -21,6 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = Path(".snakemake/stages")
 LOGS = Path("results/logs")
+RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of which process reads and writes what
 
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -84,6 +85,7 @@ def read(*, force: str | None, look_at_status: bool) -> list[Stage]:
 
     stages: list = []
     try:
+        _forget_zombies()
         # One lock around all of it: DVC reads its files again whenever it takes the lock.
         with Repo(".") as repo, lock_repo(repo):
             if isinstance(repo.scm, NoSCM):
@@ -125,10 +127,42 @@ def failures() -> str:
     )
 
 
+def _forget_zombies() -> None:
+    """Take what killed processes held out of DVC's table of locks.
+
+    DVC does so itself, but takes a process that died and was not yet collected for a living one;
+    the first process of a container may never collect what was left to it.
+    """
+    import psutil
+    from dvc.lock import make_lock
+
+    def is_zombie(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    if not RWLOCK.exists():
+        return
+    with make_lock(str(RWLOCK.with_suffix(".lock")), tmp_dir=str(RWLOCK.parent)):
+        try:
+            table = json.loads(RWLOCK.read_text(encoding="utf-8"))
+            writers = {p: w for p, w in table["write"].items() if not is_zombie(w["pid"])}
+            readers = {
+                path: [r for r in found if not is_zombie(r["pid"])]
+                for path, found in table["read"].items()
+            }
+        except (ValueError, KeyError):
+            return  # DVC says what is wrong with it
+        readers = {path: found for path, found in readers.items() if found}
+        if (writers, readers) != (table["write"], table["read"]):
+            RWLOCK.write_text(json.dumps({"write": writers, "read": readers}), encoding="utf-8")
+
+
 def _running(stages: Iterable) -> str:
     """Which stages another process runs now, by DVC's table of locks."""
     try:
-        writers = json.loads(Path(".dvc/tmp/rwlock").read_text(encoding="utf-8"))["write"]
+        writers = json.loads(RWLOCK.read_text(encoding="utf-8"))["write"]
     except (OSError, ValueError, KeyError):
         return ""
     running = {
