@@ -95,10 +95,10 @@ def imports_torch(name: str) -> bool:
 
 def test_imports_point_one_way() -> None:
     order = [
-        {"params"},
+        {"params", "credits"},
         {"images"},
         {"sources", "dedup", "curate", "augment", "nets", "objectives", "fetch"},
-        {"models"},
+        {"models", "export"},
         {"sampling", "metrics", "training"},
         {"report", "studio"},
         {"params_docs"},

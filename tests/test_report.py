@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from ganloom import images, params
 from ganloom.report import collection, figures, models
-from ganloom.report.build import build, is_web_address
+from ganloom.report.build import build
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
@@ -369,25 +369,6 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
 
 
 # --- its parts -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("url", "good"),
-    [
-        ("https://example.org/a", True),
-        ("HTTP://example.org", True),
-        ("javascript:alert(1)", False),
-        (" javascript:alert(1)", False),
-        ("data:text/html,x", False),
-        ("//example.org", False),
-        ("https:", False),
-        ("http://[", False),
-        ("file:///etc/passwd", False),
-        ("", False),
-    ],
-)
-def test_only_web_addresses_become_links(url: str, good: bool) -> None:
-    assert is_web_address(url) is good
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,23 @@ def main(arguments: list[str] | None = None) -> None:
     generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     generate.set_defaults(run=_generate)
 
+    export = commands.add_parser(
+        "export", help="write pictures in the form that another tool reads"
+    )
+    export.add_argument("what", choices=["raw", "kept", "slices"], help="which pictures")
+    export.add_argument(
+        "--format",
+        choices=["folder", "imagefolder", "stylegan", "webdataset"],
+        required=True,
+        help="plain files, a folder a class, a zip with dataset.json, or tar shards",
+    )
+    export.add_argument("--out", type=Path, required=True, help="a new folder (stylegan: zip file)")
+    export.set_defaults(run=_export)
+
+    credit = commands.add_parser("credits", help="write whom to credit for the pictures in use")
+    credit.add_argument("--out", type=Path, help="a Markdown file; without it, the terminal")
+    credit.set_defaults(run=_credits)
+
     check = commands.add_parser("check", help="check a params file")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
     check.set_defaults(run=_check)
@@ -66,6 +83,33 @@ def _generate(options: argparse.Namespace) -> None:
     for number, picture in enumerate(generate(net, z * options.truncation)):
         save_png(picture, options.out / f"{options.model}_{number:0{digits}d}.png")
     print(f"{options.n} pictures in {options.out}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from ganloom.export import ExportError, export
+    from ganloom.images import ShardError
+
+    try:
+        count = export(options.what, options.format, Path(), options.out)
+    except (ExportError, ShardError) as error:
+        sys.exit(str(error))
+    print(f"{count} pictures in {options.out}")
+
+
+def _credits(options: argparse.Namespace) -> None:
+    from ganloom.credits import credits, markdown
+    from ganloom.sources import read_rows
+
+    data = Path("data")
+    try:
+        manifest, kept = (read_rows(data / name) for name in ("manifest.csv", "kept.csv"))
+    except FileNotFoundError as error:
+        sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
+    text = markdown(credits(manifest, {row["sha256"] for row in kept}))
+    if options.out:
+        options.out.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -11,11 +11,11 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import jinja2
 
 from ganloom import params
+from ganloom.credits import is_web_address
 from ganloom.report import collection, models, reproduction
 from ganloom.report.tables import read_json
 
@@ -78,12 +78,3 @@ def _page(**context: object) -> str:
         script_hash=f"sha256-{digest}",
         **context,
     )
-
-
-def is_web_address(url: str) -> bool:
-    """Whether a text from the data may become a link: `javascript:` and the like may not."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc)

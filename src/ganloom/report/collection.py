@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganloom.credits import Credit, credits
 from ganloom.images import Shards, apply_symmetry, decode
 from ganloom.report.figures import Picture, picture, picture_file, spread
 from ganloom.report.tables import read_csv
@@ -68,16 +69,6 @@ class Source:
     candidates: int
     fetched: int
     kept: int
-
-
-@dataclass(frozen=True)
-class Credit:
-    """Who made a kept original, and where it was published."""
-
-    title: str
-    creator: str
-    licence: str
-    page: str
 
 
 @dataclass(frozen=True)
@@ -158,7 +149,8 @@ def collection(project: Path, max_pixels: int) -> Collection:
     originals = Originals(project, manifest, max_pixels)
     fetched = [row for row in manifest if not row["error"]]
     failed = [{**row, "reason": row["error"]} for row in manifest if row["error"]]
-    credited = _credited(fetched, {row["sha256"] for row in kept})
+    used = {row["sha256"] for row in kept}
+    credited = [credit for credit in credits(manifest, used) if credit.creator or credit.page]
     return Collection(
         steps=_funnel(manifest, clusters, kept),
         images=len(index),
@@ -172,7 +164,7 @@ def collection(project: Path, max_pixels: int) -> Collection:
             *_reasons("curate", dropped, originals),
             *_reasons("augment", unused, originals),
         ],
-        sources=_sources(manifest, {row["sha256"] for row in kept}),
+        sources=_sources(manifest, used),
         credits=credited[:CREDITS],
         more_credits=len(credited[CREDITS:]),
         classes=_classes(kept, Counter(index["label"])),
@@ -247,17 +239,6 @@ def _sources(manifest: Rows, kept: set[str]) -> list[Source]:
         )
         for (source, licence, licence_url), rows in sorted(groups.items())
     ]
-
-
-def _credited(fetched: Rows, kept: set[str]) -> list[Credit]:
-    """Kept originals that name a maker or a page."""
-    first = {row["sha256"]: row for row in reversed(fetched)}
-    credits = (
-        Credit(row["title"] or row["id"], row["creator"], row["licence"], row["page"])
-        for row in first.values()
-        if row["sha256"] in kept and (row["creator"] or row["page"])
-    )
-    return sorted(credits, key=lambda credit: (credit.creator, credit.title, credit.page))
 
 
 def _classes(kept: Rows, images: Counter[str]) -> list[Class]:

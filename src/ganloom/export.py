@@ -1,0 +1,270 @@
+"""Pictures in the forms that other tools read, each with where it came from.
+
+=============  ===========================================================================
+`folder`       files, in a folder for each split
+`imagefolder`  files in a folder for each class, for torchvision's ``ImageFolder``
+`stylegan`     a zip with dataset.json, for the StyleGAN family (NVlabs/stylegan3)
+`webdataset`   tar shards of samples (webdataset/webdataset)
+=============  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ganloom import images
+from ganloom.sources import read_rows
+
+FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
+PROVENANCE = "provenance.csv"
+UNLABELLED = "unlabelled"
+SHARD_BYTES = 256 * 2**20
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+
+
+class ExportError(ValueError):
+    """This cannot be exported; the message says why and what can."""
+
+
+class Item(NamedTuple):
+    """One picture to export.
+
+    Attributes:
+        split: ``train`` or ``holdout``; ``all`` where there is no split yet.
+        name: Its name in the export, without a suffix.
+        extension: By content.
+        label: Its class, "" without one.
+        facts: Of its original: ``FACTS``.
+        read: Gives the file's bytes.
+    """
+
+    split: str
+    name: str
+    extension: str
+    label: str
+    facts: Mapping[str, str]
+    read: Callable[[], bytes]
+
+
+def export(what: str, form: str, project: Path, out: Path) -> int:
+    """Export pictures of a project.
+
+    Args:
+        what: A key of ``CONTENTS``.
+        form: A key of ``FORMS``.
+        project: The project's folder.
+        out: A file or folder that does not exist yet; it appears when it is complete.
+
+    Returns:
+        How many pictures were written.
+
+    Raises:
+        ExportError: ``out`` exists, the pictures are not made yet or do not fit the form.
+    """
+    if out.exists():
+        raise ExportError(f"{out} exists; name another place, or remove it first")
+    if form == "stylegan" and what != "slices":
+        raise ExportError(
+            "StyleGAN wants square pictures of one size: export `slices`, which params.yaml makes "
+            "under `augment` (mode: whole for whole pictures)"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+        new = Path(folder) / out.name
+        try:
+            count = FORMS[form](CONTENTS[what](project / "data"), new)
+        except FileNotFoundError as error:
+            raise ExportError(
+                f"{error.filename} is missing; run `dvc repro` or `dvc checkout` first"
+            ) from error
+        new.rename(out)
+    return count
+
+
+# --- what: raw, kept, slices -------------------------------------------------------------------
+
+
+def _raw(data: Path) -> list[Item]:
+    facts = _manifest(data)
+    return _originals(data, facts, {sha256: ("all", row["label"]) for sha256, row in facts.items()})
+
+
+def _kept(data: Path) -> list[Item]:
+    kept = read_rows(data / "kept.csv")
+    places = {row["sha256"]: (row["split"], row["label"]) for row in kept}
+    return _originals(data, _manifest(data), places)
+
+
+def _originals(
+    data: Path, facts: Mapping[str, dict[str, str]], places: Mapping[str, tuple[str, str]]
+) -> list[Item]:
+    shards = images.Shards(data / "raw")
+    extensions = {known.mime: known.extension for known in images.FORMATS.values()}
+    return [
+        Item(
+            split,
+            sha256,
+            extensions[facts[sha256]["mime"]],
+            label,
+            facts[sha256],
+            partial(shards.__getitem__, sha256),
+        )
+        for sha256, (split, label) in sorted(places.items())
+    ]
+
+
+def _slices(data: Path) -> list[Item]:
+    facts = _manifest(data)
+    items = []
+    for split, pixels, table in (
+        ("train", "images.npy", "index.parquet"),
+        ("holdout", "holdout.npy", "holdout.parquet"),
+    ):
+        crops = np.load(data / "slices" / pixels, mmap_mode="r")
+        index = pd.read_parquet(data / "slices" / table)
+        digits = len(str(len(index)))
+        for number, row in enumerate(index.to_dict("records")):
+            read = partial(_slice, crops, row["image"], row["symmetry"])
+            name = f"{number:0{digits}d}"
+            items.append(Item(split, name, "png", row["label"], facts[row["sha256"]], read))
+    return items
+
+
+def _slice(crops: images.Array, row: int, symmetry: int) -> bytes:
+    return images.png(images.apply_symmetry(crops[row], symmetry))
+
+
+def _manifest(data: Path) -> dict[str, dict[str, str]]:
+    """Fetched pictures by sha256; of several candidates with one file, the first counts."""
+    rows = read_rows(data / "manifest.csv")
+    return {row["sha256"]: row for row in reversed(rows) if not row["error"]}
+
+
+CONTENTS: dict[str, Callable[[Path], list[Item]]] = {
+    "raw": _raw,
+    "kept": _kept,
+    "slices": _slices,
+}
+
+
+# --- the forms ---------------------------------------------------------------------------------
+
+
+def _folder(items: Sequence[Item], out: Path) -> int:
+    return _files(items, out, lambda item: Path(item.split))
+
+
+def _imagefolder(items: Sequence[Item], out: Path) -> int:
+    return _files(items, out, lambda item: Path(item.split, folder_name(item.label)))
+
+
+def _files(items: Sequence[Item], out: Path, place: Callable[[Item], Path]) -> int:
+    out.mkdir()
+    names = [(place(item) / f"{item.name}.{item.extension}").as_posix() for item in items]
+    for name, item in zip(names, items, strict=True):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(item.read())
+    (out / PROVENANCE).write_text(_provenance(names, items), encoding="utf-8")
+    return len(items)
+
+
+def _stylegan(items: Sequence[Item], out: Path) -> int:
+    """Training images only: what is held out is there to measure against."""
+    items = [item for item in items if item.split == "train"]
+    names = [f"{n // 1000:05d}/img{n:08d}.{item.extension}" for n, item in enumerate(items)]
+    classes = _classes(items)
+    labels = [[name, classes[item.label]] for name, item in zip(names, items, strict=True)]
+    about = {"labels": labels if len(classes) > 1 else None}
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, item in zip(names, items, strict=True):
+            archive.writestr(zipfile.ZipInfo(name, EPOCH), item.read())
+        archive.writestr(zipfile.ZipInfo("dataset.json", EPOCH), json.dumps(about))
+        archive.writestr(zipfile.ZipInfo(PROVENANCE, EPOCH), _provenance(names, items))
+    return len(items)
+
+
+def _webdataset(items: Sequence[Item], out: Path) -> int:
+    """Samples of an image, ``json``, and where there are classes ``cls``, the class' number."""
+    out.mkdir()
+    classes = _classes(items)
+    for split in sorted({item.split for item in items}):
+        samples = (_sample(item, classes) for item in items if item.split == split)
+        for number, shard in enumerate(_batched(samples, SHARD_BYTES)):
+            with tarfile.open(out / f"{split}-{number:06d}.tar", "w") as tar:
+                for name, content in shard:
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return len(items)
+
+
+def _sample(item: Item, classes: Mapping[str, int]) -> list[tuple[str, bytes]]:
+    about = {"label": item.label, **{key: item.facts[key] for key in FACTS}}
+    parts = {item.extension: item.read(), "json": json.dumps(about).encode()}
+    if len(classes) > 1:
+        parts["cls"] = str(classes[item.label]).encode()
+    return [(f"{item.name}.{suffix}", content) for suffix, content in parts.items()]
+
+
+def _batched(
+    samples: Iterable[list[tuple[str, bytes]]], limit: int
+) -> Iterator[list[tuple[str, bytes]]]:
+    """Files of whole samples, up to about ``limit`` bytes at a time."""
+    batch: list[tuple[str, bytes]] = []
+    size = 0
+    for sample in samples:
+        batch += sample
+        size += sum(len(content) for _, content in sample)
+        if size >= limit:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _classes(items: Sequence[Item]) -> dict[str, int]:
+    return {label: number for number, label in enumerate(sorted({item.label for item in items}))}
+
+
+FORMS: dict[str, Callable[[Sequence[Item], Path], int]] = {
+    "folder": _folder,
+    "imagefolder": _imagefolder,
+    "stylegan": _stylegan,
+    "webdataset": _webdataset,
+}
+
+
+def _provenance(names: Sequence[str], items: Sequence[Item]) -> str:
+    """A table that leads from each exported file to its original."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "label", *FACTS])
+    for name, item in zip(names, items, strict=True):
+        table.writerow([name, item.label, *(item.facts[key] for key in FACTS)])
+    return text.getvalue()
+
+
+def folder_name(label: str) -> str:
+    """A class as the name of a folder: whatever a stranger wrote, it leads nowhere else.
+
+    Different labels give different names.
+    """
+    quoted = re.sub(
+        r'[\x00-\x1f\x7f/\\:*?"<>|%]|^\.|[. ]$',
+        lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()),
+        label,
+    )
+    return quoted or UNLABELLED

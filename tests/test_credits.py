@@ -1,0 +1,85 @@
+"""Attribution lists: complete, sorted, and harmless whatever strangers wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from ganloom.credits import credits, is_web_address, markdown
+
+
+def row(sha256: str, **known: str) -> dict[str, str]:
+    columns = ("id", "url", "page", "title", "creator", "licence", "licence_url", "error")
+    return dict.fromkeys(columns, "") | {"id": f"a/{sha256}", "sha256": sha256} | known
+
+
+CLOTH = row(
+    "1",
+    title="Cloth",
+    creator="R. Vasquez",
+    page="https://example.org/File:Cloth_(Peru).jpg",
+    licence="CC BY-SA 4.0",
+    licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
+)
+
+
+def test_a_line_has_title_author_source_and_licence() -> None:
+    text = markdown(credits([CLOTH], {"1"}))
+    assert (
+        "- [Cloth](<https://example.org/File:Cloth_(Peru).jpg>), by R. Vasquez, "
+        "[CC BY-SA 4.0](<https://creativecommons.org/licenses/by-sa/4.0/>)\n"
+    ) in text
+    assert "Without a known licence" not in text
+
+
+def test_only_what_is_used_is_credited_and_once() -> None:
+    again = CLOTH | {"id": "b/1", "title": "Another name for it"}
+    other = row("2", title="Not kept")
+    failed = row("3", title="Never came", error="HTTP 404")
+    found = credits([CLOTH, again, other, failed], {"1", "3"})
+    assert [credit.title for credit in found] == ["Cloth"]
+
+
+def test_what_has_no_licence_is_named_apart() -> None:
+    text = markdown(credits([CLOTH, row("2", title="Found", creator="?")], {"1", "2"}))
+    assert text.index("Cloth") < text.index("## Without a known licence") < text.index("Found")
+
+
+def test_a_file_of_ones_own_shows_its_title_and_no_path() -> None:
+    [credit] = credits([row("1", title="me.jpg", url="file:///home/me/private/me.jpg")], {"1"})
+    assert credit.page == ""
+    assert "/home" not in markdown([credit])
+
+
+def test_words_of_strangers_stay_words() -> None:
+    hostile = row(
+        "1",
+        title="](https://evil.example) <script>\n\n# News",
+        creator="[x](javascript:alert(1))",
+        page="javascript:alert(1)",
+        licence="CC0",
+    )
+    [line] = [x for x in markdown(credits([hostile], {"1"})).splitlines() if "News" in x]
+    assert line.startswith("- \\](https://evil.example) \\<script\\> \\# News, by \\[x\\]")
+    assert "](<" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "good"),
+    [
+        ("https://example.org/a", True),
+        ("HTTP://example.org", True),
+        ("javascript:alert(1)", False),
+        (" javascript:alert(1)", False),
+        ("data:text/html,x", False),
+        ("//example.org", False),
+        ("https:", False),
+        ("http://[", False),
+        ("file:///etc/passwd", False),
+        ("https://example.org/File:Cloth_(Peru).jpg", True),
+        ("https://example.org/a b", False),
+        ("https://example.org/>", False),
+        ("", False),
+    ],
+)
+def test_only_web_addresses_become_links(url: str, good: bool) -> None:
+    assert is_web_address(url) is good
