@@ -16,7 +16,7 @@ from ganloom.fetch import LOG, MANIFEST, Job, failures, fetch
 from ganloom.sources import Row, SourceError
 
 ROOT = Path(__file__).parents[1]
-LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000)
+LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000, licences=None, max_lost=0.2, shards=None)
 
 
 def png(height: int = 20, width: int = 30, seed: int = 0) -> bytes:

@@ -223,6 +223,36 @@ Source = Annotated[
 # --- from pictures to training data --------------------------------------------------------------
 
 
+class Network(Section):
+    """How pages and files are asked of the network."""
+
+    contact: Annotated[str, Field(pattern=r"^[ -~]+$")] | None = Field(
+        description="Who runs this: an address or page, told to every server (Wikimedia asks for "
+        "one); null: nobody"
+    )
+    connections: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="Requests at the same time, in all"
+    )
+    connections_per_host: Annotated[int, Field(ge=1, le=32)] = Field(
+        description="Requests at the same time to one host (Wikimedia's files: 2 at most)"
+    )
+    timeout: Positive = Field(
+        description="Seconds to wait for a connection, and for the next bytes"
+    )
+    file_deadline: Positive = Field(
+        description="Seconds for one file, with its redirects and further attempts"
+    )
+    deadline: Positive = Field(description="Seconds for all requests of one stage")
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
+        description="Try a request so often when the server is busy or cannot be reached"
+    )
+    robots: bool = Field(description="Obey robots.txt and X-Robots-Tag")
+    loopback: bool = Field(
+        description="Also allow 127.0.0.1 and ::1, for a server of your own; other private "
+        "addresses are never asked"
+    )
+
+
 class Fetch(Section):
     """Fetching originals."""
 
@@ -230,6 +260,18 @@ class Fetch(Section):
     # Beyond, Pillow refuses by itself.
     max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = Field(
         description="Refuse pictures with more pixels, before decoding"
+    )
+    licences: Annotated[list[str], Field(min_length=1), Unique] | None = Field(
+        description="Fetch only what has one of these licences, such as `CC BY*`; case does not "
+        "matter; null: whatever it is"
+    )
+    max_lost: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Share of the pictures from the web that may be gone or out of reach; if it "
+        "is more, the stage fails"
+    )
+    shards: Annotated[str, Field(min_length=1)] | None = Field(
+        description="Folder of tar shards (data/raw of another project): pictures with a known "
+        "sha256 are taken from there before the network is asked; null: none"
     )
 
 
@@ -448,6 +490,7 @@ class Params(Section):
     sources: Annotated[dict[Name, Source], Field(min_length=1)] = Field(
         description="Where pictures come from, each under a name of its own"
     )
+    network: Network
     fetch: Fetch
     dedup: Dedup
     curate: Curate
