@@ -25,13 +25,13 @@ class Job(NamedTuple):
     Attributes:
         specs: The sources by name.
         limits: The section ``fetch``.
-        seed: ``params.seed``.
+        context: What a source may need beside its parameters.
         spool: Usable originals are written here as ``<sha256>.<extension>``.
     """
 
     specs: Mapping[str, params.Source]
     limits: params.Fetch
-    seed: int
+    context: sources.Context
     spool: Path
 
 
@@ -71,7 +71,7 @@ def open_readers(job: Job) -> dict[str, Reader]:
     readers = {}
     for name, spec in job.specs.items():
         try:
-            readers[name] = sources.module(spec.kind).reader(spec, job.seed)
+            readers[name] = sources.module(spec.kind).reader(spec, job.context)
         except SourceError as error:
             raise SourceError(f"sources.{name}: {error}") from error
     return readers

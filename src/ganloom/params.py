@@ -133,10 +133,22 @@ class DigitsSource(_Source):
     kind: Literal["digits"] = Field(description="Kind of source")
 
 
+def _words(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise PydanticCustomError("words", "Input should be words, on one line")
+    return text
+
+
+def _hash(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise PydanticCustomError("hash", "Input should be 64 hexadecimal digits, as of sha256sum")
+    return text
+
+
 class Keyword(Section):
     """What to search for."""
 
-    text: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")] = Field(
+    text: Annotated[str, Field(max_length=200), AfterValidator(_words)] = Field(
         description="Words to search for"
     )
     max: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -199,7 +211,7 @@ class ArchiveSource(_Source):
         description="Download it into work/archives instead of reading path (which is then the "
         "source's own module)"
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+    sha256: Annotated[str, AfterValidator(_hash)] | None = Field(
         description="Refuse any other file; needed with a url; null: not checked"
     )
     max_bytes: Count = Field(description="Refuse a larger archive, in bytes")

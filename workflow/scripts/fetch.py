@@ -21,7 +21,8 @@ def main() -> None:
     RAW.mkdir(parents=True, exist_ok=True)
     # Inside the output, which DVC clears: nothing is left behind when this is killed.
     with tempfile.TemporaryDirectory(dir=RAW) as spool:
-        job = Job(params.sources, params.fetch, params.seed, Path(spool))
+        context = sources.Context(params.seed, params.network)
+        job = Job(params.sources, params.fetch, context, Path(spool))
         try:
             progress = tqdm(fetch(rows, job, params.threads), total=len(rows), mininterval=1)
             results = list(progress)

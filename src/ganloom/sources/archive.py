@@ -180,7 +180,9 @@ def _local(spec: params.ArchiveSource, context: Context) -> Path:
 
 def _download(spec: params.ArchiveSource, url: str, path: Path, context: Context) -> None:
     try:
-        with browser(context.network, spec.max_bytes) as get:
+        # A file's deadline is meant for a picture.
+        network = context.network.model_copy(update={"file_deadline": context.network.deadline})
+        with browser(network, spec.max_bytes) as get:
             data = get(url).data
     except WebError as error:
         raise SourceError(f"{url}: {error}") from error
@@ -400,7 +402,7 @@ class _Tar:
 
     def _next(self) -> tarfile.TarInfo | None:
         info = self._tar.next()
-        self._tar.members.clear()  # it would remember them all
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
         if info is not None:
             self._budget.member(info.offset_data + info.size)
             self._position += 1

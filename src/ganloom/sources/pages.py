@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 from icrawler import Feeder, Parser
 
 from ganloom import params
-from ganloom.sources import Context, Row, warn
+from ganloom.sources import Context, Row, SourceError, warn
 from ganloom.sources.keywords import MAX_ANSWER, merged, web_url
-from ganloom.web.client import Get, browser
+from ganloom.web.client import Get, WebError, browser
 
 # What every engine stops at.
 MOST = 1000
@@ -91,7 +91,7 @@ def _take(get: Get, engine: Engine, words: str, most: int) -> list[str]:
     urls: dict[str, None] = {}
     for page in addresses(engine, words, min(most, MOST)):
         try:
-            found = pictures(engine, _content(get, page))
+            found = pictures(engine, _content(get, engine, page))
         except _UnreadableError:
             if not urls:
                 raise
@@ -101,6 +101,20 @@ def _take(get: Get, engine: Engine, words: str, most: int) -> list[str]:
         if len(urls) == known or len(urls) >= most:
             break
     return list(urls)[:most]
+
+
+def _content(get: Get, engine: Engine, page: str) -> bytes:
+    try:
+        return get(page).data
+    except WebError as error:
+        if str(error).startswith("forbidden by"):
+            raise _UnreadableError(
+                f"{error}; network.robots: false ignores that, at your own responsibility",
+                forbidden=True,
+            ) from error
+        if error.status is None:
+            raise SourceError(f"{engine.name} cannot be asked now: {error}") from error
+        raise _UnreadableError(f"{error}: 0 results") from error
 
 
 def addresses(engine: Engine, words: str, most: int) -> Iterator[str]:

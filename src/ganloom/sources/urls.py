@@ -109,9 +109,13 @@ def _row(name: str, known: dict[str, Any], where: str) -> Row:
     if digest and not re.fullmatch("[0-9a-f]{64}", digest):
         raise SourceError(f"{where}: sha256: {digest[:80]!r} are not 64 hexadecimal digits")
     told = {
-        column: next(filter(None, (text(known.get(alias)) for alias in aliases)), "")
+        column: next(filter(None, (_text(known.get(alias)) for alias in aliases)), "")
         for column, aliases in _KNOWN.items()
     }
     for column in ("page", "licence_url"):
         told[column] = web_url(told[column])
     return candidate(name, url_key(url), url, sha256=digest, **told)
+
+
+def _text(value: Any) -> str:
+    return text(str(value) if isinstance(value, int) else value)  # a class may be a number
