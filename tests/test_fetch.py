@@ -35,6 +35,7 @@ from ganloom.sources import Row, SourceError
 
 ROOT = Path(__file__).parents[1]
 NETWORK = params.load(ROOT / "recipes" / "kene.yaml").network
+CONTEXT = sources.Context(1, NETWORK)
 LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000, licences=None, max_lost=0.2, shards=None)
 
 
@@ -67,7 +68,7 @@ def fetched(
 ) -> dict[str, Row]:
     spool = raw / "spool"
     spool.mkdir(parents=True)
-    job = Job({"mine": spec}, NETWORK, LIMITS, 1, spool, raw.parent / "kept", {})
+    job = Job({"mine": spec}, LIMITS, CONTEXT, spool, raw.parent / "kept", {})
     results = fetch(rows, job, workers, lambda: None)
     images.pack_shards(raw, spool)
     assert [result.log["id"] for result in results] == [row["id"] for row in rows]
@@ -79,7 +80,7 @@ def fetched(
 def test_every_candidate_is_fetched_or_has_a_reason(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
-    manifest = fetched(folder, sources.candidates("mine", folder, 1), tmp_path / "raw")
+    manifest = fetched(folder, sources.candidates("mine", folder, CONTEXT), tmp_path / "raw")
     errors = {key: row["error"] for key, row in manifest.items()}
     assert errors == {
         "a.png": "",
@@ -109,7 +110,7 @@ def test_every_candidate_is_fetched_or_has_a_reason(
 
 
 def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Path) -> None:
-    rows = sources.candidates("mine", folder, 1)
+    rows = sources.candidates("mine", folder, CONTEXT)
     alone = fetched(folder, rows, tmp_path / "alone")
     together = fetched(folder, list(reversed(rows)), tmp_path / "together", workers=2)
     assert alone == together
@@ -120,7 +121,7 @@ def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Pat
 def test_a_file_edited_or_removed_since_the_search_fails(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
-    rows = sources.candidates("mine", folder, 1)
+    rows = sources.candidates("mine", folder, CONTEXT)
     Path(folder.path, "a.png").write_bytes(png(seed=9))
     Path(folder.path, "b/turned.png").unlink()
     manifest = fetched(folder, rows, tmp_path / "raw")
@@ -141,7 +142,7 @@ def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> No
         download=False,
     )
     with pytest.raises(SourceError, match=r"sources\.mnist: MNIST \(test\)"):
-        fetch([], Job({"mnist": spec}, NETWORK, LIMITS, 1, tmp_path, tmp_path, {}), 1, lambda: None)
+        fetch([], Job({"mnist": spec}, LIMITS, CONTEXT, tmp_path, tmp_path, {}), 1, lambda: None)
 
 
 # --- over the network --------------------------------------------------------------------------
@@ -160,7 +161,14 @@ def from_the_web(
     spool = raw / "spool"
     spool.mkdir(parents=True)
     network = NETWORK.model_copy(update={"loopback": True, "attempts": 1})
-    job = Job({"mine": NOWHERE}, network, limits, 1, spool, project / "kept", shards)
+    job = Job(
+        {"mine": NOWHERE},
+        limits,
+        CONTEXT._replace(network=network),
+        spool,
+        project / "kept",
+        shards,
+    )
     results = fetch(rows, job, workers, lambda: None)
     images.pack_shards(raw, spool)
     shutil.rmtree(spool)

@@ -32,18 +32,16 @@ class Job(NamedTuple):
 
     Attributes:
         specs: The sources by name.
-        network: The section ``network``.
         limits: The section ``fetch``.
-        seed: ``params.seed``.
+        context: Seed and network, which sources need, too.
         spool: Usable originals are written here as ``<sha256>.<extension>``.
         kept: Folder of what came over the network, by which an interrupted run goes on.
         shards: Originals by sha256, taken before the network is asked.
     """
 
     specs: Mapping[str, params.Source]
-    network: params.Network
     limits: params.Fetch
-    seed: int
+    context: sources.Context
     spool: Path
     kept: Path
     shards: Mapping[str, bytes]
@@ -113,7 +111,7 @@ async def _fetch_all(
         finally:
             tick()
 
-    async with Client(job.network) as client:
+    async with Client(job.context.network) as client:
         web = _Web(job, client, store, pool)
         try:
             async with asyncio.TaskGroup() as group:
@@ -149,7 +147,7 @@ def open_readers(job: Job) -> dict[str, Reader]:
         if not hasattr(module, "reader"):
             continue
         try:
-            readers[name] = module.reader(spec, job.seed)
+            readers[name] = module.reader(spec, job.context)
         except SourceError as error:
             raise SourceError(f"sources.{name}: {error}") from error
     return readers

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from ganloom.params import Params, Section, section_at, sections_in
 
-_KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z_]\w*):")
+_KEY = re.compile(r"(?P<indent> *(?:- )?)(?P<key>[A-Za-z_]\w*):")  # also the first of a list item
 
 
 def markdown() -> str:
@@ -82,7 +82,9 @@ def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Secti
 
 def _allowed(field: FieldInfo) -> str:
     if sections_in(field.annotation):
-        return "section" if get_origin(field.annotation) is not dict else "name: section"
+        return {dict: "name: section", list: "list of sections"}.get(
+            get_origin(field.annotation) or field, "section"
+        )
     limits = []
     for rule in field.metadata:
         for symbol, attribute in ((">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")):
