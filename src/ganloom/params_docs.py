@@ -82,9 +82,10 @@ def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Secti
 
 def _allowed(field: FieldInfo) -> str:
     if sections_in(field.annotation):
-        return {dict: "name: section", list: "list of sections"}.get(
-            get_origin(field.annotation) or field, "section"
-        )
+        container = get_origin(field.annotation)
+        if container is list:
+            return "list of sections"
+        return "name: section" if container is dict else "section"
     limits = []
     for rule in field.metadata:
         for symbol, attribute in ((">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")):
