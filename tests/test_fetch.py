@@ -334,9 +334,11 @@ def test_candidates_with_one_address_are_one() -> None:
         listed("a", "file:1.png"),
         listed("f", "file:1.png"),
         listed("g", "http://[/1.png"),
+        listed("h", "http://a.example/3.png", title="One"),
+        listed("i", "http://a.example/3.png", title="Two"),
     ]
     merged = [row["id"] for row in merge(rows)]
-    assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g"]
+    assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g", "mine/h"]
     assert merge(reversed(rows)) == merge(rows)
 
 

@@ -257,6 +257,7 @@ class _Web:
             if kept is not None:
                 found = await self._judge(row, kept)
                 log = _log(found, kept.retrieved_at, 0, attempts=0, taken_from="kept")
+                # What was no use may be another file, or a whole one, by now.
                 if not found["error"]:
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
@@ -287,13 +288,9 @@ class _Web:
             return Result(found, log, host, lost=not error.refused)
 
     async def _judge(self, row: Row, kept: Kept | None) -> Row:
-        found = await asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             self._pool, _judge_in_worker, row, kept.path if kept else None
         )
-        # It may be another file, or a whole one, next time.
-        if found["error"] and kept:
-            self._store.forget(row["url"], kept)
-        return found
 
 
 # --- both --------------------------------------------------------------------------------------
