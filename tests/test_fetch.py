@@ -251,6 +251,20 @@ def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
 
 
 @pytest.mark.usefixtures("outside")
+def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Path) -> None:
+    places = [b"http://\xff\xfe/", b"\xed\xa0\x80://x", b"http://a\x01\xe9/", b"ftp://\xff"]
+    rows = [
+        listed(f"{n}", server.serve_raw(f"/{n}", b"HTTP/1.1 302 \xff\r\nLocation: %b\r\n\r\n" % to))
+        for n, to in enumerate(places)
+    ]
+    results = from_the_web(rows, tmp_path)
+    assert all(errors(results))
+    manifest = tmp_path / "manifest.csv"
+    sources.write_rows(manifest, [result.manifest for result in results], MANIFEST)
+    assert [row["error"] for row in sources.read_rows(manifest)] == errors(results)
+
+
+@pytest.mark.usefixtures("outside")
 def test_what_was_no_use_is_asked_for_again(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.png", png()[:-400])
     rows = [listed("a", url)]

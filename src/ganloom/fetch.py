@@ -347,7 +347,8 @@ def _now() -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    # A server's own words may be in it: bytes that are no UTF-8 could not be written.
+    return " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _kind(error: str) -> str:
