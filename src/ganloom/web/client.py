@@ -23,7 +23,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 from yarl import URL
 
@@ -41,7 +42,7 @@ WIKIMEDIA_FILES = "upload.wikimedia.org"
 WIKIMEDIA_CONNECTIONS = 2
 WIKIMEDIA_BYTES_PER_SECOND = 25_000_000 / 8
 
-_backoff = wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)
+_backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
 
 
 class WebError(RuntimeError):
@@ -51,7 +52,8 @@ class WebError(RuntimeError):
 
     Attributes:
         status: What the server answered last; None where nothing came.
-        attempts: Requests made for it.
+        attempts: How often it was tried.
+        seconds: How long that took, waiting for its turn apart.
         refused: By ganloom, and by its own rules: the file may well be there.
     """
 
@@ -67,6 +69,7 @@ class WebError(RuntimeError):
         super().__init__(message)
         self.status = status
         self.attempts = 1
+        self.seconds = 0.0
         self.refused = refused
         self.again = again
         self.retry_after = retry_after
@@ -80,7 +83,8 @@ class Page(NamedTuple):
         status: 200.
         headers: With lower-case keys.
         data: The whole body.
-        attempts: Requests made for it, without redirects.
+        attempts: How often it was tried.
+        seconds: How long that took, waiting for its turn apart.
     """
 
     url: str
@@ -88,6 +92,7 @@ class Page(NamedTuple):
     headers: Mapping[str, str]
     data: bytes
     attempts: int = 1
+    seconds: float = 0.0
 
 
 Get = Callable[[str], Page]
@@ -197,6 +202,10 @@ class Client:
         whole = asyncio.timeout_at(self._end)
         clock = asyncio.timeout(network.file_deadline)
 
+        def spent() -> float:
+            left = (clock.when() or 0.0) - asyncio.get_running_loop().time()
+            return network.file_deadline - left
+
         def is_over(state: RetryCallState) -> bool:
             when, now = clock.when(), asyncio.get_running_loop().time()
             return when is not None and now + state.upcoming_sleep > when
@@ -217,16 +226,16 @@ class Client:
                     with attempt:
                         attempts += 1
                         page = await self._follow(url, max_bytes, clock, obey_robots)
-                        return page._replace(attempts=attempts)
+                        return page._replace(attempts=attempts, seconds=spent())
         except TimeoutError:
             name, seconds = ("deadline", network.deadline)
             if not whole.expired():
                 name, seconds = ("file_deadline", network.file_deadline)
             error = WebError(f"out of time: not here after {seconds:g} s (network.{name})")
-            error.attempts = max(1, attempts)
+            error.attempts, error.seconds = max(1, attempts), spent()
             raise error from None
         except WebError as error:
-            error.attempts = attempts
+            error.attempts, error.seconds = attempts, spent()
             raise
         raise AssertionError("tenacity returns or raises")
 
