@@ -131,6 +131,17 @@ def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
     ]
 
 
+def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
+    def labels(*names: str) -> list[str]:
+        path = put("a.zip", zipped(dict.fromkeys(names, FILES["cat/a.png"])))
+        return [row["label"] for row in listed(path)]
+
+    assert labels("pets/cat/1.png", "pets/dog/2.png", "pets/3.png") == ["cat", "dog", ""]
+    assert labels("pets/1.png", "pets/2.png") == ["pets", "pets"]
+    assert labels("pets/1.png", "people/2.png", "3.png") == ["pets", "people", ""]
+    assert labels("cat/1.png", "cats/2.png", "../cat/3.png") == ["cat", "cats", ""]
+
+
 def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
     path = put("a.tar.gz", MAKERS["a.tar.gz"]())
     for row in listed(path):
