@@ -134,9 +134,8 @@ def pictures(engine: Engine, content: bytes) -> list[str]:
     """
     parser = engine.parser(1, None, None)
     try:
-        # None, for a page in another form than the parser knows.
-        found = list(parser.parse(_Response(content)) or [])
-    # Whatever a page of another form does to a parser.
+        found = list(parser.parse(_Response(content)))
+    # Of a page in another form than it knows a parser may return None, or fail in any way.
     except Exception:
         found = []
     urls = [web_url(task.get("file_url")) for task in found if isinstance(task, dict)]
