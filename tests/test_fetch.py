@@ -68,7 +68,7 @@ def fetched(
 ) -> dict[str, Row]:
     spool = raw / "spool"
     spool.mkdir(parents=True)
-    job = Job({"mine": spec}, CONTEXT, LIMITS, spool, raw.parent / "kept", {})
+    job = Job({"mine": spec}, LIMITS, CONTEXT, spool, raw.parent / "kept", {})
     results = fetch(rows, job, workers, lambda: None)
     images.pack_shards(raw, spool)
     assert [result.log["id"] for result in results] == [row["id"] for row in rows]
@@ -142,7 +142,7 @@ def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> No
         download=False,
     )
     with pytest.raises(SourceError, match=r"sources\.mnist: MNIST \(test\)"):
-        fetch([], Job({"mnist": spec}, CONTEXT, LIMITS, tmp_path, tmp_path, {}), 1, lambda: None)
+        fetch([], Job({"mnist": spec}, LIMITS, CONTEXT, tmp_path, tmp_path, {}), 1, lambda: None)
 
 
 # --- over the network --------------------------------------------------------------------------
@@ -161,8 +161,14 @@ def from_the_web(
     spool = raw / "spool"
     spool.mkdir(parents=True)
     network = NETWORK.model_copy(update={"loopback": True, "attempts": 1})
-    context = sources.Context(1, network)
-    job = Job({"mine": NOWHERE}, context, limits, spool, project / "kept", shards)
+    job = Job(
+        {"mine": NOWHERE},
+        limits,
+        CONTEXT._replace(network=network),
+        spool,
+        project / "kept",
+        shards,
+    )
     results = fetch(rows, job, workers, lambda: None)
     images.pack_shards(raw, spool)
     shutil.rmtree(spool)
@@ -242,6 +248,20 @@ def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
     for path in (tmp_path / "first" / "raw").glob("*.tar"):
         for project in ("again", "other"):
             assert path.read_bytes() == (tmp_path / project / "raw" / path.name).read_bytes()
+
+
+@pytest.mark.usefixtures("outside")
+def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Path) -> None:
+    places = [b"http://\xff\xfe/", b"\xed\xa0\x80://x", b"http://a\x01\xe9/", b"ftp://\xff"]
+    rows = [
+        listed(f"{n}", server.serve_raw(f"/{n}", b"HTTP/1.1 302 \xff\r\nLocation: %b\r\n\r\n" % to))
+        for n, to in enumerate(places)
+    ]
+    results = from_the_web(rows, tmp_path)
+    assert all(errors(results))
+    manifest = tmp_path / "manifest.csv"
+    sources.write_rows(manifest, [result.manifest for result in results], MANIFEST)
+    assert [row["error"] for row in sources.read_rows(manifest)] == errors(results)
 
 
 @pytest.mark.usefixtures("outside")
@@ -328,9 +348,11 @@ def test_candidates_with_one_address_are_one() -> None:
         listed("a", "file:1.png"),
         listed("f", "file:1.png"),
         listed("g", "http://[/1.png"),
+        listed("h", "http://a.example/3.png", title="One"),
+        listed("i", "http://a.example/3.png", title="Two"),
     ]
     merged = [row["id"] for row in merge(rows)]
-    assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g"]
+    assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g", "mine/h"]
     assert merge(reversed(rows)) == merge(rows)
 
 

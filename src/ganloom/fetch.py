@@ -32,16 +32,16 @@ class Job(NamedTuple):
 
     Attributes:
         specs: The sources by name.
-        context: Seed and section ``network``.
         limits: The section ``fetch``.
+        context: Seed and network, which sources need, too.
         spool: Usable originals are written here as ``<sha256>.<extension>``.
         kept: Folder of what came over the network, by which an interrupted run goes on.
         shards: Originals by sha256, taken before the network is asked.
     """
 
     specs: Mapping[str, params.Source]
-    context: sources.Context
     limits: params.Fetch
+    context: sources.Context
     spool: Path
     kept: Path
     shards: Mapping[str, bytes]
@@ -257,6 +257,7 @@ class _Web:
             if kept is not None:
                 found = await self._judge(row, kept)
                 log = _log(found, kept.retrieved_at, 0, attempts=0, taken_from="kept")
+                # What was no use may be another file, or a whole one, by now.
                 if not found["error"]:
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
@@ -287,13 +288,9 @@ class _Web:
             return Result(found, log, host, lost=not error.refused)
 
     async def _judge(self, row: Row, kept: Kept | None) -> Row:
-        found = await asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             self._pool, _judge_in_worker, row, kept.path if kept else None
         )
-        # It may be another file, or a whole one, next time.
-        if found["error"] and kept:
-            self._store.forget(row["url"], kept)
-        return found
 
 
 # --- both --------------------------------------------------------------------------------------
@@ -350,7 +347,8 @@ def _now() -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    # A server's own words may be in it: bytes that are no UTF-8 could not be written.
+    return " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
 
 
 def _kind(error: str) -> str:

@@ -39,8 +39,8 @@ def main() -> None:
         try:
             job = Job(
                 specs=params.sources,
-                context=sources.Context(params.seed, params.network),
                 limits=params.fetch,
+                context=sources.Context(params.seed, params.network),
                 spool=Path(spool),
                 kept=KEPT,
                 shards=images.Shards(Path(params.fetch.shards)) if params.fetch.shards else {},

@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Kept(NamedTuple):
@@ -60,7 +57,7 @@ class Store:
         try:
             entry = json.loads(self._entry(url).read_bytes())
             digest, retrieved_at = entry["sha256"], entry["retrieved_at"]
-            if entry["url"] != url or not _SHA256.fullmatch(digest):
+            if entry["url"] != url:
                 return None
             datetime.fromisoformat(retrieved_at)
             path = self._files / digest
@@ -71,11 +68,6 @@ class Store:
         except (OSError, ValueError, TypeError, KeyError):
             return None
         return Kept(path, digest, retrieved_at) if whole else None
-
-    def forget(self, url: str, kept: Kept) -> None:
-        """Do not take this for ``url`` again: it was no use."""
-        self._entry(url).unlink(missing_ok=True)
-        kept.path.unlink(missing_ok=True)
 
     def _entry(self, url: str) -> Path:
         return self._urls / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
