@@ -69,6 +69,8 @@ def search(
     found: list[tuple[str, Row]] = []
     with browser(context.network, MAX_ANSWER) as get:
         for keyword, words in searches:
+            if keyword.max > MOST:
+                warn(name, f"{engine.name} shows {MOST} results, not {keyword.max}")
             try:
                 urls = _take(get, engine, words, keyword.max)
             except _UnreadableError as error:
