@@ -347,8 +347,7 @@ def _now() -> str:
 
 
 def _one_line(error: Exception) -> str:
-    # A server's own words may be in it: bytes that are no UTF-8 could not be written.
-    return " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    return " ".join(str(error).split())
 
 
 def _kind(error: str) -> str:

@@ -369,10 +369,10 @@ def web_url(text: str) -> URL:
     try:
         url = URL(text)
         host = url.host
-    except (ValueError, TypeError) as error:
-        raise WebError(f"not a web address: {error}", refused=True) from None
+    except (ValueError, TypeError):
+        raise _no_web_address(text) from None
     if url.scheme not in ("http", "https") or not host:
-        raise WebError(f"not a web address: {text[:200]!r}", refused=True)
+        raise _no_web_address(text)
     if url.user is not None or url.password is not None:
         raise WebError("credentials in the address: they would be sent", refused=True)
     return url.with_fragment(None)
@@ -387,12 +387,17 @@ def redirected(url: URL, location: str) -> URL:
     """
     try:
         target = url.join(URL(location))
-    except (ValueError, TypeError) as error:
-        raise WebError(f"not a web address: {error}", refused=True) from None
+    except (ValueError, TypeError):
+        raise _no_web_address(location) from None
     target = web_url(str(target))
     if url.scheme == "https" and target.scheme == "http":
         raise WebError("redirect from https to http: it would not be safe", refused=True)
     return target
+
+
+def _no_web_address(text: str) -> WebError:
+    # As Python writes it: a server may have sent bytes that are no text.
+    return WebError(f"not a web address: {text[:200]!r}", refused=True)
 
 
 def retry_after(value: str | None) -> float | None:
