@@ -264,6 +264,24 @@ def test_commons_out_of_order_is_an_error(site: Web, answer: Answer, message: st
         found(source("commons", ("art", 9)))
 
 
+def test_commons_leaves_a_server_that_never_ends(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commons, "_MOST_ANSWERS", 7)
+    site["/w/api.php"] = lambda query: as_json(
+        {"continue": {"gsroffset": int(query.get("gsroffset", 0)) + 50}}
+    )
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        assert found(source("commons", ("art", 9))) == []
+    assert len(site.asked) == 7
+    # Nor does one that says the same again.
+    site.asked.clear()
+    site["/w/api.php"] = lambda _: as_json({"continue": {"gsroffset": 50}})
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        found(source("commons", ("art", 9)))
+    assert len(site.asked) == 2
+
+
 def test_an_api_is_asked_whatever_robots_txt_says_to_crawlers(site: Web) -> None:
     site["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /w/\nDisallow: /v1/")
     site["/w/api.php"] = commons_search(1)
@@ -447,6 +465,12 @@ def test_a_parser_that_raises_is_a_page_not_understood(engine: Web) -> None:
     engine["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
     with pytest.warns(SourceWarning, match="not understood: 0 results"):
         assert found(source("google", ("art", 9))) == []
+
+
+def test_more_than_a_search_shows_is_told(engine: Web) -> None:
+    engine["/search"] = paged(GOOGLE_PAGE)
+    with pytest.warns(SourceWarning, match="Google shows 1000 results, not 1001"):
+        assert len(found(source("google", ("art", 1001)))) == 2
 
 
 def test_bing_gives_addresses(engine: Web) -> None:
