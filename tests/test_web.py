@@ -678,6 +678,23 @@ def test_a_crawl_delay_is_kept(server: Server, waits: list[float]) -> None:
     assert [round(seconds) for seconds in waits] == [10, 20]
 
 
+line = st.sampled_from(
+    [b"User-agent: *\n", b"User-agent: ganloom\n", b"Disallow: /", b"Allow: ", b"Crawl-delay: "]
+)
+
+
+@given(st.lists(line | st.binary(max_size=12) | st.sampled_from([b"inf\n", b"nan\n", b"-1\n"])))
+def test_nothing_wild_in_robots_txt_breaks_it(parts: list[bytes]) -> None:
+    rules = robots.parse(b"".join(parts))
+    assert rules.forbid("http://a.example/b?c") in (None, "forbidden by robots.txt")
+    assert rules.delay >= 0
+
+
+def test_robots_txt_cannot_make_a_match_take_for_ever() -> None:
+    rules = robots.parse(b"User-agent: *\nDisallow: /" + b"*a" * 40 + b"*b\n")
+    assert rules.forbid("http://a.example/" + "a" * 2000) is None
+
+
 @pytest.mark.parametrize(
     "values, word",
     [
