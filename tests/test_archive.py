@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganloom import images, sources
+from ganloom import images, params, sources
 from ganloom.params import ArchiveSource, load
 from ganloom.sources import Context, FetchError, Row, SourceError, archive
 
@@ -129,6 +129,17 @@ def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
     assert [reader(row["url"]) for row in reversed(rows)] == [
         FILES[row["title"]] for row in reversed(rows)
     ]
+
+
+def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
+    def labels(*names: str) -> list[str]:
+        path = put("a.zip", zipped(dict.fromkeys(names, FILES["cat/a.png"])))
+        return [row["label"] for row in listed(path)]
+
+    assert labels("pets/cat/1.png", "pets/dog/2.png", "pets/3.png") == ["cat", "dog", ""]
+    assert labels("pets/1.png", "pets/2.png") == ["pets", "pets"]
+    assert labels("pets/1.png", "people/2.png", "3.png") == ["pets", "people", ""]
+    assert labels("cat/1.png", "cats/2.png", "../cat/3.png") == ["cat", "cats", ""]
 
 
 def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
@@ -375,3 +386,24 @@ def test_a_local_archive_is_checked(put: Any) -> None:
         listed(path, sha256="0" * 64)
     with pytest.raises(SourceError, match=r"more than max_bytes \(100\)"):
         listed(path, max_bytes=100)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_real_collection_is_the_same_as_in_its_folder(
+    name: str, put: Any, shared_data: Path
+) -> None:
+    folder = shared_data / "decor"
+    files = {
+        str(path.relative_to(folder.parent)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    make = zipped if name == "a.zip" else lambda files: gzip.compress(tarred(files), 1)
+    path = put(name, make(files))
+    rows, reader = listed(path), archive.reader(spec(path), CONTEXT)
+    plain = params.FolderSource(kind="folder", path=str(folder), licence="CC0")
+    expected = sources.candidates("mine", plain, CONTEXT)
+    assert {(images.sha256(reader(row["url"])), row["label"]) for row in rows} == {
+        (row["sha256"], row["label"]) for row in expected
+    }

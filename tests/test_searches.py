@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
-import socket
-import threading
+import zipfile
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,60 +43,35 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Server:
-    """A server on loopback that answers what a test tells it to."""
+class Web:
+    """The server of the tests, told what to answer to which query."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Any) -> None:
+        self.url, self.stop = server.url("").rstrip("/"), server.stop
         self.asked: list[tuple[str, Query]] = []
         self.agents: set[str] = set()
-        self.answers: dict[str, Callable[[Query], Answer]] = {}
-        owner = self
+        self._routes = server.routes
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                parts = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                if parts.path != "/robots.txt":
-                    owner.asked.append((parts.path, query))
-                    owner.agents.add(self.headers["User-Agent"])
-                answer = owner.answers.get(parts.path, lambda _: Answer(b"none", 404))(query)
-                self.send_response(answer.status)
-                for key, value in (*answer.headers, ("Content-Length", str(len(answer.data)))):
-                    self.send_header(key, value)
-                self.end_headers()
-                self.wfile.write(answer.data)
+    def __setitem__(self, path: str, answer: Callable[[Query], Answer]) -> None:
+        async def respond(request: web.Request) -> web.Response:
+            query = dict(request.query)
+            if path != "/robots.txt":
+                self.asked.append((path, query))
+                self.agents.add(request.headers["User-Agent"])
+            data, status, headers = answer(query)
+            return web.Response(body=data, status=status, headers=dict(headers))
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._routes[path] = respond
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    made = Server()
+def site(server: Any, outside: Any, monkeypatch: pytest.MonkeyPatch) -> Web:
+    """Commons and Openverse on loopback; whatever else is asked fails the test."""
+    made = Web(server)
     monkeypatch.setattr(commons, "API", f"{made.url}/w/api.php")
     monkeypatch.setattr(commons, "_PAUSE", 0)
     monkeypatch.setattr(openverse, "API", f"{made.url}/v1/images/")
-    yield made
-    made.close()
-
-
-@pytest.fixture(autouse=True)
-def nothing_leaves_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: Any) -> None:
-        assert self.family == socket.AF_UNIX or address[0] in ("127.0.0.1", "::1"), address
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+    return made
 
 
 def as_json(answer: Any, **more: Any) -> Answer:
@@ -178,8 +153,8 @@ def commons_search(total: int, page: int = 50) -> Callable[[Query], Answer]:
     return answer
 
 
-def test_commons_tells_author_licence_and_page(server: Server) -> None:
-    server.answers["/w/api.php"] = commons_search(1)
+def test_commons_tells_author_licence_and_page(site: Web) -> None:
+    site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("shipibo art", 5)))
     assert row == {
         "id": f"web/{keywords.url_key(row['url'])}",
@@ -193,48 +168,48 @@ def test_commons_tells_author_licence_and_page(server: Server) -> None:
         "licence_url": "https://creativecommons.org/licenses/by-sa/4.0",
         "label": "",
     }
-    [(_, query)] = server.asked
+    [(_, query)] = site.asked
     assert query["gsrsearch"] == "filetype:bitmap shipibo art"
     assert (query["gsrnamespace"], query["maxlag"], query["formatversion"]) == ("6", "5", "2")
     assert "iiurlwidth" not in query
-    [agent] = server.agents
+    [agent] = site.agents
     assert "ganloom" in agent
     assert "me@example.org" in agent
 
 
-def test_commons_scales_and_then_takes_drawings_too(server: Server) -> None:
-    server.answers["/w/api.php"] = commons_search(1)
+def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
+    site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("art", 5), width=960))
     assert row["url"].endswith("/960px-Kené_1.jpg")
-    [(_, query)] = server.asked
+    [(_, query)] = site.asked
     assert (query["iiurlwidth"], query["gsrsearch"]) == ("960", "filetype:bitmap|drawing art")
 
 
-def test_commons_goes_on_until_there_is_enough(server: Server) -> None:
-    server.answers["/w/api.php"] = commons_search(130)
+def test_commons_goes_on_until_there_is_enough(site: Web) -> None:
+    site["/w/api.php"] = commons_search(130)
     assert len(found(source("commons", ("art", 1000)))) == 130
-    assert [query.get("gsroffset") for _, query in server.asked] == [None, "50", "100"]
-    server.asked.clear()
+    assert [query.get("gsroffset") for _, query in site.asked] == [None, "50", "100"]
+    site.asked.clear()
     rows = found(source("commons", ("art", 60)))
-    assert len(server.asked) == 2
+    assert len(site.asked) == 2
     # The best sixty of the search, whatever the order in the answer.
     assert {row["title"] for row in rows} == {f"Kené {n}.jpg" for n in range(1, 61)}
 
 
-def test_commons_takes_what_another_part_of_the_answer_describes(server: Server) -> None:
+def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> None:
     bare = {key: value for key, value in file_page(1).items() if key != "imageinfo"}
     first = {
         "continue": {"iistart": "2010-04-16T22:53:21Z", "continue": "||info"},
         "query": {"pages": [bare, file_page(2)]},
     }
     second = {"batchcomplete": True, "query": {"pages": [file_page(1), file_page(2)]}}
-    server.answers["/w/api.php"] = lambda query: as_json(second if "iistart" in query else first)
+    site["/w/api.php"] = lambda query: as_json(second if "iistart" in query else first)
     rows = found(source("commons", ("art", 9)))
     assert sorted(row["title"] for row in rows) == ["Kené 1.jpg", "Kené 2.jpg"]
 
 
-def test_keywords_are_merged_by_url(server: Server) -> None:
-    server.answers["/w/api.php"] = lambda query: commons_search(
+def test_keywords_are_merged_by_url(site: Web) -> None:
+    site["/w/api.php"] = lambda query: commons_search(
         3 if query["gsrsearch"].endswith("art") else 2
     )(query)
     rows = found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
@@ -246,8 +221,8 @@ def test_keywords_are_merged_by_url(server: Server) -> None:
     assert rows == found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
 
 
-def test_a_keyword_that_finds_nothing_is_told(server: Server) -> None:
-    server.answers["/w/api.php"] = lambda query: commons_search(
+def test_a_keyword_that_finds_nothing_is_told(site: Web) -> None:
+    site["/w/api.php"] = lambda query: commons_search(
         1 if query["gsrsearch"].endswith(" art") else 0
     )(query)
     with pytest.warns(
@@ -256,15 +231,15 @@ def test_a_keyword_that_finds_nothing_is_told(server: Server) -> None:
         assert len(found(source("commons", ("xyz", 9), ("art", 9)))) == 1
 
 
-def test_commons_waits_for_lagging_databases(server: Server) -> None:
+def test_commons_waits_for_lagging_databases(site: Web) -> None:
     lag = as_json(
         {"error": {"code": "maxlag", "info": "Waiting for 10.64.16.7: 5.1 seconds lagged."}},
         headers=(("Retry-After", "0"), ("X-Database-Lag", "5")),
     )
     answers = iter([lag, commons_search(1)({})])
-    server.answers["/w/api.php"] = lambda _: next(answers)
+    site["/w/api.php"] = lambda _: next(answers)
     assert len(found(source("commons", ("art", 9)))) == 1
-    server.answers["/w/api.php"] = lambda _: lag
+    site["/w/api.php"] = lambda _: lag
     with pytest.raises(SourceError, match=r"sources\.web: .*too busy to answer \(maxlag\)"):
         found(source("commons", ("art", 9)))
 
@@ -283,18 +258,34 @@ def test_commons_waits_for_lagging_databases(server: Server) -> None:
         (Answer(b"{" * 100_000), "not answer with JSON"),
     ],
 )
-def test_commons_out_of_order_is_an_error(server: Server, answer: Answer, message: str) -> None:
-    server.answers["/w/api.php"] = lambda _: answer
+def test_commons_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+    site["/w/api.php"] = lambda _: answer
     with pytest.raises(SourceError, match=rf"sources\.web: Wikimedia Commons.*{message}"):
         found(source("commons", ("art", 9)))
 
 
-def test_an_api_is_asked_whatever_robots_txt_says_to_crawlers(server: Server) -> None:
-    server.answers["/robots.txt"] = lambda _: Answer(
-        b"User-agent: *\nDisallow: /w/\nDisallow: /v1/"
+def test_commons_leaves_a_server_that_never_ends(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commons, "_MOST_ANSWERS", 7)
+    site["/w/api.php"] = lambda query: as_json(
+        {"continue": {"gsroffset": int(query.get("gsroffset", 0)) + 50}}
     )
-    server.answers["/w/api.php"] = commons_search(1)
-    server.answers["/v1/images/"] = openverse_search(1)
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        assert found(source("commons", ("art", 9))) == []
+    assert len(site.asked) == 7
+    # Nor does one that says the same again.
+    site.asked.clear()
+    site["/w/api.php"] = lambda _: as_json({"continue": {"gsroffset": 50}})
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        found(source("commons", ("art", 9)))
+    assert len(site.asked) == 2
+
+
+def test_an_api_is_asked_whatever_robots_txt_says_to_crawlers(site: Web) -> None:
+    site["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /w/\nDisallow: /v1/")
+    site["/w/api.php"] = commons_search(1)
+    site["/v1/images/"] = openverse_search(1)
     assert found(source("commons", ("art", 9)))
     assert found(source("openverse", ("art", 9)))
 
@@ -342,8 +333,8 @@ def openverse_search(total: int) -> Callable[[Query], Answer]:
     return answer
 
 
-def test_openverse_tells_author_licence_and_page(server: Server) -> None:
-    server.answers["/v1/images/"] = openverse_search(1)
+def test_openverse_tells_author_licence_and_page(site: Web) -> None:
+    site["/v1/images/"] = openverse_search(1)
     [row] = found(source("openverse", ("tapestry", 9)))
     assert row["url"] == "https://live.staticflickr.com/3080/1_b.jpg"
     assert row["page"] == "https://www.flickr.com/photos/someone/1"
@@ -367,14 +358,14 @@ def test_licences_in_the_words_of_creative_commons(code: Any, version: Any, word
     assert openverse.licence(code, version) == words
 
 
-def test_openverse_says_when_more_was_asked_for_than_there_can_be(server: Server) -> None:
-    server.answers["/v1/images/"] = openverse_search(5000)
+def test_openverse_says_when_more_was_asked_for_than_there_can_be(site: Web) -> None:
+    site["/v1/images/"] = openverse_search(5000)
     with pytest.warns(SourceWarning, match="240 works a query, not 300, for 'art'; more keywords"):
         assert len(found(source("openverse", ("art", 300)))) == 240
-    assert len(server.asked) == 12  # and no page beyond, which would be refused
-    server.asked.clear()
+    assert len(site.asked) == 12  # and no page beyond, which would be refused
+    site.asked.clear()
     assert len(found(source("openverse", ("art", 30)))) == 30
-    assert len(server.asked) == 2
+    assert len(site.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -389,8 +380,8 @@ def test_openverse_says_when_more_was_asked_for_than_there_can_be(server: Server
         (Answer(b"<html>Just a moment...</html>"), "JSON.*Just a moment"),
     ],
 )
-def test_openverse_out_of_order_is_an_error(server: Server, answer: Answer, message: str) -> None:
-    server.answers["/v1/images/"] = lambda _: answer._replace(headers=(("Retry-After", "0"),))
+def test_openverse_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+    site["/v1/images/"] = lambda _: answer._replace(headers=(("Retry-After", "0"),))
     with pytest.raises(SourceError, match=f"Openverse.*{message}"):
         found(source("openverse", ("art", 9)))
 
@@ -415,14 +406,14 @@ BING_PAGE = b"""<html><body><ul><li><div class="imgpt"><a class="iusc" m="{&quot
 &quot;,
 &quot;purl&quot;:&quot;https://example.org/page&quot;,
 &quot;murl&quot;:&quot;https://example.org/textile.jpg&quot;,
-&quot;turl&quot;:&quot;https://tse1.mm.bing.net/th?id=1&quot;}" href="/images/search"></a></div></li>
+&quot;turl&quot;:&quot;https://tse1.mm.bing.net/th?id=1&quot;}" href="/search"></a></div></li>
 <li><div class="imgpt"><a href="/no-m"></a></div></li>
 <li><div class="imgpt"><a m="{&quot;murl&quot;:&quot;https://example.org/drawing.gif&quot;}"></a></div>
 </li></ul></body></html>"""
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+def engine(monkeypatch: pytest.MonkeyPatch, site: Web) -> Web:
     """Google and Bing, as far as a search can tell, on loopback."""
     addresses = pages.addresses
 
@@ -433,10 +424,10 @@ def engine(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
                 ("https", "www.google.com"),
                 ("https", "www.bing.com"),
             )
-            yield f"{server.url}{parts.path}?{parts.query}"
+            yield f"{site.url}{parts.path}?{parts.query}"
 
     monkeypatch.setattr(pages, "addresses", redirected)
-    return server
+    return site
 
 
 def paged(*contents: bytes, last: bytes = b"<html></html>") -> Callable[[Query], Answer]:
@@ -444,8 +435,8 @@ def paged(*contents: bytes, last: bytes = b"<html></html>") -> Callable[[Query],
     return lambda _: Answer(next(answers, last))
 
 
-def test_google_gives_addresses_where_its_page_is_understood(engine: Server) -> None:
-    engine.answers["/search"] = paged(GOOGLE_PAGE)
+def test_google_gives_addresses_where_its_page_is_understood(engine: Web) -> None:
+    engine["/search"] = paged(GOOGLE_PAGE)
     rows = found(source("google", ("shipibo art", 300)))
     # Neither Google's own thumbnails nor an address with a password.
     assert {row["url"] for row in rows} == {
@@ -458,8 +449,8 @@ def test_google_gives_addresses_where_its_page_is_understood(engine: Server) -> 
 
 
 @pytest.mark.parametrize("page", [GOOGLE_NO_SCRIPT, b"", b"\xff\xfe<script>", b"<![", b"x" * 9999])
-def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Server, page: bytes) -> None:
-    engine.answers["/search"] = engine.answers["/images/async"] = lambda _: Answer(page)
+def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Web, page: bytes) -> None:
+    engine["/search"] = engine["/images/async"] = lambda _: Answer(page)
     for kind in ("google", "bing"):
         with pytest.warns(SourceWarning) as told:
             assert found(source(kind, ("shipibo art", 300))) == []
@@ -469,23 +460,29 @@ def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Server, pa
         assert "`commons` and `openverse`" in text
 
 
-def test_a_parser_that_raises_is_a_page_not_understood(engine: Server) -> None:
+def test_a_parser_that_raises_is_a_page_not_understood(engine: Web) -> None:
     # The parser reads the address as Python's escapes, of which this is half of one.
-    engine.answers["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
+    engine["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
     with pytest.warns(SourceWarning, match="not understood: 0 results"):
         assert found(source("google", ("art", 9))) == []
 
 
-def test_bing_gives_addresses(engine: Server) -> None:
-    engine.answers["/images/async"] = paged(BING_PAGE)
+def test_more_than_a_search_shows_is_told(engine: Web) -> None:
+    engine["/search"] = paged(GOOGLE_PAGE)
+    with pytest.warns(SourceWarning, match="Google shows 1000 results, not 1001"):
+        assert len(found(source("google", ("art", 1001)))) == 2
+
+
+def test_bing_gives_addresses(engine: Web) -> None:
+    engine["/images/async"] = paged(BING_PAGE)
     [row] = found(source("bing", ("shipibo & kené", 9)))
     assert row["url"] == "https://example.org/textile.jpg"
     assert engine.asked[0][1]["q"] == "shipibo & kené"
 
 
-def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Server) -> None:
-    engine.answers["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /search\n")
-    engine.answers["/search"] = paged(GOOGLE_PAGE)
+def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Web) -> None:
+    engine["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /search\n")
+    engine["/search"] = paged(GOOGLE_PAGE)
     with pytest.warns(SourceWarning) as told:
         assert found(source("google", ("art", 9), ("weaving", 9))) == []
     [text] = [str(warning.message) for warning in told]  # said once
@@ -497,11 +494,11 @@ def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Server) -> N
     assert len(found(source("google", ("art", 9)), ignoring)) == 2
 
 
-def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: Server) -> None:
-    engine.answers["/search"] = lambda _: Answer(b"unusual traffic", 403)
+def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: Web) -> None:
+    engine["/search"] = lambda _: Answer(b"unusual traffic", 403)
     with pytest.warns(SourceWarning, match="HTTP 403: Forbidden: 0 results"):
         assert found(source("google", ("art", 9))) == []
-    engine.close()
+    engine.stop()
     with pytest.raises(SourceError, match=r"sources\.web: Google cannot be asked now"):
         found(source("google", ("art", 9)))
 
@@ -595,25 +592,25 @@ def test_text_is_one_bounded_line() -> None:
 
 
 def test_an_archive_is_downloaded_once_and_checked(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as made:
         made.writestr("a.png", b"a picture")
     data = file.getvalue()
-    server.answers["/a.zip"] = lambda _: Answer(data)
+    site["/a.zip"] = lambda _: Answer(data)
     monkeypatch.chdir(tmp_path)
     spec = params.ArchiveSource(
         kind="archive",
         path=str(ROOT / "src/ganloom/sources/archive.py"),
-        url=f"{server.url}/a.zip",
+        url=f"{site.url}/a.zip",
         sha256=images.sha256(data),
         max_bytes=10_000,
         licence="CC0",
     )
     [row] = found(spec)
     assert archive.reader(spec, CONTEXT)(row["url"]) == b"a picture"
-    assert len(server.asked) == 1
+    assert len(site.asked) == 1
     assert [p.name for p in (tmp_path / "work/archives").iterdir()] == [spec.sha256]
 
     (tmp_path / "work/archives" / str(spec.sha256)).write_bytes(b"cut")
@@ -623,4 +620,4 @@ def test_an_archive_is_downloaded_once_and_checked(
     with pytest.raises(SourceError, match=r"a\.zip: file too large: more than 10 bytes"):
         found(spec.model_copy(update={"sha256": "1" * 64, "max_bytes": 10}))
     with pytest.raises(SourceError, match=r"b\.zip: HTTP 404"):
-        found(spec.model_copy(update={"sha256": "1" * 64, "url": f"{server.url}/b.zip"}))
+        found(spec.model_copy(update={"sha256": "1" * 64, "url": f"{site.url}/b.zip"}))

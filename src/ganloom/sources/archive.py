@@ -16,6 +16,7 @@ import functools
 import gzip
 import hashlib
 import io
+import itertools
 import lzma
 import math
 import os
@@ -64,11 +65,19 @@ _NESTED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)$", re.
 
 
 class Member(NamedTuple):
-    """One thing in an archive, by its position; ``refusal`` is why it is not read, or empty."""
+    """One thing in an archive.
+
+    Attributes:
+        number: Its position.
+        name: In print.
+        folders: That it lies in, from the top; of an array's picture its class.
+        size: In bytes; of an array's picture unpacked.
+        refusal: Why it is not read; empty if it is.
+    """
 
     number: int
     name: str
-    label: str
+    folders: tuple[str, ...]
     size: int
     refusal: str
 
@@ -96,18 +105,30 @@ def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]
         SourceError: the archive cannot be had, is damaged, encrypted or absurd.
     """
     with closing(_open(spec, context)) as archive, _damage_is_an_error():
-        return [
-            candidate(
-                name,
-                f"{member.number:06d}",
-                f"archive:{member.number}/{quote(member.name)}",
-                title=member.name,
-                licence=spec.licence,
-                label=member.label,
-                bytes=str(member.size),
-            )
-            for member in archive.members()
-        ]
+        members = list(archive.members())
+    return [
+        candidate(
+            name,
+            f"{member.number:06d}",
+            f"archive:{member.number}/{quote(member.name)}",
+            title=member.name,
+            licence=spec.licence,
+            label=label,
+            bytes=str(member.size),
+        )
+        for member, label in zip(members, _labels(members), strict=True)
+    ]
+
+
+def _labels(members: Sequence[Member]) -> list[str]:
+    """The first folder of each, below those that all lie in: ``pets/cat/1.png`` is a cat."""
+    folders = [member.folders for member in members if not member.refusal]
+    first, last = min(folders, default=()), max(folders, default=())
+    depth = 0  # where all lie in one folder, it is the class
+    if first != last:  # what these two share, all share
+        pairs = zip(first, last, strict=False)
+        depth = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return ["".join(member.folders[depth : depth + 1]) for member in members]
 
 
 def reader(spec: params.ArchiveSource, context: Context) -> Reader:
@@ -274,8 +295,8 @@ def _member(number: int, name: str, size: int, refusal: str) -> Member:
     elif not refusal and size > MAX_MEMBER:
         refusal = f"file too large: {size} bytes, more than {MAX_MEMBER}"
     clean = _printable(str(path))
-    label = PurePosixPath(clean).parts[0] if len(path.parts) > 1 and not refusal else ""
-    return Member(number, clean, label, size, refusal)
+    folders = () if refusal else PurePosixPath(clean).parts[:-1]
+    return Member(number, clean, folders, size, refusal)
 
 
 def _is_hidden(name: str) -> bool:
@@ -447,7 +468,8 @@ class _Npz:
     def members(self) -> Iterator[Member]:
         size = math.prod(self._shape)
         for number in range(self._count):
-            yield Member(number, f"{number:06d}.png", self._labels[number], size, "")
+            label = self._labels[number]
+            yield Member(number, f"{number:06d}.png", (label,) if label else (), size, "")
 
     def read(self, number: int) -> bytes:
         if number >= self._count:

@@ -23,6 +23,8 @@ API = "https://commons.wikimedia.org/w/api.php"
 _WHO = "Wikimedia Commons"
 # With scaled pictures and metadata the API describes no more in one answer.
 _PAGE = 50
+# Those of the longest search are fewer; a server that never comes to an end is left.
+_MOST_ANSWERS = 500
 # Answers are asked for again when the databases lag behind, as the etiquette wants; in seconds.
 _PAUSE = 5.0
 
@@ -86,7 +88,7 @@ def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator
         wait=tenacity.wait_fixed(_PAUSE),
         reraise=True,
     )
-    while True:
+    for _ in range(_MOST_ANSWERS):
         try:
             answer = ask(_ask, get, f"{API}?{urlencode(query | going_on)}")
         except WebError as error:

@@ -69,6 +69,8 @@ def search(
     found: list[tuple[str, Row]] = []
     with browser(context.network, MAX_ANSWER) as get:
         for keyword, words in searches:
+            if keyword.max > MOST:
+                warn(name, f"{engine.name} shows {MOST} results, not {keyword.max}")
             try:
                 urls = _take(get, engine, words, keyword.max)
             except _UnreadableError as error:
@@ -134,9 +136,8 @@ def pictures(engine: Engine, content: bytes) -> list[str]:
     """
     parser = engine.parser(1, None, None)
     try:
-        # None, for a page in another form than the parser knows.
-        found = list(parser.parse(_Response(content)) or [])
-    # Whatever a page of another form does to a parser.
+        found = list(parser.parse(_Response(content)))
+    # Of a page in another form than it knows a parser may return None, or fail in any way.
     except Exception:
         found = []
     urls = [web_url(task.get("file_url")) for task in found if isinstance(task, dict)]

@@ -81,7 +81,7 @@ def _read_csv(path: Path) -> Iterator[Line]:
                     )
                 yield table.line_num, row
         except csv.Error as error:
-            raise SourceError(f"{path}, line {table.line_num}: {error}") from error
+            raise SourceError(f"{path}, line {table.reader.line_num}: {error}") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[Line]:
