@@ -522,6 +522,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     done = stage(tmp_path, "fetch")
     assert done.returncode == 0, done.stderr
     assert "2 of 5 pictures on the web are gone or out of reach, which" in done.stdout
+    assert "127.0.0.1: 3 of 5 fetched; failed: 1 HTTP 404, 1 not an image" in done.stdout
     assert "fetched 3 of 5 candidates (3 different files)" in done.stdout
     assert server.asked()["/0.png"] == 1
     assert server.asked()["/gone.png"] == 2
@@ -548,6 +549,39 @@ def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) 
     done = stage(tmp_path / "second", "fetch")
     assert done.returncode == 1
     assert "error: fetch.shards: nowhere: no tar shards here" in done.stderr
+
+
+def test_an_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    rows = [
+        listed(f"{n}", server.serve(f"/{n}.png", png(seed=n)), licence="CC0", creator=f"Ana {n}")
+        for n in range(3)
+    ]
+    write_web_project(first, rows)
+    assert stage(first, "fetch").returncode == 0
+    server.stop()
+    write_params(
+        second,
+        {"kind": "urls", "path": "../first/data/manifest.csv"},
+        fetch=dict(LIMITS) | {"shards": "../first/data/raw"},
+    )
+    for arguments in (["check"], ["search", "mine"], ["fetch"]):
+        done = stage(second, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "fetched 3 of 3 candidates" in done.stdout
+    columns = ("url", "sha256", "licence", "creator", "error", "width", "height", "mime")
+    before, after = (
+        sorted(
+            tuple(row[column] for column in columns)
+            for row in sources.read_rows(project / "data" / "manifest.csv")
+        )
+        for project in (first, second)
+    )
+    assert before == after
+    for path in (first / "data" / "raw").iterdir():
+        assert path.read_bytes() == (second / "data" / "raw" / path.name).read_bytes()
 
 
 def test_loopback_is_closed_unless_the_params_open_it(server: Server, tmp_path: Path) -> None:

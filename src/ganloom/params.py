@@ -235,10 +235,16 @@ Source = Annotated[
 # --- from pictures to training data --------------------------------------------------------------
 
 
+def _sendable(value: str) -> str:
+    if not (value.strip() and value.isascii() and value.isprintable()):
+        raise PydanticCustomError("header", "Input should be one line of ASCII text")
+    return value
+
+
 class Network(Section):
     """How pages and files are asked of the network."""
 
-    contact: Annotated[str, Field(pattern=r"^[ -~]+$")] | None = Field(
+    contact: Annotated[str, AfterValidator(_sendable)] | None = Field(
         description="Who runs this: an address or page, told to every server (Wikimedia asks for "
         "one); null: nobody"
     )
