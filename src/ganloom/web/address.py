@@ -97,7 +97,7 @@ class Guard:
     def allows(self, address: str) -> bool:
         return is_public(address) or (self._loopback and is_loopback(address))
 
-    def socket(self, where: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
+    def open_socket(self, where: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
         """A socket for an address of ``getaddrinfo``: the last door, which all connections pass.
 
         aiohttp hands over the very address that it connects to next, whether a resolver found it or

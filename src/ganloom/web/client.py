@@ -159,7 +159,7 @@ class Client:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 resolver=GuardedResolver(guard),
-                socket_factory=guard.socket,
+                socket_factory=guard.open_socket,
                 limit=0,  # the turns limit, and a host's turns count over all its ports
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -261,7 +261,7 @@ class Client:
         self, url: URL, max_bytes: int, clock: asyncio.Timeout, obey_robots: bool
     ) -> Page | str:
         """One request; returns the page, or where a redirect leads."""
-        async with self._turn(self._hosts[str(url.host)], clock):
+        async with self._turn(self._hosts[_host(url)], clock):
             try:
                 async with self._session.get(url, allow_redirects=False) as response:
                     if response.status in REDIRECTS and "Location" in response.headers:
@@ -284,7 +284,7 @@ class Client:
         status = response.status
         after = retry_after(response.headers.get("Retry-After"))
         if after is not None:
-            host = self._hosts[str(url.host)]
+            host = self._hosts[_host(url)]
             host.next = max(host.next, asyncio.get_running_loop().time() + after)
         return WebError(
             f"HTTP {status}: {_phrase(status)}",
@@ -301,7 +301,7 @@ class Client:
             body += chunk
             if len(body) > max_bytes:
                 raise _too_large(max_bytes, response.status)
-            if response.url.host == WIKIMEDIA_FILES:
+            if _host(response.url) == WIKIMEDIA_FILES:
                 await self._wikimedia_bytes.acquire(len(chunk))
         return bytes(body)
 
@@ -337,7 +337,7 @@ class Client:
         with _stopped(clock):
             # A file that is given up must not take the origin's rules with it.
             rules = await asyncio.shield(self._robots[origin])
-        self._hosts[str(url.host)].delay = rules.delay
+        self._hosts[_host(url)].delay = rules.delay
         if reason := rules.forbid(str(url)):
             raise WebError(reason, refused=rules.refused or rules.parsed is not None)
 
@@ -358,6 +358,10 @@ def user_agent(contact: str | None) -> str:
     """How ganloom introduces itself: name, version and who runs it."""
     version = importlib.metadata.version("aiohttp")
     return f"{robots.AGENT}/1 ({contact or 'no contact given'}) aiohttp/{version}"
+
+
+def _host(url: URL) -> str:
+    return str(url.host).rstrip(".")
 
 
 def web_url(text: str) -> URL:
