@@ -114,7 +114,7 @@ def file_page(number: int, **changes: Any) -> dict[str, Any]:
         "url": f"{host}/a/a2/{name}",
         "descriptionurl": f"https://commons.wikimedia.org/wiki/File:{name}",
         "descriptionshorturl": f"https://commons.wikimedia.org/w/index.php?curid={number}",
-        "mime": "image/jpeg",
+        "sha1": f"{number:040x}",
         "extmetadata": {
             "LicenseShortName": {"value": "CC BY-SA 4.0", "source": "commons-desc-page"},
             "Artist": {
@@ -167,6 +167,8 @@ def test_commons_tells_author_licence_and_page(site: Web) -> None:
         "licence": "CC BY-SA 4.0",
         "licence_url": "https://creativecommons.org/licenses/by-sa/4.0",
         "label": "",
+        "sha1": f"{1:040x}",
+        "bytes": "1353326",
     }
     [(_, query)] = site.asked
     assert query["gsrsearch"] == "filetype:bitmap shipibo art"
@@ -181,6 +183,7 @@ def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
     site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("art", 5), width=960))
     assert row["url"].endswith("/960px-Kené_1.jpg")
+    assert row["bytes"] == ""  # the scaled one's size nobody knows
     [(_, query)] = site.asked
     assert (query["iiurlwidth"], query["gsrsearch"]) == ("960", "filetype:bitmap|drawing art")
 
@@ -204,7 +207,7 @@ def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> N
     }
     second = {"batchcomplete": True, "query": {"pages": [file_page(1), file_page(2)]}}
     site["/w/api.php"] = lambda query: as_json(second if "iistart" in query else first)
-    rows = found(source("commons", ("art", 9)))
+    rows = found(source("commons", ("art", 2)))
     assert sorted(row["title"] for row in rows) == ["Kené 1.jpg", "Kené 2.jpg"]
 
 

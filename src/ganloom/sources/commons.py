@@ -54,12 +54,13 @@ def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]
 
 
 def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Row]:
-    rows: list[Row] = []
+    rows: dict[str, Row] = {}
     for answer in _answers(get, keyword.text, width, attempts):
-        rows += pictures(answer, scaled=width is not None)
+        for row in pictures(answer, scaled=width is not None):
+            rows.setdefault(row["url"], row)
         if len(rows) >= keyword.max:
             break
-    return rows[: keyword.max]
+    return list(rows.values())[: keyword.max]
 
 
 def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator[dict[str, Any]]:
@@ -75,7 +76,7 @@ def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator
         "gsrsearch": f"filetype:{types} {words}",
         "gsrlimit": _PAGE,
         "prop": "imageinfo",
-        "iiprop": "url|size|mime|extmetadata",
+        "iiprop": "url|size|sha1|extmetadata",
         "iiextmetadatafilter": "Artist|LicenseShortName|LicenseUrl",
         "iiextmetadatalanguage": "en",
     }
@@ -124,7 +125,11 @@ def continuation(answer: dict[str, Any]) -> dict[str, str | int]:
 
 
 def pictures(answer: dict[str, Any], scaled: bool) -> list[Row]:
-    """Rows from an answer of the API, in the order of the search."""
+    """Rows from an answer of the API, in the order of the search.
+
+    They also tell the original's ``sha1``, by which Commons finds it again, and its ``bytes`` where
+    it is what is fetched.
+    """
     pages = list(objects(member(answer, "query", "pages")))
     pages.sort(key=lambda page: _number(page.get("index")))
     rows = []
@@ -142,9 +147,15 @@ def pictures(answer: dict[str, Any], scaled: bool) -> list[Row]:
                         "creator": plain(member(about, "Artist", "value")),
                         "licence": plain(member(about, "LicenseShortName", "value")),
                         "licence_url": web_url(member(about, "LicenseUrl", "value")),
+                        "sha1": text(info.get("sha1")),
+                        "bytes": "" if scaled else _size(info.get("size")),
                     }
                 )
     return rows
+
+
+def _size(value: Any) -> str:
+    return str(value) if isinstance(value, int) and 0 < value < 2**63 else ""
 
 
 def _number(value: Any) -> float:

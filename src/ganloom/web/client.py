@@ -409,7 +409,7 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+        return float(value.strip())
     try:
         when = parsedate_to_datetime(value)
     except ValueError:
