@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
+import ipaddress
+import socket
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,3 +25,141 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the real collections in {path}")
     return path
+
+
+# --- nothing leaves this machine ---------------------------------------------------------------
+
+_attempts: list[str] | None = None
+
+
+def _stays_here(host: str, *, is_name: bool) -> bool:
+    try:
+        if is_name:
+            socket.inet_aton(host)  # a number, in any spelling, is asked of no server
+            return True
+        return ipaddress.ip_address(host).is_loopback
+    except (OSError, ValueError):
+        return host == "localhost" or (is_name and ":" in host)
+
+
+def _on_socket(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: stops and notes what would leave this machine, while a test watches."""
+    if _attempts is None:
+        return
+    if event in ("socket.connect", "socket.sendto"):
+        where = arguments[1]
+    elif event == "socket.getaddrinfo":
+        where = arguments[:1]
+    else:
+        return
+    if not isinstance(where, tuple) or not isinstance(where[0], str):
+        return  # a socket in the file system, or every address of this machine
+    if _stays_here(where[0], is_name=event == "socket.getaddrinfo"):
+        return
+    _attempts.append(where[0])
+    raise OSError(f"a test tried to reach {where[0]}")
+
+
+sys.addaudithook(_on_socket)
+
+
+@pytest.fixture
+def outside() -> Iterator[list[str]]:
+    """Fails the test if it tries to reach anything but loopback.
+
+    Gives the list of what was tried and stopped; a test that means to try empties it.
+    """
+    global _attempts  # noqa: PLW0603  (an audit hook cannot be removed, only be told to rest)
+    _attempts = []
+    try:
+        yield _attempts
+        assert _attempts == []
+    finally:
+        _attempts = None
+
+
+# --- a server that does what it is told --------------------------------------------------------
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """An HTTP server on 127.0.0.1, in a thread of its own.
+
+    Attributes:
+        routes: What answers which path, set by tests; any other path is a 404.
+        seen: The requests, in order: path and headers.
+        most: The most requests that were answered at the same time.
+    """
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Handler] = {}
+        self.seen: list[tuple[str, dict[str, str]]] = []
+        self.most = self._now = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+
+    async def _start(self) -> int:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.01, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return self._runner.addresses[0][1]
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.seen.append((request.path, {k.lower(): v for k, v in request.headers.items()}))
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            handler = self.routes.get(request.path)
+            return await handler(request) if handler else web.Response(status=404)
+        finally:
+            self._now -= 1
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def asked(self) -> collections.Counter[str]:
+        """How often each path was asked for."""
+        return collections.Counter(path for path, _ in self.seen)
+
+    def serve(self, path: str, body: bytes = b"", status: int = 200, **headers: str) -> str:
+        """Answer ``path`` always so; underscores in a header's name become dashes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+        async def answer(request: web.Request) -> web.Response:
+            return web.Response(body=body, status=status, headers=named)
+
+        self.routes[path] = answer
+        return self.url(path)
+
+    def serve_raw(self, path: str, answer: bytes) -> str:
+        """Answer ``path`` with these bytes and hang up, whatever HTTP says."""
+
+        async def write(request: web.Request) -> web.Response:
+            assert request.transport is not None
+            request.transport.write(answer)
+            request.transport.close()
+            return web.Response()
+
+        self.routes[path] = write
+        return self.url(path)
+
+    def stop(self) -> None:
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
+from conftest import Server
 from ruamel.yaml import YAML
 
 from ganloom import images, params, sources
-from ganloom.fetch import LOG, MANIFEST, Job, failures, fetch
+from ganloom.fetch import (
+    LOG,
+    MANIFEST,
+    Job,
+    LostError,
+    Result,
+    by_host,
+    failures,
+    fetch,
+    merge,
+    require_reached,
+)
 from ganloom.sources import Row, SourceError
 
 ROOT = Path(__file__).parents[1]
-LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000)
+NETWORK = params.load(ROOT / "recipes" / "kene.yaml").network
+CONTEXT = sources.Context(1, NETWORK)
+LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000, licences=None, max_lost=0.2, shards=None)
 
 
 def png(height: int = 20, width: int = 30, seed: int = 0) -> bytes:
@@ -48,8 +68,8 @@ def fetched(
 ) -> dict[str, Row]:
     spool = raw / "spool"
     spool.mkdir(parents=True)
-    job = Job({"mine": spec}, LIMITS, 1, spool)
-    results = list(fetch(rows, job, workers))
+    job = Job({"mine": spec}, LIMITS, CONTEXT, spool, raw.parent / "kept", {})
+    results = fetch(rows, job, workers, lambda: None)
     images.pack_shards(raw, spool)
     assert [result.log["id"] for result in results] == [row["id"] for row in rows]
     assert all(tuple(result.manifest) == MANIFEST for result in results)
@@ -60,7 +80,7 @@ def fetched(
 def test_every_candidate_is_fetched_or_has_a_reason(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
-    manifest = fetched(folder, sources.candidates("mine", folder, 1), tmp_path / "raw")
+    manifest = fetched(folder, sources.candidates("mine", folder, CONTEXT), tmp_path / "raw")
     errors = {key: row["error"] for key, row in manifest.items()}
     assert errors == {
         "a.png": "",
@@ -90,7 +110,7 @@ def test_every_candidate_is_fetched_or_has_a_reason(
 
 
 def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Path) -> None:
-    rows = sources.candidates("mine", folder, 1)
+    rows = sources.candidates("mine", folder, CONTEXT)
     alone = fetched(folder, rows, tmp_path / "alone")
     together = fetched(folder, list(reversed(rows)), tmp_path / "together", workers=2)
     assert alone == together
@@ -101,7 +121,7 @@ def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Pat
 def test_a_file_edited_or_removed_since_the_search_fails(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
-    rows = sources.candidates("mine", folder, 1)
+    rows = sources.candidates("mine", folder, CONTEXT)
     Path(folder.path, "a.png").write_bytes(png(seed=9))
     Path(folder.path, "b/turned.png").unlink()
     manifest = fetched(folder, rows, tmp_path / "raw")
@@ -122,7 +142,250 @@ def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> No
         download=False,
     )
     with pytest.raises(SourceError, match=r"sources\.mnist: MNIST \(test\)"):
-        list(fetch([], Job({"mnist": spec}, LIMITS, 1, tmp_path), 1))
+        fetch([], Job({"mnist": spec}, LIMITS, CONTEXT, tmp_path, tmp_path, {}), 1, lambda: None)
+
+
+# --- over the network --------------------------------------------------------------------------
+
+NOWHERE = params.FolderSource(kind="folder", path=".", licence="")
+
+
+def listed(key: str, url: str, **known: str) -> Row:
+    return sources.candidate("mine", key, url, **known)
+
+
+def from_the_web(
+    rows: list[Row], project: Path, limits: params.Fetch = LIMITS, workers: int = 1, **shards: bytes
+) -> list[Result]:
+    raw = project / "raw"
+    spool = raw / "spool"
+    spool.mkdir(parents=True)
+    network = NETWORK.model_copy(update={"loopback": True, "attempts": 1})
+    job = Job(
+        {"mine": NOWHERE},
+        limits,
+        CONTEXT._replace(network=network),
+        spool,
+        project / "kept",
+        shards,
+    )
+    results = fetch(rows, job, workers, lambda: None)
+    images.pack_shards(raw, spool)
+    shutil.rmtree(spool)
+    assert all(tuple(result.manifest) == MANIFEST for result in results)
+    assert all(tuple(result.log) == LOG for result in results)
+    return results
+
+
+def errors(results: list[Result]) -> list[str]:
+    return [result.manifest["error"] for result in results]
+
+
+def logged(results: list[Result], column: str) -> list[str]:
+    return [result.log[column] for result in results]
+
+
+@pytest.mark.usefixtures("outside")
+def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_path: Path) -> None:
+    server.serve("/robots.txt", b"User-agent: *\nDisallow: /private/\n")
+    bomb = images.png(np.zeros((400, 400, 3), np.uint8))
+    urls = {
+        "a.jpg": server.serve("/a.jpg", png(), Content_Type="text/html"),
+        "b.png": server.serve("/b.png", png(seed=2)[:-400]),
+        "bomb.png": server.serve("/bomb.png", bomb),
+        "empty.png": server.serve("/empty.png"),
+        "gone.png": server.url("/gone.png"),
+        "large.png": server.serve("/large.png", png(90, 90)),
+        "page.png": server.serve("/page.png", b"<!DOCTYPE html><title>No longer here</title>"),
+        "private.png": server.serve("/private/a.png", png()),
+        "secret.png": server.serve("/secret.png", status=302, Location="http://169.254.169.254/"),
+    }
+    results = from_the_web([listed(key, url) for key, url in urls.items()], tmp_path)
+    assert errors(results) == [
+        "",
+        "truncated PNG",
+        "too many pixels: 400x400, more than 10000 (fetch.max_pixels)",
+        "empty file",
+        "HTTP 404: Not Found",
+        "file too large: more than 20000 bytes",
+        "not an image: an HTML page",
+        "forbidden by robots.txt",
+        "refused address: 169.254.169.254 is no public address",
+    ]
+    assert results[0].manifest["mime"] == "image/png"
+    assert images.Shards(tmp_path / "raw")[results[0].manifest["sha256"]] == png()
+    assert logged(results, "http_status") == ["200"] * 4 + ["404", "200", "200", "", ""]
+    assert logged(results, "status") == ["fetched"] + ["failed"] * 8
+    lost = [result.manifest["id"] for result in results if result.lost]
+    assert lost == ["mine/empty.png", "mine/gone.png", "mine/page.png"]
+    assert by_host(results) == [
+        "127.0.0.1: 1 of 9 fetched; failed: 1 truncated PNG, 1 too many pixels, 1 empty file, "
+        "1 HTTP 404, 1 file too large, 1 not an image, 1 forbidden by robots.txt, "
+        "1 refused address"
+    ]
+
+
+@pytest.mark.usefixtures("outside")
+def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
+    server: Server, tmp_path: Path
+) -> None:
+    rows = [
+        listed(f"{number}", server.serve(f"/{number}.png", png(seed=number)), licence="CC0")
+        for number in range(6)
+    ]
+    rows += [listed("copy", server.serve("/copy", png(seed=0))), listed("gone", server.url("/x"))]
+    rows[5]["sha256"] = images.sha256(png(seed=5))
+    first = from_the_web(rows, tmp_path / "first")
+    shutil.copytree(tmp_path / "first" / "kept", tmp_path / "again" / "kept")
+    again = from_the_web(rows[::-1], tmp_path / "again", workers=2)[::-1]
+    other = from_the_web(rows, tmp_path / "other", workers=2)
+    manifests = [[result.manifest for result in results] for results in (first, again, other)]
+    assert manifests[0] == manifests[1] == manifests[2]
+    assert logged(first, "taken_from") == logged(other, "taken_from") == ["network"] * 8
+    assert logged(again, "taken_from") == ["kept"] * 7 + ["network"]
+    assert logged(again, "retrieved_at")[:7] == logged(first, "retrieved_at")[:7]
+    assert server.asked()["/0.png"] == 2
+    for path in (tmp_path / "first" / "raw").glob("*.tar"):
+        for project in ("again", "other"):
+            assert path.read_bytes() == (tmp_path / project / "raw" / path.name).read_bytes()
+
+
+@pytest.mark.usefixtures("outside")
+def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Path) -> None:
+    places = [b"http://\xff\xfe/", b"\xed\xa0\x80://x", b"http://a\x01\xe9/", b"ftp://\xff"]
+    rows = [
+        listed(f"{n}", server.serve_raw(f"/{n}", b"HTTP/1.1 302 \xff\r\nLocation: %b\r\n\r\n" % to))
+        for n, to in enumerate(places)
+    ]
+    results = from_the_web(rows, tmp_path)
+    assert all(errors(results))
+    manifest = tmp_path / "manifest.csv"
+    sources.write_rows(manifest, [result.manifest for result in results], MANIFEST)
+    assert [row["error"] for row in sources.read_rows(manifest)] == errors(results)
+
+
+@pytest.mark.usefixtures("outside")
+def test_what_was_no_use_is_asked_for_again(server: Server, tmp_path: Path) -> None:
+    url = server.serve("/a.png", png()[:-400])
+    rows = [listed("a", url)]
+    assert errors(from_the_web(rows, tmp_path / "one")) == ["truncated PNG"]
+    server.serve("/a.png", png())
+    shutil.copytree(tmp_path / "one" / "kept", tmp_path / "two" / "kept")
+    assert errors(from_the_web(rows, tmp_path / "two")) == [""]
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_file_that_was_kept_but_damaged_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    rows = [listed("a", server.serve("/a.png", png()))]
+    from_the_web(rows, tmp_path / "one")
+    shutil.copytree(tmp_path / "one" / "kept", tmp_path / "two" / "kept")
+    for path in (tmp_path / "two" / "kept" / "files").iterdir():
+        path.write_bytes(png(seed=6))
+    results = from_the_web(rows, tmp_path / "two")
+    assert results[0].manifest["sha256"] == images.sha256(png())
+    assert logged(results, "taken_from") == ["network"]
+
+
+@pytest.mark.usefixtures("outside")
+def test_another_file_than_was_listed_fails_and_counts_as_lost(
+    server: Server, tmp_path: Path
+) -> None:
+    url = server.serve("/a.png", png(seed=1))
+    (result,) = from_the_web([listed("a", url, sha256=images.sha256(png()))], tmp_path)
+    assert result.manifest["error"].startswith("changed since it was listed")
+    assert result.manifest["sha256"] == images.sha256(png(seed=1))
+    assert result.lost
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_licence_that_is_not_allowed_is_refused_before_the_download(
+    server: Server, tmp_path: Path
+) -> None:
+    limits = LIMITS.model_copy(update={"licences": ["cc by*", "Public domain", "cc0"]})
+    licences = ["CC BY-SA 4.0", "CC0", "public domain", "CC-BY-4.0", "All rights reserved", ""]
+    rows = [
+        listed(f"{number}", server.serve(f"/{number}.png", png()), licence=licence)
+        for number, licence in enumerate(licences)
+    ]
+    results = from_the_web(rows, tmp_path, limits)
+    assert errors(results) == [
+        *[""] * 3,
+        "licence not allowed: CC-BY-4.0",
+        "licence not allowed: All rights reserved",
+        "licence not allowed: unknown",
+    ]
+    assert not any(result.lost for result in results)
+    assert set(server.asked()) == {"/robots.txt", "/0.png", "/1.png", "/2.png"}
+    assert logged(results, "attempts") == ["1"] * 3 + ["0"] * 3
+
+
+@pytest.mark.usefixtures("outside")
+def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: Path) -> None:
+    rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
+    first = from_the_web(rows, tmp_path / "first")
+    replayed = [
+        row | {"sha256": result.manifest["sha256"]} for row, result in zip(rows, first, strict=True)
+    ]
+    server.stop()
+    shards = images.Shards(tmp_path / "first" / "raw")
+    results = from_the_web(replayed, tmp_path / "again", **shards)
+    assert [result.manifest for result in results] == [result.manifest for result in first]
+    assert logged(results, "taken_from") == ["shards"] * 3
+    for path in (tmp_path / "first" / "raw").glob("*.tar"):
+        assert path.read_bytes() == (tmp_path / "again" / "raw" / path.name).read_bytes()
+    # What is not there is asked for.
+    (result,) = from_the_web(rows[:1], tmp_path / "third", **shards)
+    assert result.manifest["error"] == "cannot connect: Connection refused"
+
+
+def test_candidates_with_one_address_are_one() -> None:
+    url = "http://a.example/1.png"
+    rows = [
+        listed("b", url, title="One"),
+        listed("c", f"{url}#part", licence="CC0", creator="Ana", title="One"),
+        listed("d", "HTTP://A.example:80/1.png", licence="CC0"),
+        listed("e", "http://a.example/2.png"),
+        listed("a", "file:1.png"),
+        listed("f", "file:1.png"),
+        listed("g", "http://[/1.png"),
+        listed("h", "http://a.example/3.png", title="One"),
+        listed("i", "http://a.example/3.png", title="Two"),
+    ]
+    merged = [row["id"] for row in merge(rows)]
+    assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g", "mine/h"]
+    assert merge(reversed(rows)) == merge(rows)
+
+
+def lost(count: int, of: int, host: str = "a.example") -> list[Result]:
+    return [
+        Result({"error": "HTTP 404: Not Found" if n < count else ""}, {}, host, lost=n < count)
+        for n in range(of)
+    ]
+
+
+def test_link_rot_is_reported_up_to_a_limit_and_fails_above() -> None:
+    limits = LIMITS.model_copy(update={"max_lost": 0.2})
+    assert require_reached(lost(0, 10), limits) == ""
+    assert require_reached([*lost(0, 5), *lost(2, 5, "b.example")], limits) == (
+        "2 of 10 pictures on the web are gone or out of reach, which fetch.max_lost (0.2) allows"
+    )
+    with pytest.raises(LostError) as raised:
+        require_reached([*lost(1, 5), *lost(2, 5, "b.example")], limits)
+    assert str(raised.value).startswith(
+        "3 of 10 pictures on the web are gone or out of reach, more than fetch.max_lost (0.2) "
+        "allows:\n  b.example: 0 of 2 fetched; failed: 2 HTTP 404\n"
+        "  a.example: 0 of 1 fetched; failed: 1 HTTP 404\n"
+    )
+    assert require_reached(lost(0, 5, host=""), limits) == ""
+
+
+def test_many_hosts_are_summed_up() -> None:
+    results = [result for n in range(13) for result in lost(1, 2, f"{n:02}.example")]
+    lines = by_host([*results, *lost(0, 3, "most.example")])
+    assert lines[0] == "most.example: 3 of 3 fetched"
+    assert lines[1] == "00.example: 1 of 2 fetched; failed: 1 HTTP 404"
+    assert lines[-1] == "4 other hosts: 4 of 8 fetched; failed: 4 HTTP 404"
+    assert len(lines) == 11
 
 
 # --- the stages --------------------------------------------------------------------------------
@@ -182,3 +445,150 @@ def test_a_missing_path_stops_at_the_check(tmp_path: Path) -> None:
         assert "error: sources.mine.path: 'nowhere': no such file or folder" in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "data" / ".checked").exists()
+
+
+# --- the stages, over the network --------------------------------------------------------------
+
+
+def write_web_project(project: Path, rows: list[Row], **limits: Any) -> None:
+    """A project with candidates on the web, as a search would have left them."""
+    network = dict(NETWORK) | {"loopback": True, "attempts": 1}
+    write_params(
+        project,
+        {"kind": "folder", "path": ".", "licence": ""},
+        network=network,
+        fetch=dict(LIMITS) | limits,
+    )
+    sources.write_rows(project / "data" / "candidates" / "mine.csv", rows, list(rows[0]))
+
+
+def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+    """The last file does not come; when it is asked for, all others are here: then kill."""
+    others, asked = 6, threading.Event()
+    rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(others)]
+    kept = tmp_path / "project" / "work" / "fetch" / "urls"
+
+    async def hold(request: web.Request) -> web.Response:
+        while len(list(kept.glob("*.json"))) < others:
+            await asyncio.sleep(0.01)
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    server.routes["/last.png"] = hold
+    rows.append(listed("last", server.url("/last.png")))
+    (tmp_path / "project").mkdir()
+    write_web_project(tmp_path / "project", rows)
+    command = [sys.executable, str(ROOT / "workflow" / "scripts" / "fetch.py")]
+    with subprocess.Popen(
+        command, cwd=tmp_path / "project", stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            assert asked.wait(60)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    server.serve("/last.png", png(seed=others))
+    shutil.rmtree(tmp_path / "project" / "data" / "raw")  # as the engines do
+    done = stage(tmp_path / "project", "fetch")
+    assert done.returncode == 0, done.stderr
+    assert server.asked() == {
+        "/robots.txt": 2,
+        "/last.png": 2,
+        **{f"/{n}.png": 1 for n in range(others)},
+    }
+
+    # The same, never killed.
+    (tmp_path / "whole").mkdir()
+    write_web_project(tmp_path / "whole", rows)
+    assert stage(tmp_path / "whole", "fetch").returncode == 0
+    for name in ("manifest.csv", *(f"raw/0{digit}.tar" for digit in "0123456789abcdef")):
+        paths = [tmp_path / project / "data" / name for project in ("project", "whole")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: Path) -> None:
+    rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
+    rows += [listed("gone", server.url("/gone.png")), listed("page", server.url("/page.png"))]
+    server.serve("/page.png", b"<html>Parked</html>")
+    write_web_project(tmp_path, rows, max_lost=0.3)
+    done = stage(tmp_path, "fetch")
+    assert done.returncode == 1
+    assert "error: 2 of 5 pictures on the web are gone or out of reach, more than" in done.stderr
+    assert "127.0.0.1: 0 of 2 fetched; failed: 1 HTTP 404, 1 not an image" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "manifest.csv").exists()
+
+    write_web_project(tmp_path, rows, max_lost=0.4)
+    done = stage(tmp_path, "fetch")
+    assert done.returncode == 0, done.stderr
+    assert "2 of 5 pictures on the web are gone or out of reach, which" in done.stdout
+    assert "127.0.0.1: 3 of 5 fetched; failed: 1 HTTP 404, 1 not an image" in done.stdout
+    assert "fetched 3 of 5 candidates (3 different files)" in done.stdout
+    assert server.asked()["/0.png"] == 1
+    assert server.asked()["/gone.png"] == 2
+
+
+def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) -> None:
+    rows = [listed("a", server.serve("/a.png", png()), sha256=images.sha256(png()))]
+    rows.append(rows[0] | {"id": "mine/b", "sha256": ""})
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    write_web_project(tmp_path / "first", rows)
+    assert stage(tmp_path / "first", "fetch").returncode == 0
+    server.stop()
+    write_web_project(tmp_path / "second", rows, shards="../first/data/raw")
+    done = stage(tmp_path / "second", "fetch")
+    assert done.returncode == 0, done.stderr
+    assert "1 candidates share their address with another: merged" in done.stdout
+    names = ["manifest.csv", *(f"raw/0{digit}.tar" for digit in "0123456789abcdef")]
+    for name in names:
+        paths = [tmp_path / project / "data" / name for project in ("first", "second")]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+
+    write_web_project(tmp_path / "second", rows, shards="nowhere")
+    done = stage(tmp_path / "second", "fetch")
+    assert done.returncode == 1
+    assert "error: fetch.shards: nowhere: no tar shards here" in done.stderr
+
+
+def test_an_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    rows = [
+        listed(f"{n}", server.serve(f"/{n}.png", png(seed=n)), licence="CC0", creator=f"Ana {n}")
+        for n in range(3)
+    ]
+    write_web_project(first, rows)
+    assert stage(first, "fetch").returncode == 0
+    server.stop()
+    write_params(
+        second,
+        {"kind": "urls", "path": "../first/data/manifest.csv"},
+        fetch=dict(LIMITS) | {"shards": "../first/data/raw"},
+    )
+    for arguments in (["check"], ["search", "mine"], ["fetch"]):
+        done = stage(second, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "fetched 3 of 3 candidates" in done.stdout
+    columns = ("url", "sha256", "licence", "creator", "error", "width", "height", "mime")
+    before, after = (
+        sorted(
+            tuple(row[column] for column in columns)
+            for row in sources.read_rows(project / "data" / "manifest.csv")
+        )
+        for project in (first, second)
+    )
+    assert before == after
+    for path in (first / "data" / "raw").iterdir():
+        assert path.read_bytes() == (second / "data" / "raw" / path.name).read_bytes()
+
+
+def test_loopback_is_closed_unless_the_params_open_it(server: Server, tmp_path: Path) -> None:
+    write_web_project(tmp_path, [listed("a", server.serve("/a.png", png()))])
+    path = tmp_path / "params.yaml"
+    path.write_text(path.read_text().replace("loopback: true", "loopback: false"))
+    done = stage(tmp_path, "fetch")
+    assert done.returncode == 1
+    assert "none of 1 candidates could be fetched: 1 refused address" in done.stderr
+    assert server.seen == []

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ganloom.params import KeneSource
-from ganloom.sources import CANDIDATE, FetchError, kene
+from ganloom.params import KeneSource, load
+from ganloom.sources import CANDIDATE, Context, FetchError, kene
 
 SEED = 3
+NETWORK = load(Path(__file__).parents[1] / "params.yaml").network
+CONTEXT = Context(SEED, NETWORK)
 SPEC = KeneSource(
     kind="kene",
     path="src/ganloom/sources/kene.py",
@@ -28,8 +30,8 @@ SPEC = KeneSource(
     palettes=["ayahuasca", "river", "clay", "night"],
     motifs=["meander", "cross", "hexagon", "maze"],
 )
-ROWS = {row["id"]: row for row in kene.search("kene", SPEC, SEED)}
-READ = functools.cache(kene.reader(SPEC, SEED))
+ROWS = {row["id"]: row for row in kene.search("kene", SPEC, CONTEXT)}
+READ = functools.cache(kene.reader(SPEC, CONTEXT))
 DECODED_COPIES = sorted(set(kene.COPIES) - {"truncated"})
 
 
@@ -88,7 +90,7 @@ def test_search_finds_every_design_and_as_many_faults_as_asked_for() -> None:
 @pytest.mark.parametrize(("designs", "faults", "rows"), [(1, 0.0, 1), (1, 4.0, 5), (12, 0.5, 18)])
 def test_search_of_small_collections(designs: int, faults: float, rows: int) -> None:
     spec = SPEC.model_copy(update={"designs": designs, "faults": faults})
-    found = kene.search("kene", spec, SEED)
+    found = kene.search("kene", spec, CONTEXT)
     assert len({row["id"] for row in found}) == rows
 
 
@@ -98,7 +100,7 @@ def test_motifs_and_palettes_come_equally_often_and_only_those_asked_for() -> No
     assert families == Counter(itertools.product(SPEC.motifs, SPEC.palettes))
 
     narrow = SPEC.model_copy(update={"motifs": ["maze"], "palettes": ["night"]})
-    rows = kene.search("kene", narrow, SEED)
+    rows = kene.search("kene", narrow, CONTEXT)
     assert {row["query"] for row in rows} == {"maze"}
     assert all(row["title"].endswith(", night") for row in rows)
 
@@ -124,7 +126,7 @@ def test_designs_differ_and_fill_the_size_with_contrast() -> None:
 
 def test_lines_stay_clear_where_a_slice_is_reduced_to_a_small_training_image() -> None:
     full = SPEC.model_copy(update={"size": 320})
-    read = kene.reader(full, SEED)
+    read = kene.reader(full, CONTEXT)
     for number in range(8):
         photograph = opened(read(f"kene:{number:05d}.jpg"))
         x, y = photograph.width // 2, photograph.height // 2
@@ -258,18 +260,19 @@ def test_junk_is_blank_or_shows_no_design() -> None:
 
 PRINT_HASHES = """
 import hashlib, sys
-from ganloom.params import KeneSource
-from ganloom.sources import kene
+from ganloom.params import KeneSource, Network
+from ganloom.sources import Context, kene
 spec = KeneSource.model_validate_json(sys.argv[1])
-read = kene.reader(spec, int(sys.argv[2]))
-for row in reversed(kene.search("kene", spec, int(sys.argv[2]))):
+context = Context(int(sys.argv[2]), Network.model_validate_json(sys.argv[3]))
+read = kene.reader(spec, context)
+for row in reversed(kene.search("kene", spec, context)):
     print(row["url"], hashlib.sha256(read(row["url"])).hexdigest())
 """
 
 
 def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
     here = {row["url"]: hashlib.sha256(READ(row["url"])).hexdigest() for row in ROWS.values()}
-    arguments = [PRINT_HASHES, SPEC.model_dump_json(), str(SEED)]
+    arguments = [PRINT_HASHES, SPEC.model_dump_json(), str(SEED), NETWORK.model_dump_json()]
     lines = subprocess.run(
         [sys.executable, "-c", *arguments],
         env={"PYTHONPATH": str(Path(kene.__file__).parents[2])},
@@ -281,7 +284,7 @@ def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
 
 
 def test_another_seed_gives_other_pictures() -> None:
-    other = kene.reader(SPEC, SEED + 1)
+    other = kene.reader(SPEC, Context(SEED + 1, NETWORK))
     for number in range(4):
         url = f"kene:{number:05d}.jpg"
         assert difference(looks(READ(url)), looks(other(url))) > 8

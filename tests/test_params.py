@@ -21,6 +21,21 @@ ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 KENE: dict[str, Any] = YAML(typ="safe").load(ROOT / "recipes" / "kene.yaml")
 
+COMMONS: dict[str, Any] = {
+    "kind": "commons",
+    "path": "src/ganloom/sources/commons.py",
+    "keywords": [{"text": "kené", "max": 10}],
+    "width": None,
+}
+ARCHIVE: dict[str, Any] = {
+    "kind": "archive",
+    "path": "pictures.zip",
+    "url": None,
+    "sha256": None,
+    "max_bytes": 10**9,
+    "licence": "CC0",
+}
+
 
 def changed(key: str, value: Any) -> dict[str, Any]:
     data = copy.deepcopy(KENE)
@@ -52,6 +67,11 @@ def message(data: Any) -> str:
             ["models.dcgan.discriminator.dropuot: unknown", "'dropout'", "channels"],
         ),
         ("models.dcgan.generator.kind", "dcgna", ["'dcgna'", "did you mean 'dcgan'"]),
+        ("network.contact", "me\r\nCookie: a=b", ["network.contact", "one line of ASCII text"]),
+        ("network.contact", " ", ["network.contact", "one line of ASCII text"]),
+        ("network.attempts", 0, ["network.attempts: 0", "greater than or equal to 1"]),
+        ("fetch.licences", [], ["fetch.licences", "at least 1 item"]),
+        ("fetch.max_lost", 1.5, ["fetch.max_lost: 1.5", "less than or equal to 1"]),
         ("sources.kene.kind", "keen", ["sources.kene.kind", "'keen'", "'kene'", "'folder'"]),
         ("models.dcgan.diffaugment", ["colour"], ["diffaugment.0", "'colour'", "'color'"]),
         ("models.dcgan.discriminator.dropout", 1.0, ["dropout: 1.0", "0 <= rate < 1"]),
@@ -71,6 +91,31 @@ def message(data: Any) -> str:
         ("sources.kene.path", "x", ["sources.kene.path: 'x'", "src/ganloom/sources/kene.py"]),
         ("models", {0: {}}, ["models.0: a key must be text"]),
         ("models.dcgan.kimg", float("inf"), ["models.dcgan.kimg: inf", "finite"]),
+        ("sources.web", COMMONS, ["network.contact: None", "e-mail", "Commons", "'web'"]),
+        ("sources.web", COMMONS | {"width": 600}, ["sources.web.width: 600", "330, 500", "960"]),
+        ("sources.web", COMMONS | {"path": "x"}, ["sources.web.path", "sources/commons.py"]),
+        ("sources.web", COMMONS | {"keywords": []}, ["sources.web.keywords", "at least 1"]),
+        (
+            "sources.web",
+            COMMONS | {"keywords": [{"text": "a", "max": 9}, {"text": "a", "max": 8}]},
+            ["sources.web.keywords", "twice"],
+        ),
+        (
+            "sources.web",
+            COMMONS | {"keywords": [{"text": "a", "maximum": 9}]},
+            ["keywords.0.maximum: unknown key", "did you mean 'max'"],
+        ),
+        (
+            "sources.zip",
+            ARCHIVE | {"url": "https://a.org/b.zip"},
+            ["sources.zip.path", "archive.py"],
+        ),
+        (
+            "sources.zip",
+            ARCHIVE | {"url": "https://a.org/b.zip", "path": "src/ganloom/sources/archive.py"},
+            ["sources.zip.sha256: None", "hash of the file"],
+        ),
+        ("sources.zip", ARCHIVE | {"sha256": "abc"}, ["sources.zip.sha256: 'abc'", "hexadecimal"]),
     ],
 )
 def test_a_refusal_names_key_value_and_way_out(key: str, value: Any, parts: list[str]) -> None:
@@ -124,8 +169,15 @@ def test_resolutions_are_reached_by_halving() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_fit_the_schema_and_explain_every_key(recipe: Path) -> None:
-    assert isinstance(load(recipe), Params)
     text = recipe.read_text(encoding="utf-8")
+    data = YAML(typ="safe").load(text)
+    if "commons" in {source["kind"] for source in data["sources"].values()}:
+        with pytest.raises(
+            ParamsError, match=r"^[^\n]*network\.contact: None .* your e-mail [^\n]*$"
+        ):
+            load(recipe)  # nobody's address is sent but the user's own
+        data["network"]["contact"] = "me@example.org"
+    assert isinstance(parse(data), Params)
     assert comment(text) == text, f"run: ganloom comment {recipe}"
 
 

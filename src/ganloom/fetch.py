@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
+import fnmatch
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from ganloom import images, params, sources
 from ganloom.sources import CANDIDATE, FetchError, Reader, Row, SourceError
+from ganloom.web.client import Client, WebError, web_url
+from ganloom.web.store import Kept, Store
 
 MANIFEST = (*CANDIDATE, "error", "sha256", "bytes", "width", "height", "mime")
-LOG = ("id", "retrieved_at", "status", "attempts", "seconds")
+LOG = ("id", "retrieved_at", "status", "attempts", "seconds", "http_status", "taken_from")
+
+# What comes in the place of a picture that is gone.
+_GONE = {"not an image", "empty file", "changed since it was listed"}
 
 
 class Job(NamedTuple):
@@ -25,28 +33,55 @@ class Job(NamedTuple):
     Attributes:
         specs: The sources by name.
         limits: The section ``fetch``.
-        seed: ``params.seed``.
+        context: Seed and network, which sources need, too.
         spool: Usable originals are written here as ``<sha256>.<extension>``.
+        kept: Folder of what came over the network, by which an interrupted run goes on.
+        shards: Originals by sha256, taken before the network is asked.
     """
 
     specs: Mapping[str, params.Source]
     limits: params.Fetch
-    seed: int
+    context: sources.Context
     spool: Path
+    kept: Path
+    shards: Mapping[str, bytes]
 
 
 class Result(NamedTuple):
-    """One row for the manifest and one for the log."""
+    """One row for the manifest and one for the log.
+
+    Attributes:
+        manifest: Columns ``MANIFEST``.
+        log: Columns ``LOG``.
+        host: That was asked, or would have been; empty for what is not on the web.
+        lost: Whether it is on the web but gone or out of reach.
+    """
 
     manifest: Row
     log: Row
+    host: str
+    lost: bool
 
 
-def fetch(rows: Sequence[Row], job: Job, workers: int) -> Iterator[Result]:
-    """Fetch candidates, in their order.
+class LostError(RuntimeError):
+    """Too much of the web was out of reach; the message says what, and what to do."""
 
-    A candidate is usable when its file is within the limits, is what the search saw and decodes
-    whole. The results do not depend on the number of ``workers``.
+
+def fetch(rows: Sequence[Row], job: Job, workers: int, tick: Callable[[], object]) -> list[Result]:
+    """Fetch candidates.
+
+    A candidate is usable when its licence is allowed, its file is within the limits, is what the
+    search saw and decodes whole. Results do not depend on the number of ``workers``, and neither on
+    whether a file came over the network, was kept from an earlier run or taken from shards.
+
+    Args:
+        rows: The candidates.
+        job: Sources, limits and folders.
+        workers: Processes that decode; requests are made beside them.
+        tick: Called after each candidate.
+
+    Returns:
+        One result a candidate, in their order.
 
     Raises:
         SourceError: a source cannot be opened at all.
@@ -54,27 +89,100 @@ def fetch(rows: Sequence[Row], job: Job, workers: int) -> Iterator[Result]:
     # Also here, so that a source that needs a download makes it once, and one that cannot be
     # opened says so once.
     readers = open_readers(job)
-    if workers == 1:
-        yield from (_fetch_one(row, job, readers) for row in rows)
-        return
+    if workers == 1 and not any(is_web(row["url"]) for row in rows):
+        results = []
+        for row in rows:
+            results.append(_from_source(row, job, readers))
+            tick()
+        return results
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _start_worker, (job,)) as pool:
-        yield from pool.map(_fetch_in_worker, rows, chunksize=8)
+        return asyncio.run(_fetch_all(rows, job, pool, tick))
+
+
+async def _fetch_all(
+    rows: Sequence[Row], job: Job, pool: Executor, tick: Callable[[], object]
+) -> list[Result]:
+    loop, store = asyncio.get_running_loop(), Store(job.kept)
+
+    async def ticking(result: Awaitable[Result]) -> Result:
+        try:
+            return await result
+        finally:
+            tick()
+
+    async with Client(job.context.network) as client:
+        web = _Web(job, client, store, pool)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(
+                        ticking(
+                            web.fetch(row)
+                            if is_web(row["url"])
+                            else loop.run_in_executor(pool, _from_source_in_worker, row)
+                        )
+                    )
+                    for row in rows
+                ]
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def is_web(url: str) -> bool:
+    """Whether a candidate is asked of the network, whatever its source."""
+    return url.lower().startswith(("http://", "https://"))
 
 
 def open_readers(job: Job) -> dict[str, Reader]:
-    """A reader for each source.
+    """A reader for each source that has one: those on the web have none.
 
     Raises:
         SourceError: a source cannot be opened; the message names it.
     """
     readers = {}
     for name, spec in job.specs.items():
+        module = sources.module(spec.kind)
+        if not hasattr(module, "reader"):
+            continue
         try:
-            readers[name] = sources.module(spec.kind).reader(spec, job.seed)
+            readers[name] = module.reader(spec, job.context)
         except SourceError as error:
             raise SourceError(f"sources.{name}: {error}") from error
     return readers
+
+
+def merge(rows: Iterable[Row]) -> list[Row]:
+    """One row for each address on the web: of several, the one that knows most.
+
+    Args:
+        rows: Candidates of all sources.
+
+    Returns:
+        Sorted by id.
+    """
+    best: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda row: row["id"]):
+        key = _address(row["url"]) if is_web(row["url"]) else row["id"]
+        if key not in best or _knowledge(row) > _knowledge(best[key]):
+            best[key] = row
+    return sorted(best.values(), key=lambda row: row["id"])
+
+
+def _address(url: str) -> str:
+    try:
+        return str(web_url(url))
+    except WebError:
+        return url
+
+
+def _knowledge(row: Row) -> tuple[bool, int]:
+    # The licence first: without it, a picture is worth little.
+    return bool(row["licence"]), sum(bool(value) for value in row.values())
+
+
+# --- in the worker processes -------------------------------------------------------------------
 
 
 _worker: tuple[Job, dict[str, Reader]]
@@ -85,35 +193,117 @@ def _start_worker(job: Job) -> None:
     _worker = job, open_readers(job)
 
 
-def _fetch_in_worker(row: Row) -> Result:
-    return _fetch_one(row, *_worker)
+def _from_source_in_worker(row: Row) -> Result:
+    return _from_source(row, *_worker)
 
 
-def _fetch_one(row: Row, job: Job, readers: Mapping[str, Reader]) -> Result:
-    started, clock = datetime.now(UTC), time.perf_counter()
-    found = {column: row[column] for column in CANDIDATE} | dict.fromkeys(
-        MANIFEST[len(CANDIDATE) :], ""
-    )
+def _judge_in_worker(row: Row, path: Path | None) -> Row:
+    """Manifest row of a file that lies at ``path``, or in the shards."""
+    job, _ = _worker
+    return _judged(row, job, lambda: path.read_bytes() if path else job.shards[row["sha256"]])
+
+
+def _from_source(row: Row, job: Job, readers: Mapping[str, Reader]) -> Result:
+    started, clock = _now(), time.perf_counter()
+
+    def read() -> bytes:
+        _require_allowed(row, job.limits)
+        if row["source"] not in readers:
+            raise FetchError(f"not a web address: {row['url'][:200]!r}")
+        return readers[row["source"]](row["url"])
+
+    found = _judged(row, job, read)
+    log = _log(found, started, time.perf_counter() - clock, taken_from="source")
+    return Result(found, log, host="", lost=False)
+
+
+def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
+    """The manifest's row of a candidate; its file goes to the spool if it is usable."""
+    found = _blank(row)
     try:
-        _require_within(job.limits, int(row.get("bytes") or 0))
-        data = readers[row["source"]](row["url"])
+        data = read()
         found |= {"sha256": images.sha256(data), "bytes": str(len(data))}
         _require_within(job.limits, len(data))
-        if row.get("sha256", found["sha256"]) != found["sha256"]:
+        if (row.get("sha256") or found["sha256"]) != found["sha256"]:
             raise FetchError("changed since it was listed: search again")
         info = images.probe(data, job.limits.max_pixels)
         _spool(job.spool / f"{found['sha256']}.{info.extension}", data)
         found |= {"width": str(info.width), "height": str(info.height), "mime": info.mime}
     except (FetchError, images.ImageError) as error:
-        found["error"] = " ".join(str(error).split())
-    log = {
-        "id": row["id"],
-        "retrieved_at": started.isoformat(timespec="seconds"),
-        "status": "failed" if found["error"] else "fetched",
-        "attempts": "1",
-        "seconds": f"{time.perf_counter() - clock:.3f}",
-    }
-    return Result(found, log)
+        found["error"] = _one_line(error)
+    return found
+
+
+# --- over the network --------------------------------------------------------------------------
+
+
+class _Web:
+    """Fetches candidates on the web: downloads here, decodes in the ``pool``."""
+
+    def __init__(self, job: Job, client: Client, store: Store, pool: Executor) -> None:
+        self._job, self._client, self._store, self._pool = job, client, store, pool
+
+    async def fetch(self, row: Row) -> Result:
+        """A candidate's file: from the shards, kept from an earlier run, or from its host."""
+        job, url, host = self._job, row["url"], urlsplit(_address(row["url"])).hostname or ""
+        started = _now()
+        try:
+            _require_allowed(row, job.limits)
+            if row.get("sha256") in job.shards:
+                found = await self._judge(row, None)
+                log = _log(found, started, 0, attempts=0, taken_from="shards")
+                return Result(found, log, host, lost=False)
+            kept = await asyncio.to_thread(self._store.take, url, job.limits.max_bytes)
+            if kept is not None:
+                found = await self._judge(row, kept)
+                log = _log(found, kept.retrieved_at, 0, attempts=0, taken_from="kept")
+                # What was no use may be another file, or a whole one, by now.
+                if not found["error"]:
+                    return Result(found, log, host, lost=False)
+            page = await self._client.get(url, job.limits.max_bytes)
+            kept = await asyncio.to_thread(self._store.put, url, page.data)
+            found = await self._judge(row, kept)
+            log = _log(
+                found,
+                kept.retrieved_at,
+                page.seconds,
+                attempts=page.attempts,
+                http_status=page.status,
+                taken_from="network",
+            )
+            return Result(found, log, host, lost=_kind(found["error"]) in _GONE)
+        except FetchError as error:
+            found = _blank(row) | {"error": _one_line(error)}
+            return Result(found, _log(found, started, 0, attempts=0), host, lost=False)
+        except WebError as error:
+            found = _blank(row) | {"error": _one_line(error)}
+            log = _log(
+                found,
+                started,
+                error.seconds,
+                attempts=error.attempts,
+                http_status=error.status or "",
+                taken_from="network",
+            )
+            return Result(found, log, host, lost=not error.refused)
+
+    async def _judge(self, row: Row, kept: Kept | None) -> Row:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, _judge_in_worker, row, kept.path if kept else None
+        )
+
+
+# --- both --------------------------------------------------------------------------------------
+
+
+def _require_allowed(row: Row, limits: params.Fetch) -> None:
+    size = row.get("bytes") or ""
+    _require_within(limits, int(size) if size.isdecimal() else 0)
+    if limits.licences is None:
+        return
+    licence = row["licence"].lower()
+    if not any(fnmatch.fnmatchcase(licence, pattern.lower()) for pattern in limits.licences):
+        raise FetchError(f"licence not allowed: {row['licence'] or 'unknown'}")
 
 
 def _require_within(limits: params.Fetch, size: int) -> None:
@@ -127,9 +317,87 @@ def _spool(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def failures(manifest: Sequence[Row]) -> str:
+def _blank(row: Row) -> Row:
+    known = {column: row[column] for column in CANDIDATE}
+    return known | dict.fromkeys(MANIFEST[len(CANDIDATE) :], "")
+
+
+def _log(
+    found: Row,
+    retrieved_at: str,
+    seconds: float,
+    *,
+    attempts: int = 1,
+    http_status: int | str = "",
+    taken_from: str = "",
+) -> Row:
+    return {
+        "id": found["id"],
+        "retrieved_at": retrieved_at,
+        "status": "failed" if found["error"] else "fetched",
+        "attempts": str(attempts),
+        "seconds": f"{seconds:.3f}",
+        "http_status": str(http_status),
+        "taken_from": taken_from,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _kind(error: str) -> str:
+    return error.partition(":")[0]
+
+
+# --- what came of it ---------------------------------------------------------------------------
+
+
+def failures(manifest: Iterable[Row]) -> str:
     """Failed candidates by kind of reason, most frequent first: ``12 truncated JPEG, 3 ...``."""
-    reasons = collections.Counter(
-        row["error"].partition(":")[0] for row in manifest if row["error"]
-    )
+    reasons = collections.Counter(_kind(row["error"]) for row in manifest if row["error"])
     return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+
+
+def by_host(results: Sequence[Result], most: int = 10) -> list[str]:
+    """A line for each host, those with most candidates first: what came, what failed and why."""
+    groups = collections.defaultdict(list)
+    for result in results:
+        if result.host:
+            groups[result.host].append(result.manifest)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    rest = [row for _, rows in ordered[most:] for row in rows]
+    shown = ordered[:most] + ([(f"{len(ordered) - most} other hosts", rest)] if rest else [])
+    return [
+        f"{host}: {sum(not row['error'] for row in rows)} of {len(rows)} fetched"
+        + (f"; failed: {reasons}" if (reasons := failures(rows)) else "")
+        for host, rows in shown
+    ]
+
+
+def require_reached(results: Sequence[Result], limits: params.Fetch) -> str:
+    """Check that not too much of the web was out of reach.
+
+    Returns:
+        A sentence on what was lost; nothing if all was reached.
+
+    Raises:
+        LostError: it is more than ``limits.max_lost`` of the candidates on the web.
+    """
+    asked = [result for result in results if result.host]
+    lost = [result for result in asked if result.lost]
+    if not lost:
+        return ""
+    text = f"{len(lost)} of {len(asked)} pictures on the web are gone or out of reach"
+    if len(lost) > limits.max_lost * len(asked):
+        hosts = "\n".join(f"  {line}" for line in by_host(lost))
+        raise LostError(
+            f"{text}, more than fetch.max_lost ({limits.max_lost:g}) allows:\n{hosts}\n"
+            "What came is kept in work/fetch: run the same command later, it goes on from there; "
+            "or raise fetch.max_lost to do without them"
+        )
+    return f"{text}, which fetch.max_lost ({limits.max_lost:g}) allows"

@@ -133,11 +133,142 @@ class DigitsSource(_Source):
     kind: Literal["digits"] = Field(description="Kind of source")
 
 
+def _words(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise PydanticCustomError("words", "Input should be words, on one line")
+    return text
+
+
+def _hash(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise PydanticCustomError("hash", "Input should be 64 hexadecimal digits, as of sha256sum")
+    return text
+
+
+class Keyword(Section):
+    """What to search for."""
+
+    text: Annotated[str, Field(max_length=200), AfterValidator(_words)] = Field(
+        description="Words to search for"
+    )
+    max: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Pictures to take of what they find, at most"
+    )
+
+
+def _once(keywords: list[Keyword]) -> list[Keyword]:
+    _unique([keyword.text for keyword in keywords])
+    return keywords
+
+
+class KeywordSource(_Source):
+    """What the kinds that search the web by keyword share; their path is their own module."""
+
+    keywords: Annotated[list[Keyword], Field(min_length=1), AfterValidator(_once)] = Field(
+        description="Searches, merged by URL"
+    )
+
+
+class CommonsSource(KeywordSource):
+    """Wikimedia Commons: free pictures with author and licence, through its API."""
+
+    kind: Literal["commons"] = Field(description="Kind of source")
+    # Wikimedia's servers answer no other width (mediawiki.org/wiki/Common_thumbnail_sizes).
+    width: Literal[250, 330, 500, 960, 1280, 1920, 3840] | None = Field(
+        description="Width in px of the scaled pictures to fetch; null: the originals"
+    )
+
+
+class OpenverseSource(KeywordSource):
+    """Openverse: openly licensed pictures of many collections, through its API."""
+
+    kind: Literal["openverse"] = Field(description="Kind of source")
+
+
+class GoogleSource(KeywordSource):
+    """Google Images: the search page as it is served without JavaScript, if it is."""
+
+    kind: Literal["google"] = Field(description="Kind of source")
+
+
+class BingSource(KeywordSource):
+    """Bing Images: the search page as it is served without JavaScript."""
+
+    kind: Literal["bing"] = Field(description="Kind of source")
+
+
+class UrlsSource(_Source):
+    """A list of addresses: a CSV or JSONL file, such as an earlier data/manifest.csv."""
+
+    kind: Literal["urls"] = Field(description="Kind of source")
+
+
+class ArchiveSource(_Source):
+    """Pictures in a zip, tar or npz file, local or downloaded; the first folder is the class."""
+
+    kind: Literal["archive"] = Field(description="Kind of source")
+    url: str | None = Field(
+        description="Download it into work/archives instead of reading path (which is then the "
+        "source's own module)"
+    )
+    sha256: Annotated[str, AfterValidator(_hash)] | None = Field(
+        description="Refuse any other file; needed with a url; null: not checked"
+    )
+    max_bytes: Count = Field(description="Refuse a larger archive, in bytes")
+    licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+
+
 Source = Annotated[
-    KeneSource | FolderSource | TorchvisionSource | DigitsSource, Field(discriminator="kind")
+    KeneSource
+    | FolderSource
+    | TorchvisionSource
+    | DigitsSource
+    | CommonsSource
+    | OpenverseSource
+    | GoogleSource
+    | BingSource
+    | UrlsSource
+    | ArchiveSource,
+    Field(discriminator="kind"),
 ]
 
 # --- from pictures to training data --------------------------------------------------------------
+
+
+def _sendable(value: str) -> str:
+    if not (value.strip() and value.isascii() and value.isprintable()):
+        raise PydanticCustomError("header", "Input should be one line of ASCII text")
+    return value
+
+
+class Network(Section):
+    """How pages and files are asked of the network."""
+
+    contact: Annotated[str, AfterValidator(_sendable)] | None = Field(
+        description="Who runs this: an address or page, told to every server (Wikimedia asks for "
+        "one); null: nobody"
+    )
+    connections: Annotated[int, Field(ge=1, le=256)] = Field(
+        description="Requests at the same time, in all"
+    )
+    connections_per_host: Annotated[int, Field(ge=1, le=32)] = Field(
+        description="Requests at the same time to one host (Wikimedia's files: 2 at most)"
+    )
+    timeout: Positive = Field(
+        description="Seconds to wait for a connection, and for the next bytes"
+    )
+    file_deadline: Positive = Field(
+        description="Seconds for one file, with its redirects and further attempts"
+    )
+    deadline: Positive = Field(description="Seconds for all requests of one stage")
+    attempts: Annotated[int, Field(ge=1, le=10)] = Field(
+        description="Try a request so often when the server is busy or cannot be reached"
+    )
+    robots: bool = Field(description="Obey robots.txt and X-Robots-Tag")
+    loopback: bool = Field(
+        description="Also allow 127.0.0.1 and ::1, for a server of your own; other private "
+        "addresses are never asked"
+    )
 
 
 class Fetch(Section):
@@ -147,6 +278,18 @@ class Fetch(Section):
     # Beyond, Pillow refuses by itself.
     max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = Field(
         description="Refuse pictures with more pixels, before decoding"
+    )
+    licences: Annotated[list[str], Field(min_length=1), Unique] | None = Field(
+        description="Fetch only what has one of these licences, such as `CC BY*`; case does not "
+        "matter; null: whatever it is"
+    )
+    max_lost: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Share of the pictures from the web that may be gone or out of reach; if it "
+        "is more, the stage fails"
+    )
+    shards: Annotated[str, Field(min_length=1)] | None = Field(
+        description="Folder of tar shards (data/raw of another project): pictures with a known "
+        "sha256 are taken from there before the network is asked; null: none"
     )
 
 
@@ -365,6 +508,7 @@ class Params(Section):
     sources: Annotated[dict[Name, Source], Field(min_length=1)] = Field(
         description="Where pictures come from, each under a name of its own"
     )
+    network: Network
     fetch: Fetch
     dedup: Dedup
     curate: Curate
@@ -396,12 +540,7 @@ class Params(Section):
                     f"sides of at least augment.resolution ({full}): smaller ones would be blurred",
                 )
         for name, source in self.sources.items():
-            module = f"src/ganloom/sources/{source.kind}.py"
-            makes_its_own = source.kind in ("kene", "digits") or (
-                isinstance(source, TorchvisionSource) and source.download
-            )
-            if makes_its_own and source.path != module:
-                raise _refusal(f"sources.{name}.path", source.path, repr(module))
+            _check_source(name, source, self.network)
         if self.evaluate.samples <= self.evaluate.nearest_k:
             raise _refusal(
                 "evaluate.nearest_k",
@@ -409,6 +548,30 @@ class Params(Section):
                 f"less than evaluate.samples ({self.evaluate.samples})",
             )
         return self
+
+
+def _check_source(name: str, source: Source, network: Network) -> None:
+    own = f"src/ganloom/sources/{source.kind}.py"
+    has_no_file = (
+        isinstance(source, (KeneSource, DigitsSource, KeywordSource))
+        or (isinstance(source, TorchvisionSource) and source.download)
+        or (isinstance(source, ArchiveSource) and source.url is not None)
+    )
+    if has_no_file and source.path != own:
+        raise _refusal(f"sources.{name}.path", source.path, repr(own))
+    if isinstance(source, CommonsSource) and network.contact is None:
+        raise _refusal(
+            "network.contact",
+            network.contact,
+            "your e-mail address or a page about you: Wikimedia Commons, which the source "
+            f"{name!r} searches, answers only those who say how they can be reached",
+        )
+    if isinstance(source, ArchiveSource) and source.url is not None and source.sha256 is None:
+        raise _refusal(
+            f"sources.{name}.sha256",
+            source.sha256,
+            "the hash of the file at its url, without which other bytes could come at any time",
+        )
 
 
 def doublings(resolution: int) -> int:
@@ -494,7 +657,9 @@ def _explain(error: ErrorDetails, data: Any) -> str:
     match error["type"]:
         case "combination":
             key = context["key"]
-            if keys and not key.startswith(("models.", "sources.", "augment.", "evaluate.")):
+            if keys and not key.startswith(
+                ("models.", "sources.", "network.", "augment.", "evaluate.")
+            ):
                 key = f"{path}.{key}"
             text = f"{key}: {context['value']!r} is not possible; allowed: {context['allowed']}"
         case "extra_forbidden":

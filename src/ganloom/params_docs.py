@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from ganloom.params import Params, Section, section_at, sections_in
 
-_KEY = re.compile(r"(?P<indent> *)(?P<key>[A-Za-z_]\w*):")
+_KEY = re.compile(r"(?P<indent> *(?:- )?)(?P<key>[A-Za-z_]\w*):")  # also the first of a list item
 
 
 def markdown() -> str:
@@ -82,7 +82,10 @@ def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Secti
 
 def _allowed(field: FieldInfo) -> str:
     if sections_in(field.annotation):
-        return "section" if get_origin(field.annotation) is not dict else "name: section"
+        container = get_origin(field.annotation)
+        if container is list:
+            return "list of sections"
+        return "name: section" if container is dict else "section"
     limits = []
     for rule in field.metadata:
         for symbol, attribute in ((">=", "ge"), (">", "gt"), ("<=", "le"), ("<", "lt")):

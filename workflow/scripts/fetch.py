@@ -11,21 +11,46 @@ params = begin()
 from tqdm import tqdm
 
 from ganloom import images, sources
-from ganloom.fetch import LOG, MANIFEST, Job, failures, fetch
+from ganloom.fetch import (
+    LOG,
+    MANIFEST,
+    Job,
+    LostError,
+    by_host,
+    failures,
+    fetch,
+    merge,
+    require_reached,
+)
 
 RAW = Path("data/raw")
+# Not in an output: engines delete those before a stage runs.
+KEPT = Path("work/fetch")
 
 
 def main() -> None:
-    rows = candidates()
+    found = candidates()
+    rows = merge(found)
+    if len(rows) < len(found):
+        print(f"{len(found) - len(rows)} candidates share their address with another: merged")
     RAW.mkdir(parents=True, exist_ok=True)
     # Inside the output, which DVC clears: nothing is left behind when this is killed.
     with tempfile.TemporaryDirectory(dir=RAW) as spool:
-        job = Job(params.sources, params.fetch, params.seed, Path(spool))
         try:
-            progress = tqdm(fetch(rows, job, params.threads), total=len(rows), mininterval=1)
-            results = list(progress)
-        except sources.SourceError as error:
+            job = Job(
+                specs=params.sources,
+                limits=params.fetch,
+                context=sources.Context(params.seed, params.network),
+                spool=Path(spool),
+                kept=KEPT,
+                shards=images.Shards(Path(params.fetch.shards)) if params.fetch.shards else {},
+            )
+            with tqdm(total=len(rows), mininterval=1) as progress:
+                results = fetch(rows, job, params.threads, progress.update)
+            lost = require_reached(results, params.fetch)
+        except images.ShardError as error:
+            sys.exit(f"error: fetch.shards: {error}")
+        except (sources.SourceError, LostError) as error:
             sys.exit(f"error: {error}")
         images.pack_shards(RAW, Path(spool))
     manifest = [result.manifest for result in results]
@@ -34,6 +59,8 @@ def main() -> None:
         sys.exit(f"error: none of {len(rows)} candidates could be fetched: {failures(manifest)}")
     sources.write_rows(Path("data/manifest.csv"), manifest, MANIFEST)
     sources.write_rows(Path("data/fetch_log.csv"), [result.log for result in results], LOG)
+    for line in [*by_host(results), lost]:
+        print(line)
     print(
         f"fetched {len(fetched)} of {len(rows)} candidates ({len(set(fetched))} different files); "
         f"failed: {failures(manifest) or 'none'}"
@@ -41,14 +68,14 @@ def main() -> None:
 
 
 def candidates() -> list[sources.Row]:
-    """The candidates of all sources in use, sorted by id; a removed source's file is ignored."""
+    """The candidates of all sources in use; a removed source's file is ignored."""
     rows = []
     for name in params.sources:
         path = Path(f"data/candidates/{name}.csv")
         if not path.is_file():
             sys.exit(f"error: {path}: no such file; the stage search@{name} makes it")
         rows += sources.read_rows(path)
-    return sorted(rows, key=lambda row: row["id"])
+    return rows
 
 
 if __name__ == "__main__":

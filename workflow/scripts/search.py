@@ -1,6 +1,7 @@
 """List what one source offers: data/candidates/<source>.csv."""
 
 import sys
+import warnings
 from pathlib import Path
 
 from prelude import begin
@@ -13,11 +14,15 @@ from ganloom import sources
 def main(name: str) -> None:
     if name not in params.sources:
         sys.exit(f"error: no source {name!r} in params.yaml, only {', '.join(params.sources)}")
+    context = sources.Context(params.seed, params.network)
+    warnings.simplefilter("always", sources.SourceWarning)
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
-        rows = sources.candidates(name, params.sources[name], params.seed)
+        rows = sources.candidates(name, params.sources[name], context)
     except sources.SourceError as error:
         sys.exit(f"error: {error}")
-    sources.write_rows(Path(f"data/candidates/{name}.csv"), rows, list(rows[0]))
+    columns = list(rows[0]) if rows else sources.CANDIDATE
+    sources.write_rows(Path(f"data/candidates/{name}.csv"), rows, columns)
     print(f"{name}: {len(rows)} candidates")
 
 

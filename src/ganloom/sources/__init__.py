@@ -1,7 +1,8 @@
 """Where pictures come from: one module per kind, each with ``search`` and ``reader``.
 
-``search(name, spec, seed)`` lists candidates as rows with the columns ``CANDIDATE``, and more of
-its own. ``reader(spec, seed)`` gives a function from a candidate's url to the file's bytes. Where a
+``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and more
+of its own. ``reader(spec, context)`` gives a function from a candidate's url to the file's bytes;
+kinds whose urls are on the web have none, since the stage ``fetch`` downloads these itself. Where a
 row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds.
 """
 
@@ -10,11 +11,14 @@ from __future__ import annotations
 import collections
 import csv
 import importlib
+import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
-from ganloom.params import Source
+from ganloom.params import KeywordSource, Network, Source
 
 Row = dict[str, str]
 Reader = Callable[[str], bytes]
@@ -33,6 +37,21 @@ CANDIDATE = (
 )
 
 
+# Names that promise a picture. One that cannot be decoded (or is of a kind that is not read) is
+# listed all the same, so that it fails with a reason instead of vanishing.
+NAMED_AS_PICTURE = re.compile(
+    r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bgnp]m|avif|hei[cf]|jp2|jxl|svg)$",
+    re.IGNORECASE,
+)
+
+
+class Context(NamedTuple):
+    """What a source may need beside its own parameters: ``params.seed`` and the section network."""
+
+    seed: int
+    network: Network
+
+
 class SourceError(RuntimeError):
     """A source cannot be used; the message says why and what to do."""
 
@@ -42,6 +61,15 @@ class FetchError(RuntimeError):
 
     What stands before the first colon is the kind of reason, by which failures are counted.
     """
+
+
+class SourceWarning(UserWarning):
+    """A source gives less than was asked for; the message says why and what to do."""
+
+
+def warn(name: str, message: str) -> None:
+    """Tell that the source ``name`` gives less than was asked for, and go on."""
+    warnings.warn(f"sources.{name}: {message}", SourceWarning, stacklevel=3)
 
 
 def module(kind: str) -> ModuleType:
@@ -56,8 +84,13 @@ def candidate(name: str, key: str, url: str, **known: str) -> Row:
     )
 
 
-def candidates(name: str, spec: Source, seed: int) -> list[Row]:
+def candidates(name: str, spec: Source, context: Context) -> list[Row]:
     """List what a source offers, sorted by id.
+
+    A search that finds nothing is not an error but a warning: the other sources go on.
+
+    Warns:
+        SourceWarning: it offers less than was asked for.
 
     Raises:
         SourceError: its path does not exist, it cannot be read, offers nothing or offers the same
@@ -65,14 +98,14 @@ def candidates(name: str, spec: Source, seed: int) -> list[Row]:
     """
     require_path(name, spec)
     try:
-        rows: list[Row] = module(spec.kind).search(name, spec, seed)
+        rows: list[Row] = module(spec.kind).search(name, spec, context)
     except SourceError as error:
         raise SourceError(f"sources.{name}: {error}") from error
-    if not rows:
+    if not rows and not isinstance(spec, KeywordSource):
         raise SourceError(f"sources.{name}: {spec.path!r} holds no pictures that fit these params")
-    [(most, times)] = collections.Counter(row["id"] for row in rows).most_common(1)
-    if times > 1:
-        raise SourceError(f"sources.{name}: {times} candidates have the id {most!r}")
+    for most, times in collections.Counter(row["id"] for row in rows).most_common(1):
+        if times > 1:
+            raise SourceError(f"sources.{name}: {times} candidates have the id {most!r}")
     return sorted(rows, key=lambda row: row["id"])
 
 

@@ -6,12 +6,12 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from ganloom import images, params
-from ganloom.sources import Reader, Row, candidate
+from ganloom.sources import Context, Reader, Row, candidate
 
 _PAPER_WHITE = 16
 
 
-def search(name: str, spec: params.DigitsSource, seed: int) -> list[Row]:
+def search(name: str, spec: params.DigitsSource, context: Context) -> list[Row]:
     """List all of them, with the digit as the label."""
     return [
         candidate(
@@ -29,7 +29,7 @@ def search(name: str, spec: params.DigitsSource, seed: int) -> list[Row]:
     ]
 
 
-def reader(spec: params.DigitsSource, seed: int) -> Reader:
+def reader(spec: params.DigitsSource, context: Context) -> Reader:
     """Encode a digit as a grey PNG, its 0..16 stretched to 0..255."""
     pictures = np.rint(load_digits().images * (255 / _PAPER_WHITE)).astype(np.uint8)
     return lambda url: images.png(pictures[int(url.removeprefix("digits:"))])

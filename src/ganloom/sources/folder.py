@@ -10,17 +10,18 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from ganloom import images, params
-from ganloom.sources import FetchError, Reader, Row, SourceError, candidate
-
-# Names that promise a picture. One that cannot be decoded (or is of a kind that is not read) is
-# listed all the same, so that it fails with a reason instead of vanishing.
-NAMED_AS_PICTURE = re.compile(
-    r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bgnp]m|avif|hei[cf]|jp2|jxl|svg)$",
-    re.IGNORECASE,
+from ganloom.sources import (
+    NAMED_AS_PICTURE,
+    Context,
+    FetchError,
+    Reader,
+    Row,
+    SourceError,
+    candidate,
 )
 
 
-def search(name: str, spec: params.FolderSource, seed: int) -> list[Row]:
+def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
     """List files that are pictures by their suffix or first bytes.
 
     Hidden files are left out, and so is what a link outside the folder points to. Rows also tell
@@ -35,7 +36,7 @@ def search(name: str, spec: params.FolderSource, seed: int) -> list[Row]:
     return [_row(name, spec, path) for path in _files(root) if _is_picture(path)]
 
 
-def reader(spec: params.FolderSource, seed: int) -> Reader:
+def reader(spec: params.FolderSource, context: Context) -> Reader:
     """Read candidates' files, from inside the folder only."""
     root = Path(spec.path).resolve()
 

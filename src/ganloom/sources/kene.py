@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 from ganloom import params
-from ganloom.sources import FetchError
+from ganloom.sources import Context, FetchError
 from ganloom.sources import candidate as source_row
 
 Floats = NDArray[np.floating[Any]]
@@ -55,19 +55,20 @@ class Candidate(NamedTuple):
         return f"kene:{self.key}.{EXTENSIONS.get(self.fault, 'jpg')}"
 
 
-def search(name: str, spec: params.KeneSource, seed: int) -> list[dict[str, str]]:
+def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[str, str]]:
     """Every candidate of a source, sorted by id; nothing is drawn.
 
     Args:
         name: Name of the source, the first part of each id.
         spec: Its parameters.
-        seed: Seed of the project.
+        context: Its seed is the one thing used.
 
     Returns:
         Rows for the table of candidates, with two more columns of ground truth: `design` is the id
         of the design shown ("" for junk), `fault` what is wrong ("" if nothing is).
     """
-    return [_row(name, spec, c) for c in sorted(candidates(spec, seed), key=lambda c: c.key)]
+    found = sorted(candidates(spec, context.seed), key=lambda c: c.key)
+    return [_row(name, spec, c) for c in found]
 
 
 def candidates(spec: params.KeneSource, seed: int) -> list[Candidate]:
@@ -106,14 +107,15 @@ def _family(spec: params.KeneSource, number: int) -> tuple[params.Motif, params.
     return spec.motifs[motif], spec.palettes[turn % len(spec.palettes)]
 
 
-def reader(spec: params.KeneSource, seed: int) -> Callable[[str], bytes]:
+def reader(spec: params.KeneSource, context: Context) -> Callable[[str], bytes]:
     """A function from a candidate's url to the bytes of its file.
 
-    The bytes depend on the url, `spec` and `seed` alone, not on what was read before.
+    The bytes depend on the url, `spec` and the seed alone, not on what was read before.
 
     Raises:
         FetchError: (the function) no candidate has this url.
     """
+    seed = context.seed
     known = {candidate.url: candidate for candidate in candidates(spec, seed)}
 
     def read(url: str) -> bytes:

@@ -14,7 +14,7 @@ import numpy as np
 from torchvision import datasets
 
 from ganloom import images, params
-from ganloom.sources import Reader, Row, SourceError, candidate
+from ganloom.sources import Context, Reader, Row, SourceError, candidate
 
 DOWNLOADS = Path("work/torchvision")
 
@@ -58,7 +58,7 @@ class _Split(NamedTuple):
     picture: Callable[[int], Any]  # a PIL picture or an array
 
 
-def search(name: str, spec: params.TorchvisionSource, seed: int) -> list[Row]:
+def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[Row]:
     """List the pictures of a split, of some classes, up to a limit; the class is the label.
 
     Raises:
@@ -81,7 +81,7 @@ def search(name: str, spec: params.TorchvisionSource, seed: int) -> list[Row]:
     ]
 
 
-def reader(spec: params.TorchvisionSource, seed: int) -> Reader:
+def reader(spec: params.TorchvisionSource, context: Context) -> Reader:
     """Encode a picture as PNG.
 
     Raises:

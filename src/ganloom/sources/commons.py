@@ -1,0 +1,172 @@
+"""Wikimedia Commons through its API: free pictures, each with author and licence.
+
+https://www.mediawiki.org/wiki/API:Search, API:Imageinfo and API:Etiquette. robots.txt is not asked:
+it closes the API to crawlers of pages, and the etiquette, which is kept here, is for programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import tenacity
+from bs4 import BeautifulSoup
+from bs4.exceptions import ParserRejectedMarkup
+
+from ganloom import params
+from ganloom.sources import Context, Row, SourceError, warn
+from ganloom.sources.keywords import MAX_ANSWER, member, merged, objects, parsed, text, web_url
+from ganloom.web.client import Get, WebError, browser
+
+API = "https://commons.wikimedia.org/w/api.php"
+_WHO = "Wikimedia Commons"
+# With scaled pictures and metadata the API describes no more in one answer.
+_PAGE = 50
+# Those of the longest search are fewer; a server that never comes to an end is left.
+_MOST_ANSWERS = 500
+# Answers are asked for again when the databases lag behind, as the etiquette wants; in seconds.
+_PAUSE = 5.0
+
+
+class _LaggingError(Exception):
+    """The servers are busy."""
+
+
+def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]:
+    """List what the keywords find.
+
+    A keyword that finds nothing gives a warning. What cannot be reached is an error: Commons can
+    be relied on, so asking again later is better than going on without.
+
+    Raises:
+        SourceError: no answer, or one that is not understood.
+    """
+    network = context.network.model_copy(update={"robots": False})
+    found: list[tuple[str, Row]] = []
+    with browser(network, MAX_ANSWER) as get:
+        for keyword in spec.keywords:
+            rows = _take(get, keyword, spec.width, context.network.attempts)
+            if not rows:
+                warn(name, f"{_WHO} has nothing for {keyword.text!r}")
+            found += [(keyword.text, row) for row in rows]
+    return merged(name, found)
+
+
+def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Row]:
+    rows: dict[str, Row] = {}
+    for answer in _answers(get, keyword.text, width, attempts):
+        for row in pictures(answer, scaled=width is not None):
+            rows.setdefault(row["url"], row)
+        if len(rows) >= keyword.max:
+            break
+    return list(rows.values())[: keyword.max]
+
+
+def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator[dict[str, Any]]:
+    # Drawings (SVG) become pictures only where the server scales them.
+    types = "bitmap" if width is None else "bitmap|drawing"
+    query: dict[str, str | int] = {
+        "action": "query",
+        "format": "json",
+        "formatversion": 2,
+        "maxlag": 5,
+        "generator": "search",
+        "gsrnamespace": 6,
+        "gsrsearch": f"filetype:{types} {words}",
+        "gsrlimit": _PAGE,
+        "prop": "imageinfo",
+        "iiprop": "url|size|sha1|extmetadata",
+        "iiextmetadatafilter": "Artist|LicenseShortName|LicenseUrl",
+        "iiextmetadatalanguage": "en",
+    }
+    if width is not None:
+        query["iiurlwidth"] = width
+    going_on: dict[str, str | int] = {}
+    ask = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_LaggingError),
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_fixed(_PAUSE),
+        reraise=True,
+    )
+    for _ in range(_MOST_ANSWERS):
+        try:
+            answer = ask(_ask, get, f"{API}?{urlencode(query | going_on)}")
+        except WebError as error:
+            raise SourceError(f"{_WHO} cannot be asked now: {error}") from error
+        except _LaggingError:
+            raise SourceError(f"{_WHO} is too busy to answer (maxlag): try again later") from None
+        yield answer
+        before, going_on = going_on, continuation(answer)
+        if not going_on or going_on == before:
+            return
+
+
+def _ask(get: Get, url: str) -> dict[str, Any]:
+    answer = parsed(get(url).data, _WHO)
+    if "error" in answer:
+        code = text(member(answer, "error", "code"))
+        if code == "maxlag":
+            raise _LaggingError
+        raise SourceError(f"{_WHO} refuses: {code}: {text(member(answer, 'error', 'info'))}")
+    return answer
+
+
+def continuation(answer: dict[str, Any]) -> dict[str, str | int]:
+    """What an answer wants to hear for the next part; empty after the last."""
+    wanted = member(answer, "continue")
+    if not isinstance(wanted, dict):
+        return {}
+    return {
+        key: value
+        for key, value in wanted.items()
+        if isinstance(value, (str, int)) and len(f"{key}{value}") < 1000
+    }
+
+
+def pictures(answer: dict[str, Any], scaled: bool) -> list[Row]:
+    """Rows from an answer of the API, in the order of the search.
+
+    They also tell the original's ``sha1``, by which Commons finds it again, and its ``bytes`` where
+    it is what is fetched.
+    """
+    pages = list(objects(member(answer, "query", "pages")))
+    pages.sort(key=lambda page: _number(page.get("index")))
+    rows = []
+    for page in pages:
+        # A page without is described in the next answer.
+        for info in list(objects(page.get("imageinfo")))[:1]:
+            about = info.get("extmetadata")
+            url = web_url(info.get("thumburl" if scaled else "url"))
+            if url:
+                rows.append(
+                    {
+                        "url": url,
+                        "page": web_url(info.get("descriptionurl")),
+                        "title": text(page.get("title")).removeprefix("File:"),
+                        "creator": plain(member(about, "Artist", "value")),
+                        "licence": plain(member(about, "LicenseShortName", "value")),
+                        "licence_url": web_url(member(about, "LicenseUrl", "value")),
+                        "sha1": text(info.get("sha1")),
+                        "bytes": "" if scaled else _size(info.get("size")),
+                    }
+                )
+    return rows
+
+
+def _size(value: Any) -> str:
+    return str(value) if isinstance(value, int) and 0 < value < 2**63 else ""
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int) else float("inf")
+
+
+def plain(html: Any) -> str:
+    """The text of a fragment of HTML, without its style sheets."""
+    if not isinstance(html, str):
+        return ""
+    try:
+        return text(BeautifulSoup(html[:20_000], "html.parser").get_text(" "))
+    except (ParserRejectedMarkup, RecursionError):
+        return ""

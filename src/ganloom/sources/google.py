@@ -1,0 +1,18 @@
+"""Google Images, by icrawler.
+
+Since January 2025 Google's search wants JavaScript: expect "search page not understood: 0 results".
+"""
+
+from __future__ import annotations
+
+from icrawler.builtin.google import GoogleFeeder, GoogleParser
+
+from ganloom import params
+from ganloom.sources import Context, Row, pages
+
+ENGINE = pages.Engine("Google", GoogleFeeder, GoogleParser, own=("google.com", "gstatic.com"))
+
+
+def search(name: str, spec: params.GoogleSource, context: Context) -> list[Row]:
+    """List what the keywords find; see ``pages.search``."""
+    return pages.search(name, ENGINE, [(k, k.text) for k in spec.keywords], context)

@@ -1,0 +1,94 @@
+"""Openverse through its API: openly licensed pictures of Flickr, museums and many others.
+
+https://api.openverse.org/v1/. Without a key 20 works come at a time, and 240 a query; a key makes
+the pages longer, not the query. robots.txt is not asked: it is for crawlers of pages.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from ganloom import params
+from ganloom.sources import Context, Row, SourceError, warn
+from ganloom.sources.keywords import MAX_ANSWER, merged, objects, parsed, text, web_url
+from ganloom.web.client import Get, WebError, browser
+
+API = "https://api.openverse.org/v1/images/"
+_WHO = "Openverse"
+_PAGE = 20
+_MOST = 240
+
+# The codes of the API in the words of Creative Commons.
+_LICENCES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
+
+
+def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Row]:
+    """List what the keywords find.
+
+    A keyword that finds nothing, or that asks for more than there can be, gives a warning. What
+    cannot be reached is an error: asking again later is better than going on without.
+
+    Raises:
+        SourceError: no answer, or one that is not understood.
+    """
+    network = context.network.model_copy(update={"robots": False})
+    found: list[tuple[str, Row]] = []
+    with browser(network, MAX_ANSWER) as get:
+        for keyword in spec.keywords:
+            if keyword.max > _MOST:
+                warn(
+                    name,
+                    f"{_WHO} gives {_MOST} works a query, not {keyword.max}, for "
+                    f"{keyword.text!r}; more keywords, each a bit different, find more",
+                )
+            rows = list(itertools.islice(_rows(get, keyword.text), min(keyword.max, _MOST)))
+            if not rows:
+                warn(name, f"{_WHO} has nothing for {keyword.text!r}")
+            found += [(keyword.text, row) for row in rows]
+    return merged(name, found)
+
+
+def _rows(get: Get, words: str) -> Iterator[Row]:
+    for page in range(1, _MOST // _PAGE + 1):
+        query = {"q": words, "page": page, "page_size": _PAGE}
+        try:
+            answer = parsed(get(f"{API}?{urlencode(query)}").data, _WHO)
+        except WebError as error:
+            raise SourceError(f"{_WHO} cannot be asked now: {error}") from error
+        yield from pictures(answer)
+        pages = answer.get("page_count")
+        if not isinstance(pages, int) or page >= pages:
+            return
+
+
+def pictures(answer: dict[str, Any]) -> list[Row]:
+    """Rows from a page of results.
+
+    Raises:
+        SourceError: the answer is not one.
+    """
+    if not isinstance(answer.get("results"), list):
+        raise SourceError(f"{_WHO} refuses: {text(str(answer.get('detail', 'no results')))}")
+    return [
+        {
+            "url": web_url(work.get("url")),
+            "page": web_url(work.get("foreign_landing_url")),
+            "title": text(work.get("title")),
+            "creator": text(work.get("creator")),
+            "licence": licence(work.get("license"), work.get("license_version")),
+            "licence_url": web_url(work.get("license_url")),
+        }
+        for work in objects(answer["results"])
+        if web_url(work.get("url"))
+    ]
+
+
+def licence(code: Any, version: Any) -> str:
+    """``by-sa``, ``4.0`` -> ``CC BY-SA 4.0``; empty without a code."""
+    name = text(code)
+    if not name:
+        return ""
+    return f"{_LICENCES.get(name, f'CC {name.upper()}')} {text(version)}".strip()

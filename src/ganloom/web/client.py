@@ -1,0 +1,478 @@
+"""The HTTP client of searches and of the downloader: aiohttp, with manners and a guard."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import http
+import importlib.metadata
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import NamedTuple
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
+from yarl import URL
+
+from ganloom import params
+from ganloom.web import robots
+from ganloom.web.address import Guard, GuardedResolver, RefusedAddressError
+
+MAX_REDIRECTS = 5
+TAG = "X-Robots-Tag"
+CHUNK = 1 << 16
+RETRIED = {429, 500, 502, 503, 504}
+REDIRECTS = {301, 302, 303, 307, 308}
+# wikitech.wikimedia.org/wiki/Robot_policy: 2 connections and 25 Mbit/s to the file host.
+WIKIMEDIA_FILES = "upload.wikimedia.org"
+WIKIMEDIA_CONNECTIONS = 2
+WIKIMEDIA_BYTES_PER_SECOND = 25_000_000 / 8
+
+_backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
+
+
+class WebError(RuntimeError):
+    """A page or file cannot be had; the message is the reason in words.
+
+    What stands before the first colon is the kind of reason, by which failures are counted.
+
+    Attributes:
+        status: What the server answered last; None where nothing came.
+        attempts: How often it was tried.
+        seconds: How long that took, waiting for its turn apart.
+        refused: By ganloom, and by its own rules: the file may well be there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        refused: bool = False,
+        again: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.attempts = 1
+        self.seconds = 0.0
+        self.refused = refused
+        self.again = again
+        self.retry_after = retry_after
+
+
+class Page(NamedTuple):
+    """What a server sent.
+
+    Attributes:
+        url: Where it was in the end.
+        status: 200.
+        headers: With lower-case keys.
+        data: The whole body.
+        attempts: How often it was tried.
+        seconds: How long that took, waiting for its turn apart.
+    """
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+    attempts: int = 1
+    seconds: float = 0.0
+
+
+Get = Callable[[str], Page]
+
+
+@contextmanager
+def browser(network: params.Network, max_bytes: int) -> Iterator[Get]:
+    """A function that gets one page after another, for searches.
+
+    robots.txt speaks to crawlers. An API that is documented for programs is asked with
+    ``network.model_copy(update={"robots": False})``: Wikimedia's robots.txt forbids ``/w/``, where
+    its API is.
+
+    Args:
+        network: The section ``network``.
+        max_bytes: Refuse longer pages.
+
+    Yields:
+        The function; it raises WebError.
+    """
+    with asyncio.Runner() as runner:
+        client = runner.run(Client(network).__aenter__())
+        try:
+            yield lambda url: runner.run(client.get(url, max_bytes))
+        finally:
+            runner.run(client.__aexit__(None, None, None))
+
+
+async def pause(seconds: float) -> None:
+    """Wait between two attempts; a function of its own so that tests need not."""
+    await asyncio.sleep(seconds)
+
+
+class _Host:
+    """A host's share of the connections, and when it wants to be asked next."""
+
+    def __init__(self, connections: int) -> None:
+        self.turns = asyncio.Semaphore(connections)
+        self.next = 0.0  # by the event loop's clock
+        self.delay = 0.0  # s
+
+
+class Client:
+    """Gets pages and files within the limits of ``network``; an asynchronous context manager.
+
+    No cookies, no credentials, no proxy, and no request to an address that is not public.
+    """
+
+    def __init__(self, network: params.Network) -> None:
+        self._network = network
+        self._robots: dict[str, asyncio.Task[robots.Rules]] = {}
+
+    async def __aenter__(self) -> Client:
+        network, guard = self._network, Guard(self._network.loopback)
+        self._end = asyncio.get_running_loop().time() + network.deadline
+        self._turns = asyncio.Semaphore(network.connections)
+        self._hosts: dict[str, _Host] = collections.defaultdict(
+            lambda: _Host(network.connections_per_host)
+        )
+        self._hosts[WIKIMEDIA_FILES] = _Host(
+            min(WIKIMEDIA_CONNECTIONS, network.connections_per_host)
+        )
+        self._wikimedia_bytes = AsyncLimiter(WIKIMEDIA_BYTES_PER_SECOND, 1)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=GuardedResolver(guard),
+                socket_factory=guard.open_socket,
+                limit=0,  # the turns limit, and a host's turns count over all its ports
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            headers={
+                "User-Agent": user_agent(network.contact),
+                "Accept-Encoding": "identity",
+            },
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=network.timeout, sock_read=network.timeout
+            ),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for task in self._robots.values():
+            task.cancel()
+        await asyncio.gather(*self._robots.values(), return_exceptions=True)
+        await self._session.close()
+
+    async def get(self, url: str, max_bytes: int) -> Page:
+        """Get one page or file, following redirects, trying again where that may help.
+
+        Args:
+            url: http or https.
+            max_bytes: Refuse longer ones, unpacked.
+
+        Raises:
+            WebError: it cannot be had or must not be asked for.
+        """
+        return await self._get(url, max_bytes, obey_robots=self._network.robots)
+
+    async def _get(self, url: str, max_bytes: int, *, obey_robots: bool) -> Page:
+        network, attempts = self._network, 0
+        whole = asyncio.timeout_at(self._end)
+        clock = asyncio.timeout(network.file_deadline)
+
+        def spent() -> float:
+            left = (clock.when() or 0.0) - asyncio.get_running_loop().time()
+            return network.file_deadline - left
+
+        def is_over(state: RetryCallState) -> bool:
+            when, now = clock.when(), asyncio.get_running_loop().time()
+            return when is not None and now + state.upcoming_sleep > when
+
+        try:
+            async with whole, clock:
+                async for attempt in AsyncRetrying(
+                    stop=lambda state: (
+                        stop_after_attempt(network.attempts)(state) or is_over(state)
+                    ),
+                    wait=_wait,
+                    retry=retry_if_exception(
+                        lambda error: isinstance(error, WebError) and error.again
+                    ),
+                    sleep=pause,
+                    reraise=True,
+                ):
+                    with attempt:
+                        attempts += 1
+                        page = await self._follow(url, max_bytes, clock, obey_robots)
+                        return page._replace(attempts=attempts, seconds=spent())
+        except TimeoutError:
+            name, seconds = ("deadline", network.deadline)
+            if not whole.expired():
+                name, seconds = ("file_deadline", network.file_deadline)
+            error = WebError(f"out of time: not here after {seconds:g} s (network.{name})")
+            error.attempts, error.seconds = max(1, attempts), spent()
+            raise error from None
+        except WebError as error:
+            error.attempts, error.seconds = attempts, spent()
+            raise
+        raise AssertionError("tenacity returns or raises")
+
+    async def _follow(
+        self, start: str, max_bytes: int, clock: asyncio.Timeout, obey_robots: bool
+    ) -> Page:
+        url = web_url(start)
+        seen = [url]
+        while True:
+            if obey_robots:
+                await self._require_allowed(url, clock)
+            answer = await self._ask(url, max_bytes, clock, obey_robots)
+            if isinstance(answer, Page):
+                return answer
+            url = redirected(url, answer)
+            if url in seen:
+                raise WebError(f"redirects in a circle: back to {url}")
+            if len(seen) > MAX_REDIRECTS:
+                raise WebError(f"too many redirects: more than {MAX_REDIRECTS}")
+            seen.append(url)
+
+    async def _ask(
+        self, url: URL, max_bytes: int, clock: asyncio.Timeout, obey_robots: bool
+    ) -> Page | str:
+        """One request; returns the page, or where a redirect leads."""
+        async with self._turn(self._hosts[_host(url)], clock):
+            try:
+                async with self._session.get(url, allow_redirects=False) as response:
+                    if response.status in REDIRECTS and "Location" in response.headers:
+                        return response.headers["Location"]
+                    if response.status != http.HTTPStatus.OK:
+                        raise self._refused_by_server(url, response)
+                    if obey_robots and (word := robots.tag(response.headers.getall(TAG, []))):
+                        raise WebError(
+                            f"forbidden by X-Robots-Tag: {word}",
+                            status=response.status,
+                            refused=True,
+                        )
+                    data = await self._read(response, max_bytes)
+                    headers = {key.lower(): value for key, value in response.headers.items()}
+                    return Page(str(url), response.status, headers, data)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                raise _explained(error, self._network.timeout) from error
+
+    def _refused_by_server(self, url: URL, response: aiohttp.ClientResponse) -> WebError:
+        status = response.status
+        after = retry_after(response.headers.get("Retry-After"))
+        if after is not None:
+            host = self._hosts[_host(url)]
+            host.next = max(host.next, asyncio.get_running_loop().time() + after)
+        return WebError(
+            f"HTTP {status}: {_phrase(status)}",
+            status=status,
+            again=status in RETRIED,
+            retry_after=after,
+        )
+
+    async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+        if (response.content_length or 0) > max_bytes:
+            raise _too_large(max_bytes, response.status)
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(CHUNK):
+            body += chunk
+            if len(body) > max_bytes:
+                raise _too_large(max_bytes, response.status)
+            if _host(response.url) == WIKIMEDIA_FILES:
+                await self._wikimedia_bytes.acquire(len(chunk))
+        return bytes(body)
+
+    @asynccontextmanager
+    async def _turn(self, host: _Host, clock: asyncio.Timeout) -> AsyncIterator[None]:
+        """Wait for a connection to a host; the file's clock stands still meanwhile."""
+        with _stopped(clock):
+            await host.turns.acquire()
+        try:
+            with _stopped(clock):
+                await self._wait_until_wanted(host)
+                await self._turns.acquire()
+            try:
+                yield
+            finally:
+                self._turns.release()
+        finally:
+            host.turns.release()
+
+    async def _wait_until_wanted(self, host: _Host) -> None:
+        now = asyncio.get_running_loop().time()
+        begin = max(now, host.next)
+        if begin - now > self._network.file_deadline:
+            raise WebError("host is busy: it asks to wait for longer than network.file_deadline")
+        host.next = begin + host.delay
+        if begin > now:
+            await pause(begin - now)
+
+    async def _require_allowed(self, url: URL, clock: asyncio.Timeout) -> None:
+        origin = str(url.origin())
+        if origin not in self._robots:
+            self._robots[origin] = asyncio.create_task(self._read_robots(url.origin()))
+        with _stopped(clock):
+            # A file that is given up must not take the origin's rules with it.
+            rules = await asyncio.shield(self._robots[origin])
+        self._hosts[_host(url)].delay = rules.delay
+        if reason := rules.forbid(str(url)):
+            raise WebError(reason, refused=rules.refused or rules.parsed is not None)
+
+    async def _read_robots(self, origin: URL) -> robots.Rules:
+        try:
+            page = await self._get(str(origin / "robots.txt"), robots.MAX_BYTES, obey_robots=False)
+        except WebError as error:
+            # RFC 9309: who says that there is none allows all; who cannot say, nothing for now.
+            if error.status and 400 <= error.status < 500 and error.status not in RETRIED:
+                return robots.ALLOW_ALL
+            # Where nothing answers at all, robots.txt is not what is wrong.
+            where = "robots.txt cannot be read: " if error.status else ""
+            return robots.Rules(None, f"{where}{error}", error.refused)
+        return robots.parse(page.data)
+
+
+def user_agent(contact: str | None) -> str:
+    """How ganloom introduces itself: name, version and who runs it."""
+    version = importlib.metadata.version("aiohttp")
+    return f"{robots.AGENT}/1 ({contact or 'no contact given'}) aiohttp/{version}"
+
+
+def _host(url: URL) -> str:
+    return str(url.host).rstrip(".")
+
+
+def web_url(text: str) -> URL:
+    """Read an address that may be asked.
+
+    Raises:
+        WebError: it is not of the web, or carries credentials.
+    """
+    try:
+        url = URL(text)
+        host = url.host
+    except (ValueError, TypeError):
+        raise _no_web_address(text) from None
+    if url.scheme not in ("http", "https") or not host:
+        raise _no_web_address(text)
+    if url.user is not None or url.password is not None:
+        raise WebError("credentials in the address: they would be sent", refused=True)
+    return url.with_fragment(None)
+
+
+def redirected(url: URL, location: str) -> URL:
+    """Where a redirect leads.
+
+    Raises:
+        WebError: not to the web, or from https down to http, where anybody on the way could put
+            another file in its place.
+    """
+    try:
+        target = url.join(URL(location))
+    except (ValueError, TypeError):
+        raise _no_web_address(location) from None
+    target = web_url(str(target))
+    if url.scheme == "https" and target.scheme == "http":
+        raise WebError("redirect from https to http: it would not be safe", refused=True)
+    return target
+
+
+def _no_web_address(text: str) -> WebError:
+    # As Python writes it: a server may have sent bytes that are no text.
+    return WebError(f"not a web address: {text[:200]!r}", refused=True)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that the header Retry-After asks to wait; None where it says nothing sensible."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value.strip())
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    if isinstance(error, WebError) and error.retry_after is not None:
+        return error.retry_after
+    return _backoff(state)
+
+
+@contextmanager
+def _stopped(clock: asyncio.Timeout) -> Iterator[None]:
+    """Stop a file's clock while it waits for its turn or for the site's rules."""
+    loop = asyncio.get_running_loop()
+    when = clock.when()
+    assert when is not None
+    left = when - loop.time()
+    clock.reschedule(None)
+    try:
+        yield
+    finally:
+        clock.reschedule(loop.time() + left)
+
+
+def _too_large(max_bytes: int, status: int) -> WebError:
+    return WebError(f"file too large: more than {max_bytes} bytes", status=status, refused=True)
+
+
+def _explained(error: Exception, timeout: float) -> WebError:
+    """A failed request in words that do not depend on addresses, ports or times."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    match cause:
+        case RefusedAddressError():
+            text, again = f"refused address: {cause}", False
+        case socket.gaierror():
+            text, again = "unknown host: its name has no address", cause.errno == socket.EAI_AGAIN
+        case TimeoutError():
+            text, again = f"timeout: nothing for {timeout:g} s (network.timeout)", True
+        case aiohttp.ClientPayloadError():
+            text, again = "truncated: the connection broke in the middle", True
+        case aiohttp.ServerDisconnectedError():
+            text, again = "disconnected: no answer", True
+        case aiohttp.InvalidURL():
+            text, again = "not a web address: its host cannot be used", False
+        case ssl.SSLError() | ssl.CertificateError():
+            text, again = "no secure connection: certificate or protocol not accepted", False
+        case OSError():
+            reason = os.strerror(cause.errno) if cause.errno else "no address answers"
+            text, again = f"cannot connect: {reason}", True
+        case _:
+            text, again = f"not HTTP: {type(error).__name__}", False
+    refused = isinstance(cause, (RefusedAddressError, aiohttp.InvalidURL))
+    return WebError(text, refused=refused, again=again)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "unknown"

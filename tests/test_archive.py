@@ -1,0 +1,409 @@
+"""Zip, tar and npz: what is listed and read, and what hostile ones come to."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import struct
+import tarfile
+import tracemalloc
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ganloom import images, params, sources
+from ganloom.params import ArchiveSource, load
+from ganloom.sources import Context, FetchError, Row, SourceError, archive
+
+CONTEXT = Context(1, load(Path(__file__).parents[1] / "params.yaml").network)
+FILES = {
+    "cat/a.png": images.png(np.full((6, 8, 3), 10, np.uint8)),
+    "cat/deep/b.PNG": images.png(np.full((6, 8, 3), 20, np.uint8)),
+    "top.jpg": b"claims to be a picture",
+    "no_suffix": images.png(np.full((6, 8, 3), 30, np.uint8)),
+    "notes.txt": b"words",
+    "__MACOSX/cat/a.png": b"resource fork",
+    "cat/.hidden.png": b"hidden",
+}
+
+
+def spec(path: Path, **changes: Any) -> ArchiveSource:
+    values = {"url": None, "sha256": None, "max_bytes": 10**8, "licence": "CC0"} | changes
+    return ArchiveSource(**{"kind": "archive", "path": str(path)} | values)
+
+
+def listed(path: Path, **changes: Any) -> list[Row]:
+    return sources.candidates("mine", spec(path, **changes), CONTEXT)
+
+
+def read(path: Path, row: Row) -> bytes:
+    return archive.reader(spec(path), CONTEXT)(row["url"])
+
+
+def outcome(path: Path) -> dict[str, str]:
+    """What becomes of each member: its content's first bytes, or the reason."""
+    reader, found = archive.reader(spec(path), CONTEXT), {}
+    for row in listed(path):
+        try:
+            found[row["title"]] = reader(row["url"])[1:4].decode()
+        except FetchError as error:
+            found[row["title"]] = str(error)
+    return found
+
+
+def zipped(files: dict[str, bytes], **options: Any) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", **{"compression": zipfile.ZIP_DEFLATED} | options) as made:
+        for name, data in files.items():
+            made.writestr(zipfile.ZipInfo(name), data, made.compression)
+    return file.getvalue()
+
+
+def tarred(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as made:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            made.addfile(info, io.BytesIO(data))
+        for info in more:
+            made.addfile(info)
+    return file.getvalue()
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    return file.getvalue()
+
+
+MAKERS: dict[str, Callable[[], bytes]] = {
+    "a.zip": lambda: zipped(FILES),
+    "a.tar": lambda: tarred(FILES),
+    "a.tar.gz": lambda: gzip.compress(tarred(FILES)),
+    "a.tar.bz2": lambda: bz2.compress(tarred(FILES)),
+    "a.tar.xz": lambda: lzma.compress(tarred(FILES)),
+}
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
+    def write(name: str, data: bytes) -> Path:
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
+    path = put(name, MAKERS[name]())
+    rows = listed(path)
+    assert [(row["title"], row["label"]) for row in rows] == [
+        ("cat/a.png", "cat"),
+        ("cat/deep/b.PNG", "cat"),
+        ("top.jpg", ""),
+        ("no_suffix", ""),
+    ]
+    assert [row["id"] for row in rows] == [
+        "mine/000000",
+        "mine/000001",
+        "mine/000002",
+        "mine/000003",
+    ]
+    assert rows[0]["bytes"] == str(len(FILES["cat/a.png"]))
+    assert rows[0]["licence"] == "CC0"
+    for row in (*rows, *reversed(rows)):  # in any order
+        assert read(path, row) == FILES[row["title"]]
+    reader = archive.reader(spec(path), CONTEXT)
+    assert [reader(row["url"]) for row in reversed(rows)] == [
+        FILES[row["title"]] for row in reversed(rows)
+    ]
+
+
+def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
+    def labels(*names: str) -> list[str]:
+        path = put("a.zip", zipped(dict.fromkeys(names, FILES["cat/a.png"])))
+        return [row["label"] for row in listed(path)]
+
+    assert labels("pets/cat/1.png", "pets/dog/2.png", "pets/3.png") == ["cat", "dog", ""]
+    assert labels("pets/1.png", "pets/2.png") == ["pets", "pets"]
+    assert labels("pets/1.png", "people/2.png", "3.png") == ["pets", "people", ""]
+    assert labels("cat/1.png", "cats/2.png", "../cat/3.png") == ["cat", "cats", ""]
+
+
+def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
+    path = put("a.tar.gz", MAKERS["a.tar.gz"]())
+    for row in listed(path):
+        read(path, row)
+    assert list(tmp_path.rglob("*")) == [path]
+
+
+# --- npz ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 4, 5, 1), (3, 4, 5, 3), (3, 4, 5, 4)])
+def test_arrays_become_png(shape: tuple[int, ...], put: Any) -> None:
+    pictures = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    path = put("a.npz", npz(images=pictures, labels=[2, 0, 1], classes=["no", "yes", "maybe"]))
+    rows = listed(path)
+    assert [row["label"] for row in rows] == ["maybe", "no", "yes"]
+    for index, row in reversed(list(enumerate(rows))):
+        with Image.open(io.BytesIO(read(path, row))) as opened:
+            assert np.array_equal(np.asarray(opened), pictures[index].squeeze())
+
+
+def test_positional_arrays_and_plain_labels(put: Any) -> None:
+    file = io.BytesIO()
+    np.savez(file, np.zeros((2, 4, 4), np.uint8), np.array([b"a", b"b"]))
+    assert [row["label"] for row in listed(put("a.npz", file.getvalue()))] == ["a", "b"]
+    path = put("b.npz", npz(x=np.zeros((2, 4, 4), np.uint8), y=[7, 8]))
+    assert [row["label"] for row in listed(path)] == ["7", "8"]
+    path = put("c.npz", npz(x=np.zeros((2, 4, 4), np.uint8)))
+    assert [row["label"] for row in listed(path)] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pictures": np.zeros((2, 4, 4), np.uint8)}, r"needs an array `images`.*pictures\.npy"),
+        ({"images": np.zeros((2, 4, 4))}, r"float64 of shape \(2, 4, 4\)"),
+        ({"images": np.zeros((2, 4, 4, 2), np.uint8)}, r"shape \(2, 4, 4, 2\)"),
+        ({"images": np.array([None, {}])}, "objects"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": [1]}, "2 pictures, but 1 labels"),
+        (
+            {"images": np.zeros((2, 4, 4), np.uint8), "labels": [0, 9], "classes": ["a"]},
+            "the label 9, but 1 classes",
+        ),
+        ({"images": np.asfortranarray(np.ones((2, 4, 4), np.uint8))}, "Fortran"),
+    ],
+)
+def test_other_arrays_are_refused(arrays: dict[str, Any], message: str, put: Any) -> None:
+    with pytest.raises(SourceError, match=message):
+        listed(put("a.npz", npz(**arrays)))
+
+
+def test_a_header_that_claims_terabytes_is_refused_before_they_are_taken(put: Any) -> None:
+    array = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        array, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**4, 10**4)}
+    )
+    path = put("a.npz", zipped({"images.npy": array.getvalue() + bytes(100)}))
+    with pytest.raises(SourceError, match="another length than its shape"):
+        listed(path)
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+def link(kind: bytes, name: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info
+
+
+def test_what_must_not_be_read_is_listed_with_its_reason(put: Any) -> None:
+    picture = FILES["cat/a.png"]
+    hostile = {
+        "../up.png": picture,
+        "/etc/abs.png": picture,
+        "a/../../b.png": picture,
+        "inner.zip": zipped(FILES),
+        "inner.tar.gz": b"",
+        "good.png": picture,
+    }
+    links = [
+        link(tarfile.SYMTYPE, "soft.png"),
+        link(tarfile.LNKTYPE, "hard.png"),
+        link(tarfile.CHRTYPE, "device"),
+        link(tarfile.FIFOTYPE, "pipe.png"),
+    ]
+    out = "a name that leads out of the archive: "
+    nested = "an archive in the archive: unpack it first: "
+    expected = {
+        "../up.png": f"{out}../up.png",
+        "/etc/abs.png": f"{out}/etc/abs.png",
+        "a/../../b.png": f"{out}a/../../b.png",
+        "inner.zip": f"{nested}inner.zip",
+        "inner.tar.gz": f"{nested}inner.tar.gz",
+        "good.png": "PNG",
+    }
+    special = {info.name: f"a link or device: {info.name}" for info in links}
+    assert outcome(put("a.tar", tarred(hostile, *links))) == expected | special
+
+    file = io.BytesIO(zipped(hostile | {r"..\win.png": picture, r"C:\win.png": picture}))
+    with zipfile.ZipFile(file, "a") as made:
+        soft = zipfile.ZipInfo("soft.png")
+        soft.external_attr = 0o120777 << 16
+        made.writestr(soft, "/etc/passwd")
+        made.writestr("other.png", picture, zipfile.ZIP_BZIP2)
+    assert outcome(put("a.zip", file.getvalue())) == expected | {
+        "../win.png": f"{out}../win.png",
+        "C:/win.png": f"{out}C:/win.png",
+        "soft.png": "a link or device: soft.png",
+        "other.png": "compressed in a way that is not read: only deflated: other.png",
+    }
+
+
+def test_an_encrypted_zip_says_what_to_do(put: Any) -> None:
+    data = bytearray(zipped({"a.png": FILES["cat/a.png"]}))
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(SourceError, match=r"encrypted: unpack it and use the kind `folder`"):
+        listed(put("a.zip", bytes(data)))
+
+
+def test_damage_is_named(put: Any) -> None:
+    whole = zipped(FILES)
+    for name, data in {
+        "cut.zip": whole[:-40],
+        "words.zip": b"no archive at all" * 100,
+        "empty.zip": b"",
+        "cut.tar.gz": gzip.compress(tarred(FILES))[:-30],
+        "zeros.tar.gz": b"\x1f\x8b" + bytes(90),
+    }.items():
+        with pytest.raises(SourceError, match=r"sources\.mine: no zip, tar or npz, or a damaged"):
+            listed(put(name, data))
+    flipped = bytearray(zipped(FILES, compression=zipfile.ZIP_STORED))
+    flipped[flipped.index(FILES["cat/a.png"]) + 40] ^= 1
+    assert outcome(put("flip.zip", bytes(flipped)))["cat/a.png"].startswith(
+        "damaged archive: Bad CRC"
+    )
+    with pytest.raises(SourceError, match="holds no pictures"):
+        listed(put("none.zip", zipped({"notes.txt": b"words"})))
+
+
+@pytest.fixture
+def memory() -> Iterator[Callable[[], float]]:
+    tracemalloc.start()
+    yield lambda: tracemalloc.get_traced_memory()[1] / 2**20
+    tracemalloc.stop()
+
+
+def claimed(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+BOMBS: dict[str, Callable[[], bytes]] = {
+    "flat.zip": lambda: zipped({"a.png": bytes(100 << 20)}),
+    "flat.tar.gz": lambda: gzip.compress(claimed("a.png", 100 << 20) + bytes(100 << 20)),
+    "flat.tar.xz": lambda: lzma.compress(claimed("a.png", 100 << 20) + bytes(100 << 20)),
+    "claims.tar": lambda: claimed("a.png", 2**62) + bytes(2048),
+    "long_name.tar.gz": lambda: gzip.compress(
+        claimed("a.png", 100 << 20, tarfile.GNUTYPE_LONGNAME) + bytes(100 << 20)
+    ),
+    "pax.tar.gz": lambda: gzip.compress(
+        claimed("a.png", 100 << 20, tarfile.XHDTYPE) + bytes(100 << 20)
+    ),
+    "flat.npz": lambda: npz(images=np.zeros((100, 1024, 1024), np.uint8)),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_in_flat_memory(name: str, put: Any, memory: Callable[[], float]) -> None:
+    path = put(name, BOMBS[name]())
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0] / 2**20
+    with pytest.raises(SourceError, match="absurd archive"):
+        listed(path)
+    assert memory() - before < 32  # MiB, of 100
+
+
+def test_a_dictionary_of_gigabytes_is_not_taken(put: Any) -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
+    data = bytearray(lzma.compress(tarred(FILES), filters=filters))
+    # The header of the first block: size, flags, filter 0x21, length 1, dictionary, ... CRC32.
+    position = data.index(b"\x21\x01", 12) + 2
+    data[position] = 39  # 3 GiB
+    block = data[12 : 12 + (data[12] + 1) * 4 - 4]
+    data[12 + len(block) : 16 + len(block)] = struct.pack("<I", zlib.crc32(block))
+    with pytest.raises(SourceError, match="Memory usage limit"):
+        listed(put("a.tar.xz", bytes(data)))
+
+
+def test_too_many_members_are_refused(put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 5)
+    for name in ("a.zip", "a.tar"):
+        with pytest.raises(SourceError, match="more than 5 members"):
+            listed(put(name, MAKERS[name]()))
+
+
+@pytest.mark.parametrize("name", [*MAKERS, "a.npz"])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    cuts=st.lists(
+        st.tuples(st.floats(0, 1), st.binary(max_size=12), st.integers(0, 12)), max_size=4
+    ),
+    keep=st.floats(0, 1) | st.just(1.0),
+)
+def test_mutated_archives_end_in_words(
+    name: str, put: Any, cuts: list[tuple[float, bytes, int]], keep: float
+) -> None:
+    arrays = {"images": np.zeros((3, 4, 4), np.uint8), "labels": [0, 1, 0], "classes": ["a", "b"]}
+    data = MAKERS[name]() if name in MAKERS else npz(**arrays)
+    for where, new, gone in cuts:
+        at = int(where * len(data))
+        data = data[:at] + new + data[at + gone :]
+    path = put(name, data[: int(keep * len(data))])
+    try:
+        rows, reader = listed(path), archive.reader(spec(path), CONTEXT)
+    except SourceError:
+        return
+    for row in rows:
+        try:
+            reader(row["url"])
+        except FetchError as error:
+            assert str(error)
+
+
+def test_a_url_that_names_no_member_fails(put: Any) -> None:
+    path = put("a.zip", MAKERS["a.zip"]())
+    for url in ("archive:99/x.png", "archive:-1/x.png", "file:///etc/passwd", "archive:1e9/"):
+        with pytest.raises(FetchError):
+            read(path, {"url": url})
+
+
+# --- getting it --------------------------------------------------------------------------------
+
+
+def test_a_local_archive_is_checked(put: Any) -> None:
+    path = put("a.zip", MAKERS["a.zip"]())
+    assert listed(path, sha256=images.sha256(path.read_bytes()))
+    with pytest.raises(SourceError, match=r"a\.zip' has the sha256 [0-9a-f]{64}, not 0{64}"):
+        listed(path, sha256="0" * 64)
+    with pytest.raises(SourceError, match=r"more than max_bytes \(100\)"):
+        listed(path, max_bytes=100)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
+def test_a_real_collection_is_the_same_as_in_its_folder(
+    name: str, put: Any, shared_data: Path
+) -> None:
+    folder = shared_data / "decor"
+    files = {
+        str(path.relative_to(folder.parent)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    make = zipped if name == "a.zip" else lambda files: gzip.compress(tarred(files), 1)
+    path = put(name, make(files))
+    rows, reader = listed(path), archive.reader(spec(path), CONTEXT)
+    plain = params.FolderSource(kind="folder", path=str(folder), licence="CC0")
+    expected = sources.candidates("mine", plain, CONTEXT)
+    assert {(images.sha256(reader(row["url"])), row["label"]) for row in rows} == {
+        (row["sha256"], row["label"]) for row in expected
+    }

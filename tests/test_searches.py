@@ -1,0 +1,626 @@
+"""Searching the web by keyword: the shapes of each answer, served on loopback, and hostile ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganloom import images, params, sources
+from ganloom.sources import (
+    Context,
+    Row,
+    SourceError,
+    SourceWarning,
+    archive,
+    commons,
+    keywords,
+    openverse,
+    pages,
+)
+
+ROOT = Path(__file__).parents[1]
+NETWORK = params.load(ROOT / "params.yaml").network.model_copy(
+    update={"loopback": True, "contact": "me@example.org", "attempts": 2}
+)
+CONTEXT = Context(1, NETWORK)
+
+Query = dict[str, str]
+
+
+class Answer(NamedTuple):
+    data: bytes
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Web:
+    """The server of the tests, told what to answer to which query."""
+
+    def __init__(self, server: Any) -> None:
+        self.url, self.stop = server.url("").rstrip("/"), server.stop
+        self.asked: list[tuple[str, Query]] = []
+        self.agents: set[str] = set()
+        self._routes = server.routes
+
+    def __setitem__(self, path: str, answer: Callable[[Query], Answer]) -> None:
+        async def respond(request: web.Request) -> web.Response:
+            query = dict(request.query)
+            if path != "/robots.txt":
+                self.asked.append((path, query))
+                self.agents.add(request.headers["User-Agent"])
+            data, status, headers = answer(query)
+            return web.Response(body=data, status=status, headers=dict(headers))
+
+        self._routes[path] = respond
+
+
+@pytest.fixture
+def site(server: Any, outside: Any, monkeypatch: pytest.MonkeyPatch) -> Web:
+    """Commons and Openverse on loopback; whatever else is asked fails the test."""
+    made = Web(server)
+    monkeypatch.setattr(commons, "API", f"{made.url}/w/api.php")
+    monkeypatch.setattr(commons, "_PAUSE", 0)
+    monkeypatch.setattr(openverse, "API", f"{made.url}/v1/images/")
+    return made
+
+
+def as_json(answer: Any, **more: Any) -> Answer:
+    return Answer(json.dumps(answer).encode(), **more)
+
+
+def source(kind: str, *searches: tuple[str, int], **more: Any) -> Any:
+    section = {
+        "commons": params.CommonsSource,
+        "openverse": params.OpenverseSource,
+        "google": params.GoogleSource,
+        "bing": params.BingSource,
+    }[kind]
+    return section(
+        kind=kind,
+        path=str(ROOT / f"src/ganloom/sources/{kind}.py"),
+        keywords=[params.Keyword(text=text, max=most) for text, most in searches],
+        **({"width": None} if kind == "commons" else {}) | more,
+    )
+
+
+def found(spec: Any, context: Context = CONTEXT) -> list[Row]:
+    return sources.candidates("web", spec, context)
+
+
+# --- Wikimedia Commons -------------------------------------------------------------------------
+
+
+def file_page(number: int, **changes: Any) -> dict[str, Any]:
+    """A file as API:Imageinfo describes it with formatversion=2."""
+    name = f"Kené_{number}.jpg"
+    host = "https://upload.wikimedia.org/wikipedia/commons"
+    info = {
+        "size": 1353326,
+        "width": 3746,
+        "height": 2400,
+        "thumburl": f"{host}/thumb/a/a2/{name}/960px-{name}",
+        "thumbwidth": 960,
+        "thumbheight": 615,
+        "url": f"{host}/a/a2/{name}",
+        "descriptionurl": f"https://commons.wikimedia.org/wiki/File:{name}",
+        "descriptionshorturl": f"https://commons.wikimedia.org/w/index.php?curid={number}",
+        "sha1": f"{number:040x}",
+        "extmetadata": {
+            "LicenseShortName": {"value": "CC BY-SA 4.0", "source": "commons-desc-page"},
+            "Artist": {
+                "value": '<style data-x="1">.a{}</style><a href="//w.org/U">Ana  María</a> &amp; B',
+                "source": "commons-desc-page",
+            },
+            "LicenseUrl": {
+                "value": "https://creativecommons.org/licenses/by-sa/4.0",
+                "source": "commons-desc-page",
+                "hidden": "",
+            },
+        },
+    }
+    return {
+        "pageid": number,
+        "ns": 6,
+        "title": f"File:Kené {number}.jpg",
+        "index": number,
+        "imagerepository": "local",
+        "imageinfo": [info | changes],
+    }
+
+
+def commons_search(total: int, page: int = 50) -> Callable[[Query], Answer]:
+    def answer(query: Query) -> Answer:
+        start = int(query.get("gsroffset", 0))
+        numbers = range(start + 1, min(start + page, total) + 1)
+        shown: dict[str, Any] = {"batchcomplete": True}
+        if start + page < total:
+            shown["continue"] = {"gsroffset": start + page, "continue": "gsroffset||"}
+        if numbers:
+            # In the order of page ids, not of the search.
+            shown["query"] = {"pages": [file_page(number) for number in reversed(numbers)]}
+        return as_json(shown)
+
+    return answer
+
+
+def test_commons_tells_author_licence_and_page(site: Web) -> None:
+    site["/w/api.php"] = commons_search(1)
+    [row] = found(source("commons", ("shipibo art", 5)))
+    assert row == {
+        "id": f"web/{keywords.url_key(row['url'])}",
+        "source": "web",
+        "query": "shipibo art",
+        "url": "https://upload.wikimedia.org/wikipedia/commons/a/a2/Kené_1.jpg",
+        "page": "https://commons.wikimedia.org/wiki/File:Kené_1.jpg",
+        "title": "Kené 1.jpg",
+        "creator": "Ana María & B",
+        "licence": "CC BY-SA 4.0",
+        "licence_url": "https://creativecommons.org/licenses/by-sa/4.0",
+        "label": "",
+        "sha1": f"{1:040x}",
+        "bytes": "1353326",
+    }
+    [(_, query)] = site.asked
+    assert query["gsrsearch"] == "filetype:bitmap shipibo art"
+    assert (query["gsrnamespace"], query["maxlag"], query["formatversion"]) == ("6", "5", "2")
+    assert "iiurlwidth" not in query
+    [agent] = site.agents
+    assert "ganloom" in agent
+    assert "me@example.org" in agent
+
+
+def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
+    site["/w/api.php"] = commons_search(1)
+    [row] = found(source("commons", ("art", 5), width=960))
+    assert row["url"].endswith("/960px-Kené_1.jpg")
+    assert row["bytes"] == ""  # the scaled one's size nobody knows
+    [(_, query)] = site.asked
+    assert (query["iiurlwidth"], query["gsrsearch"]) == ("960", "filetype:bitmap|drawing art")
+
+
+def test_commons_goes_on_until_there_is_enough(site: Web) -> None:
+    site["/w/api.php"] = commons_search(130)
+    assert len(found(source("commons", ("art", 1000)))) == 130
+    assert [query.get("gsroffset") for _, query in site.asked] == [None, "50", "100"]
+    site.asked.clear()
+    rows = found(source("commons", ("art", 60)))
+    assert len(site.asked) == 2
+    # The best sixty of the search, whatever the order in the answer.
+    assert {row["title"] for row in rows} == {f"Kené {n}.jpg" for n in range(1, 61)}
+
+
+def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> None:
+    bare = {key: value for key, value in file_page(1).items() if key != "imageinfo"}
+    first = {
+        "continue": {"iistart": "2010-04-16T22:53:21Z", "continue": "||info"},
+        "query": {"pages": [bare, file_page(2)]},
+    }
+    second = {"batchcomplete": True, "query": {"pages": [file_page(1), file_page(2)]}}
+    site["/w/api.php"] = lambda query: as_json(second if "iistart" in query else first)
+    rows = found(source("commons", ("art", 2)))
+    assert sorted(row["title"] for row in rows) == ["Kené 1.jpg", "Kené 2.jpg"]
+
+
+def test_keywords_are_merged_by_url(site: Web) -> None:
+    site["/w/api.php"] = lambda query: commons_search(
+        3 if query["gsrsearch"].endswith("art") else 2
+    )(query)
+    rows = found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
+    assert {row["title"]: row["query"] for row in rows} == {
+        "Kené 1.jpg": "art; weaving; weaving art",
+        "Kené 2.jpg": "art; weaving",
+        "Kené 3.jpg": "art",
+    }
+    assert rows == found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
+
+
+def test_a_keyword_that_finds_nothing_is_told(site: Web) -> None:
+    site["/w/api.php"] = lambda query: commons_search(
+        1 if query["gsrsearch"].endswith(" art") else 0
+    )(query)
+    with pytest.warns(
+        SourceWarning, match=r"sources\.web: Wikimedia Commons has nothing for 'xyz'"
+    ):
+        assert len(found(source("commons", ("xyz", 9), ("art", 9)))) == 1
+
+
+def test_commons_waits_for_lagging_databases(site: Web) -> None:
+    lag = as_json(
+        {"error": {"code": "maxlag", "info": "Waiting for 10.64.16.7: 5.1 seconds lagged."}},
+        headers=(("Retry-After", "0"), ("X-Database-Lag", "5")),
+    )
+    answers = iter([lag, commons_search(1)({})])
+    site["/w/api.php"] = lambda _: next(answers)
+    assert len(found(source("commons", ("art", 9)))) == 1
+    site["/w/api.php"] = lambda _: lag
+    with pytest.raises(SourceError, match=r"sources\.web: .*too busy to answer \(maxlag\)"):
+        found(source("commons", ("art", 9)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            Answer(b"<!DOCTYPE html><title>Wikimedia Error</title>"),
+            "not answer with JSON.*Wikimedia",
+        ),
+        (Answer(b"[]"), "answered with list"),
+        (as_json({"error": {"code": "badvalue", "info": "Unrecognized"}}), "badvalue: Unrecog"),
+        (Answer(b"{}", 403), "cannot be asked now: HTTP 403"),
+        (Answer(b"{}", 429, (("Retry-After", "0"),)), "HTTP 429"),
+        (Answer(b"{" * 100_000), "not answer with JSON"),
+    ],
+)
+def test_commons_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+    site["/w/api.php"] = lambda _: answer
+    with pytest.raises(SourceError, match=rf"sources\.web: Wikimedia Commons.*{message}"):
+        found(source("commons", ("art", 9)))
+
+
+def test_commons_leaves_a_server_that_never_ends(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commons, "_MOST_ANSWERS", 7)
+    site["/w/api.php"] = lambda query: as_json(
+        {"continue": {"gsroffset": int(query.get("gsroffset", 0)) + 50}}
+    )
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        assert found(source("commons", ("art", 9))) == []
+    assert len(site.asked) == 7
+    # Nor does one that says the same again.
+    site.asked.clear()
+    site["/w/api.php"] = lambda _: as_json({"continue": {"gsroffset": 50}})
+    with pytest.warns(SourceWarning, match="nothing for 'art'"):
+        found(source("commons", ("art", 9)))
+    assert len(site.asked) == 2
+
+
+def test_an_api_is_asked_whatever_robots_txt_says_to_crawlers(site: Web) -> None:
+    site["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /w/\nDisallow: /v1/")
+    site["/w/api.php"] = commons_search(1)
+    site["/v1/images/"] = openverse_search(1)
+    assert found(source("commons", ("art", 9)))
+    assert found(source("openverse", ("art", 9)))
+
+
+# --- Openverse ---------------------------------------------------------------------------------
+
+
+def work(number: int, **changes: Any) -> dict[str, Any]:
+    """A work as the documentation of /v1/images/ shows it."""
+    return {
+        "id": f"7f40b358-0000-4000-8000-{number:012d}",
+        "title": f"Tapestry {number}",
+        "url": f"https://live.staticflickr.com/3080/{number}_b.jpg",
+        "foreign_landing_url": f"https://www.flickr.com/photos/someone/{number}",
+        "creator": "Some One",
+        "license": "by-nc-sa",
+        "license_version": "2.0",
+        "license_url": "https://creativecommons.org/licenses/by-nc-sa/2.0/",
+        "provider": "flickr",
+        "source": "flickr",
+        "attribution": '"Tapestry" by Some One is licensed under CC BY-NC-SA 2.0.',
+        "filetype": None,
+        "width": 1024,
+        "height": 768,
+        "mature": False,
+        "tags": [{"name": "peru", "accuracy": None}],
+    } | changes
+
+
+def openverse_search(total: int) -> Callable[[Query], Answer]:
+    def answer(query: Query) -> Answer:
+        assert query["page_size"] == "20"
+        page, shown = int(query["page"]), min(total, 240)
+        works = [work(n) for n in range(1, shown + 1)][20 * (page - 1) : 20 * page]
+        return as_json(
+            {
+                "result_count": shown,
+                "page_count": -(-shown // 20),
+                "page_size": 20,
+                "page": page,
+                "results": works,
+            }
+        )
+
+    return answer
+
+
+def test_openverse_tells_author_licence_and_page(site: Web) -> None:
+    site["/v1/images/"] = openverse_search(1)
+    [row] = found(source("openverse", ("tapestry", 9)))
+    assert row["url"] == "https://live.staticflickr.com/3080/1_b.jpg"
+    assert row["page"] == "https://www.flickr.com/photos/someone/1"
+    assert (row["title"], row["creator"]) == ("Tapestry 1", "Some One")
+    assert row["licence"] == "CC BY-NC-SA 2.0"
+    assert row["licence_url"] == "https://creativecommons.org/licenses/by-nc-sa/2.0/"
+
+
+@pytest.mark.parametrize(
+    ("code", "version", "words"),
+    [
+        ("cc0", "1.0", "CC0 1.0"),
+        ("pdm", "1.0", "Public Domain Mark 1.0"),
+        ("by", "4.0", "CC BY 4.0"),
+        ("by-nd", None, "CC BY-ND"),
+        (None, "4.0", ""),
+        (7, {}, ""),
+    ],
+)
+def test_licences_in_the_words_of_creative_commons(code: Any, version: Any, words: str) -> None:
+    assert openverse.licence(code, version) == words
+
+
+def test_openverse_says_when_more_was_asked_for_than_there_can_be(site: Web) -> None:
+    site["/v1/images/"] = openverse_search(5000)
+    with pytest.warns(SourceWarning, match="240 works a query, not 300, for 'art'; more keywords"):
+        assert len(found(source("openverse", ("art", 300)))) == 240
+    assert len(site.asked) == 12  # and no page beyond, which would be refused
+    site.asked.clear()
+    assert len(found(source("openverse", ("art", 30)))) == 30
+    assert len(site.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            as_json({"detail": "Request was throttled."}, status=429),
+            "cannot be asked now: HTTP 429",
+        ),
+        (as_json({"detail": {"page_size": "may not exceed 20"}}, status=401), "HTTP 401"),
+        (as_json({"detail": "Invalid input."}), "refuses: Invalid input"),
+        (Answer(b"<html>Just a moment...</html>"), "JSON.*Just a moment"),
+    ],
+)
+def test_openverse_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+    site["/v1/images/"] = lambda _: answer._replace(headers=(("Retry-After", "0"),))
+    with pytest.raises(SourceError, match=f"Openverse.*{message}"):
+        found(source("openverse", ("art", 9)))
+
+
+# --- Google and Bing ---------------------------------------------------------------------------
+
+# The form that the parser knows: scripts with nested lists, in which an address and the sides of a
+# picture stand together.
+GOOGLE_PAGE = b"""<!doctype html><html><head><title>shipibo art - Google Search</title></head><body>
+<script nonce="x">window.google = {};</script>
+<script nonce="y">AF_initDataCallback({key: 'ds:1', data:[[
+["https://example.org/a%20b.jpg",600,800],["https://encrypted-tbn0.gstatic.com/x.jpg",1,1],
+["https://example.net/kene\\u002d2.png",300,400],
+["http://user:secret@example.org/c.jpg",1,1]]]});</script></body></html>"""
+# What Google has sent to programs without JavaScript since January 2025.
+GOOGLE_NO_SCRIPT = b"""<!DOCTYPE html><html lang="en"><head><title>Google Search</title>
+<noscript><meta content="0;url=/httpservice/retry/enablejs?sei=x" http-equiv="refresh">
+<div>Please click <a href="/httpservice/retry/enablejs?sei=x">here</a> if you are not redirected
+within a few seconds.</div></noscript><script nonce="z">(function(){var a=1;})();</script></head>
+<body></body></html>"""
+BING_PAGE = b"""<html><body><ul><li><div class="imgpt"><a class="iusc" m="{&quot;cid&quot;:&quot;1
+&quot;,
+&quot;purl&quot;:&quot;https://example.org/page&quot;,
+&quot;murl&quot;:&quot;https://example.org/textile.jpg&quot;,
+&quot;turl&quot;:&quot;https://tse1.mm.bing.net/th?id=1&quot;}" href="/search"></a></div></li>
+<li><div class="imgpt"><a href="/no-m"></a></div></li>
+<li><div class="imgpt"><a m="{&quot;murl&quot;:&quot;https://example.org/drawing.gif&quot;}"></a></div>
+</li></ul></body></html>"""
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, site: Web) -> Web:
+    """Google and Bing, as far as a search can tell, on loopback."""
+    addresses = pages.addresses
+
+    def redirected(*arguments: Any) -> Iterator[str]:
+        for url in addresses(*arguments):
+            parts = urlsplit(url)
+            assert (parts.scheme, parts.netloc) in (
+                ("https", "www.google.com"),
+                ("https", "www.bing.com"),
+            )
+            yield f"{site.url}{parts.path}?{parts.query}"
+
+    monkeypatch.setattr(pages, "addresses", redirected)
+    return site
+
+
+def paged(*contents: bytes, last: bytes = b"<html></html>") -> Callable[[Query], Answer]:
+    answers = iter(contents)
+    return lambda _: Answer(next(answers, last))
+
+
+def test_google_gives_addresses_where_its_page_is_understood(engine: Web) -> None:
+    engine["/search"] = paged(GOOGLE_PAGE)
+    rows = found(source("google", ("shipibo art", 300)))
+    # Neither Google's own thumbnails nor an address with a password.
+    assert {row["url"] for row in rows} == {
+        "https://example.org/a%20b.jpg",
+        "https://example.net/kene-2.png",
+    }
+    assert {row["query"] for row in rows} == {"shipibo art"}
+    assert [query["q"] for _, query in engine.asked] == ["shipibo art"] * 2
+    assert [query["start"] for _, query in engine.asked] == ["0", "100"]  # ends at an empty page
+
+
+@pytest.mark.parametrize("page", [GOOGLE_NO_SCRIPT, b"", b"\xff\xfe<script>", b"<![", b"x" * 9999])
+def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Web, page: bytes) -> None:
+    engine["/search"] = engine["/images/async"] = lambda _: Answer(page)
+    for kind in ("google", "bing"):
+        with pytest.warns(SourceWarning) as told:
+            assert found(source(kind, ("shipibo art", 300))) == []
+        [text] = [str(warning.message) for warning in told]
+        assert "search page not understood: 0 results" in text
+        assert "'shipibo art'" in text
+        assert "`commons` and `openverse`" in text
+
+
+def test_a_parser_that_raises_is_a_page_not_understood(engine: Web) -> None:
+    # The parser reads the address as Python's escapes, of which this is half of one.
+    engine["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
+    with pytest.warns(SourceWarning, match="not understood: 0 results"):
+        assert found(source("google", ("art", 9))) == []
+
+
+def test_more_than_a_search_shows_is_told(engine: Web) -> None:
+    engine["/search"] = paged(GOOGLE_PAGE)
+    with pytest.warns(SourceWarning, match="Google shows 1000 results, not 1001"):
+        assert len(found(source("google", ("art", 1001)))) == 2
+
+
+def test_bing_gives_addresses(engine: Web) -> None:
+    engine["/images/async"] = paged(BING_PAGE)
+    [row] = found(source("bing", ("shipibo & kené", 9)))
+    assert row["url"] == "https://example.org/textile.jpg"
+    assert engine.asked[0][1]["q"] == "shipibo & kené"
+
+
+def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Web) -> None:
+    engine["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /search\n")
+    engine["/search"] = paged(GOOGLE_PAGE)
+    with pytest.warns(SourceWarning) as told:
+        assert found(source("google", ("art", 9), ("weaving", 9))) == []
+    [text] = [str(warning.message) for warning in told]  # said once
+    assert "forbidden by robots.txt; network.robots: false ignores that" in text
+    assert "at your own responsibility" in text
+    assert "`commons` and `openverse`" in text
+    assert engine.asked == []
+    ignoring = Context(1, NETWORK.model_copy(update={"robots": False}))
+    assert len(found(source("google", ("art", 9)), ignoring)) == 2
+
+
+def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: Web) -> None:
+    engine["/search"] = lambda _: Answer(b"unusual traffic", 403)
+    with pytest.warns(SourceWarning, match="HTTP 403: Forbidden: 0 results"):
+        assert found(source("google", ("art", 9))) == []
+    engine.stop()
+    with pytest.raises(SourceError, match=r"sources\.web: Google cannot be asked now"):
+        found(source("google", ("art", 9)))
+
+
+# --- hostile answers -----------------------------------------------------------------------------
+
+NAMES = (
+    *("query", "pages", "imageinfo", "extmetadata", "Artist", "value", "index", "url", "thumburl"),
+    *("results", "title", "license", "license_version", "page_count", "detail"),
+    *("error", "code", "continue", "gsroffset"),
+)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["https://example.org/a.jpg", "file:///etc/passwd", "<b>x", "<![CDATA["]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(NAMES),
+            inner,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(["query", "results", "continue", "detail"]), JSON), JSON)
+def test_no_answer_brings_down_what_reads_it(answer: dict[str, Any], part: Any) -> None:
+    shown = answer | {"query": {"pages": [{"imageinfo": [part]}, part]}, "results": [part]}
+    found_rows = commons.pictures(answer, scaled=True) + commons.pictures(shown, scaled=False)
+    for page in (answer, shown):
+        try:
+            found_rows += openverse.pictures(page)
+        except SourceError as error:
+            assert "Openverse" in str(error)
+    assert all(isinstance(value, (str, int)) for value in commons.continuation(answer).values())
+    for row in found_rows:
+        assert row["url"].startswith(("http://", "https://"))
+        assert all(isinstance(value, str) for value in row.values())
+        assert all(len(value) <= 2048 and value.isprintable() for value in row.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.binary(max_size=300) | st.text().map(str.encode) | JSON.map(lambda v: json.dumps(v).encode())
+)
+def test_no_bytes_bring_down_what_reads_them(data: bytes) -> None:
+    try:
+        assert isinstance(keywords.parsed(data, "Who"), dict)
+    except SourceError as error:
+        assert "Who" in str(error)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        None,
+        7,
+        "ftp://example.org/a.jpg",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "//example.org/a.jpg",
+        "https://",
+        "https:///a.jpg",
+        "https://user@example.org/a.jpg",
+        "https://user:pw@example.org/a.jpg",
+        "https://example.org/a b.jpg",
+        "https://example.org/a.jpg\nX: y",
+        "https://example.org/\u202egpj.a",
+        "https://[::1/a.jpg",
+        "https://example.org:99999/a.jpg",
+        "https://example.org/" + "a" * 2048,
+    ],
+)
+def test_other_addresses_are_none(url: Any) -> None:
+    assert keywords.web_url(url) == ""
+
+
+def test_text_is_one_bounded_line() -> None:
+    assert keywords.text("a\r\n\tb\x00c\x1b[31m\u202e d" + "e" * 9999).startswith("a b c [31m d")
+    assert len(keywords.text("e" * 9999)) == 500
+    assert commons.plain("<p>A<script>x()</script> <i>B</i></p>" * 3) == "A B A B A B"
+
+
+# --- archives, and the stage ---------------------------------------------------------------------
+
+
+def test_an_archive_is_downloaded_once_and_checked(
+    site: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a.png", b"a picture")
+    data = file.getvalue()
+    site["/a.zip"] = lambda _: Answer(data)
+    monkeypatch.chdir(tmp_path)
+    spec = params.ArchiveSource(
+        kind="archive",
+        path=str(ROOT / "src/ganloom/sources/archive.py"),
+        url=f"{site.url}/a.zip",
+        sha256=images.sha256(data),
+        max_bytes=10_000,
+        licence="CC0",
+    )
+    [row] = found(spec)
+    assert archive.reader(spec, CONTEXT)(row["url"]) == b"a picture"
+    assert len(site.asked) == 1
+    assert [p.name for p in (tmp_path / "work/archives").iterdir()] == [spec.sha256]
+
+    (tmp_path / "work/archives" / str(spec.sha256)).write_bytes(b"cut")
+    assert found(spec) == [row]  # again
+    with pytest.raises(SourceError, match=r"a\.zip has the sha256 .*another file"):
+        found(spec.model_copy(update={"sha256": "0" * 64}))
+    with pytest.raises(SourceError, match=r"a\.zip: file too large: more than 10 bytes"):
+        found(spec.model_copy(update={"sha256": "1" * 64, "max_bytes": 10}))
+    with pytest.raises(SourceError, match=r"b\.zip: HTTP 404"):
+        found(spec.model_copy(update={"sha256": "1" * 64, "url": f"{site.url}/b.zip"}))

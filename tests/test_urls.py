@@ -1,0 +1,249 @@
+"""Lists of addresses, and a search and fetch by them from end to end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from ganloom import images, params, sources
+from ganloom.sources import Context, Row, SourceError
+
+ROOT = Path(__file__).parents[1]
+CONTEXT = Context(1, params.load(ROOT / "params.yaml").network)
+HASH = "ab" * 32
+
+
+def listed(path: Path) -> list[Row]:
+    return sources.candidates("mine", params.UrlsSource(kind="urls", path=str(path)), CONTEXT)
+
+
+def put(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_tells_what_it_knows(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "list.csv",
+        "\ufeffurl,class,license,license_url,author,sha256,more\n"
+        f"https://a.org/1.jpg,cat,CC0,https://cc.org/0,Ana,{HASH.upper()},x\n"
+        "https://a.org/2.jpg,,,not a page,,,\n",
+    )
+    rows = {row["url"]: row for row in listed(path)}
+    first, second = rows["https://a.org/1.jpg"], rows["https://a.org/2.jpg"]
+    assert (first["label"], first["licence"], first["creator"]) == ("cat", "CC0", "Ana")
+    assert (first["licence_url"], first["sha256"]) == ("https://cc.org/0", HASH)
+    assert (second["label"], second["licence_url"], second["sha256"]) == ("", "", "")
+    assert set(sources.CANDIDATE) < set(first)
+    # The same id, whatever else is in the list.
+    alone = put(tmp_path / "alone.csv", "url\nhttps://a.org/2.jpg\n")
+    assert [row["id"] for row in listed(alone)] == [second["id"]]
+
+
+def test_jsonl_means_the_same(tmp_path: Path) -> None:
+    lines = [{"url": "https://a.org/1.jpg", "label": 3, "sha256": HASH}, {"url": "http://b.org/"}]
+    path = put(tmp_path / "list.jsonl", "\n\n".join(json.dumps(line) for line in lines))
+    rows = {row["url"]: row for row in listed(path)}
+    assert rows["https://a.org/1.jpg"]["label"] == "3"
+    assert rows["https://a.org/1.jpg"]["sha256"] == HASH
+    assert "http://b.org/" in rows
+
+
+def test_an_address_listed_twice_is_one_that_knows_more(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "list.csv",
+        f"url,title,sha256\nhttps://a.org/1,,{HASH}\nhttps://a.org/1,One,\nhttps://a.org/1,Two,\n",
+    )
+    [row] = listed(path)
+    assert (row["title"], row["sha256"]) == ("One", HASH)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("url\nhttps://a.org/1\nfile:///etc/passwd\n", r"line 3: url: 'file:///etc/passwd'"),
+        ("url\nhttps://me:pw@a.org/1\n", r"line 2: url: .*without credentials"),
+        ("url,sha256\nhttps://a.org/1,abc\n", r"line 2: sha256: 'abc' are not 64"),
+        (
+            f"url,sha256\nhttps://a.org/1,{HASH}\n\nhttps://a.org/1,{'0' * 64}\n",
+            r"line 4: another sha256 than in line 2",
+        ),
+        ("address\nhttps://a.org/1\n", r"line 1: no column 'url', only \['address'\]"),
+        ("", r"line 1: no column 'url'"),
+        ("url,title\nhttps://a.org/1\n", r"line 2: more or fewer cells"),
+        ('url\n"https://a.org/1\n', r"line 2: unexpected end of data"),
+        ("url\n", "holds no pictures"),
+    ],
+)
+def test_errors_in_a_csv_name_the_line(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"sources\.mine: .*{message}"):
+        listed(put(tmp_path / "list.csv", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"url": "https://a.org/1"}\n{"url": \n', "line 2: not JSON"),
+        ('["https://a.org/1"]\n', "line 1: not an object"),
+        ('{"url": ["https://a.org/1"]}\n', "line 1: url: .* is not possible"),
+        ("[" * 100_000, "line 1: not JSON"),
+    ],
+)
+def test_errors_in_jsonl_name_the_line(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=rf"list\.jsonl, {message}"):
+        listed(put(tmp_path / "list.jsonl", text))
+
+
+def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"\.xlsx; a list is \.csv or \.jsonl"):
+        listed(put(tmp_path / "list.xlsx", ""))
+    (tmp_path / "latin.csv").write_bytes(b"url\nhttps://a.org/\xe9\n")
+    with pytest.raises(SourceError, match="UTF-8"):
+        listed(tmp_path / "latin.csv")
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    data=st.binary(max_size=200)
+    | st.text(max_size=200).map(str.encode)
+    | st.lists(st.lists(st.text(max_size=20) | st.just("https://a.org/1"), max_size=4)).map(
+        lambda rows: "\n".join(["url,sha256,title", *map(",".join, rows)]).encode(
+            "utf-8", "replace"
+        )
+    ),
+    suffix=st.sampled_from(["csv", "jsonl"]),
+)
+def test_no_list_brings_down_the_search(data: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"list.{suffix}"
+    path.write_bytes(data)
+    try:
+        rows = listed(path)
+    except SourceError as error:
+        assert "sources.mine" in str(error)
+        return
+    assert all(row["url"].startswith("http") for row in rows)
+
+
+# --- the stages ----------------------------------------------------------------------------------
+
+
+def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "workflow" / "scripts" / f"{script}.py"), *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def write_params(project: Path, found: dict[str, Any]) -> None:
+    yaml = YAML()
+    values = yaml.load((ROOT / "recipes" / "kene.yaml").read_text(encoding="utf-8"))
+    values["sources"] = found
+    values["network"] |= {"loopback": True, "attempts": 1}
+    values["fetch"]["max_lost"] = 0.5
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        yaml.dump(values, file)
+
+
+def table(path: Path) -> dict[str, Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["url"].rpartition("/")[2]: row for row in csv.DictReader(file)}
+
+
+def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
+    server: Any, tmp_path: Path
+) -> None:
+    pictures = {
+        f"{n}.png": images.png(np.random.default_rng(n).integers(0, 256, (20, 30, 3), np.uint8))
+        for n in range(4)
+    }
+    urls = {name: server.serve(f"/{name}", data) for name, data in pictures.items()}
+    urls["late.png"] = server.url("/late.png")
+    lines = [f"{url},weaving,CC BY 4.0" for url in urls.values()]
+    put(tmp_path / "list.csv", "\n".join(["url,label,licence", *lines, lines[0]]))
+    write_params(tmp_path, {"mine": {"kind": "urls", "path": "list.csv"}})
+
+    done = run("search", "mine", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "mine: 5 candidates\n"), done.stderr
+    done = run("fetch", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "fetched 4 of 5 candidates (4 different files); failed: 1 HTTP 404" in done.stdout
+    first = table(tmp_path / "data/manifest.csv")
+    assert first["1.png"]["sha256"] == images.sha256(pictures["1.png"])
+    assert first["1.png"]["licence"] == "CC BY 4.0"
+
+    # The manifest is a list: with hashes of what was there, and what failed comes again.
+    again = tmp_path / "again"
+    again.mkdir()
+    (tmp_path / "data/manifest.csv").rename(again / "earlier.csv")
+    write_params(again, {"mine": {"kind": "urls", "path": "earlier.csv"}})
+    server.serve("/late.png", pictures["0.png"])
+    server.serve("/1.png", pictures["2.png"])
+    assert run("search", "mine", cwd=again).returncode == 0
+    done = run("fetch", cwd=again)
+    assert done.returncode == 0, done.stderr
+    second = table(again / "data/manifest.csv")
+    assert second["late.png"]["error"] == ""
+    assert second["1.png"]["error"].startswith("changed since it was listed")
+    same = {key: row for key, row in second.items() if key not in ("late.png", "1.png")}
+    assert same == {key: first[key] for key in same}
+
+
+def test_a_search_without_results_says_so_and_the_others_go_on(tmp_path: Path) -> None:
+    class_folder = tmp_path / "pictures" / "a.png"
+    class_folder.parent.mkdir()
+    class_folder.write_bytes(images.png(np.zeros((20, 30, 3), np.uint8)))
+    (tmp_path / "src/ganloom/sources").mkdir(parents=True)
+    (tmp_path / "src/ganloom/sources/google.py").touch()
+    write_params(
+        tmp_path,
+        {
+            "mine": {"kind": "folder", "path": "pictures", "licence": "CC0"},
+            "google": {
+                "kind": "google",
+                "path": "src/ganloom/sources/google.py",
+                "keywords": [{"text": "art", "max": 5}],
+            },
+        },
+    )
+    # In the place of Google a page without results: nothing leaves the machine.
+    code = (
+        "import runpy, sys; sys.argv = ['search.py', 'google']\n"
+        f"sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r})\n"
+        f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
+        "from ganloom.sources import pages\n"
+        "pages._content = lambda *_: b'<noscript>enable JavaScript</noscript>'\n"
+        f"runpy.run_path({str(ROOT / 'workflow/scripts/search.py')!r}, run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "google: 0 candidates\n"
+    assert done.stderr == (
+        "warning: sources.google: Google, 'art': search page not understood: 0 results; the kinds "
+        "`commons` and `openverse` are made for this, and dependable\n"
+    )
+    header = (tmp_path / "data/candidates/google.csv").read_text()
+    assert header == ",".join(sources.CANDIDATE) + "\n"
+    assert run("search", "mine", cwd=tmp_path).returncode == 0
+    done = run("fetch", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "fetched 1 of 1 candidates" in done.stdout
