@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import webbrowser
@@ -54,7 +55,8 @@ def serve(project: Path, name: str | None, port: int, browser: bool) -> None:
         config = uvicorn.Config(
             create_app(project, name), log_level="warning", timeout_graceful_shutdown=2
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:

@@ -8,7 +8,8 @@ const PAD = 10; // px, around the sheet and within a card
 const HEAD = 30; // px, a card's headline
 
 export class Grid {
-  size = 144; // px, side of a tile
+  size = 144; // px, side of a tile at least
+  side = 144; // px, as laid out
   cards = []; // of groups: {x, y, w, h, title}
   rows = []; // pictures in their order
   places = []; // of each: {x, y}
@@ -52,13 +53,15 @@ export class Grid {
   layout() {
     const width = this.#box.clientWidth - 2 * PAD;
     if (width <= 0) return;
-    const step = this.size + GAP;
-    const columns = Math.max(1, Math.floor((width + GAP) / step));
+    const columns = Math.max(1, Math.floor((width + GAP) / (this.size + GAP)));
+    // Alone, tiles grow to fill the lines.
+    this.side = this.#groups ? this.size : Math.floor((width + GAP) / columns) - GAP;
+    const step = this.side + GAP;
     this.places = [];
     this.cards = [];
     const height = this.#groups ? this.#cards(width, step) : this.#plain(columns, step);
     this.#sheet.style.height = `${height}px`;
-    this.#sheet.style.setProperty("--size", `${this.size}px`);
+    this.#sheet.style.setProperty("--size", `${this.side}px`);
     for (const kept of [this.#tiles, this.#heads]) {
       for (const element of kept.values()) element.remove();
       kept.clear();
@@ -109,7 +112,7 @@ export class Grid {
   #draw() {
     const { scrollTop, clientHeight } = this.#box;
     const [top, bottom] = [scrollTop - clientHeight / 2, scrollTop + clientHeight * 1.5];
-    const near = ({ y, h = this.size }) => y + h >= top && y <= bottom;
+    const near = ({ y, h = this.side }) => y + h >= top && y <= bottom;
     this.#update(this.#heads, this.cards, near, (card) => this.#card(card));
     this.#update(this.#tiles, this.places, near, (_, i) => this.#tile(i));
   }
@@ -208,7 +211,7 @@ export class Grid {
     if (key === "Home") return 0;
     if (key === "End") return this.rows.length - 1;
     if (!here) return 0;
-    const screen = this.#box.clientHeight - this.size;
+    const screen = this.#box.clientHeight - this.side;
     const least = { ArrowUp: 1, ArrowDown: 1, PageUp: screen, PageDown: screen }[key];
     const down = key.endsWith("Down");
     // The nearest line at least that far away, and in it the nearest tile.
@@ -227,7 +230,7 @@ export class Grid {
     if (!place) return;
     const head = this.#groups ? HEAD : 0;
     const { scrollTop, clientHeight } = this.#box;
-    const [top, bottom] = [place.y - PAD - head, place.y + this.size + PAD];
+    const [top, bottom] = [place.y - PAD - head, place.y + this.side + PAD];
     if (top < scrollTop) this.#box.scrollTop = top;
     else if (bottom > scrollTop + clientHeight) this.#box.scrollTop = bottom - clientHeight;
     this.#draw();
@@ -235,8 +238,8 @@ export class Grid {
 
   /** Positions of the tiles that a rectangle of the sheet touches. */
   within(left, top, right, bottom) {
-    const { size } = this;
-    const touches = ({ x, y }) => x < right && x + size > left && y < bottom && y + size > top;
+    const { side } = this;
+    const touches = ({ x, y }) => x < right && x + side > left && y < bottom && y + side > top;
     return this.places.flatMap((place, i) => (touches(place) ? [i] : []));
   }
 }

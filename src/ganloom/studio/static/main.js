@@ -78,6 +78,7 @@ function update() {
   }
   for (const sha of grid.selected) if (!members.has(sha)) grid.selected.delete(sha);
   grid.size = view.size;
+  $("sheet").classList.toggle("grouped", view.grouped);
   grid.show(rows, groups);
   const empty = !grid.rows.length;
   $("empty").hidden = !empty;
@@ -106,8 +107,9 @@ function controls() {
     $("like").alt = `like ${name(like.row)}`;
   }
   document.documentElement.style.colorScheme = view.theme || "light dark";
-  $("theme").textContent = { "": "Auto", light: "Light", dark: "Dark" }[view.theme];
-  $("theme").setAttribute("aria-label", `Colours: ${$("theme").textContent}`);
+  const theme = { "": "Auto", light: "Light", dark: "Dark" }[view.theme];
+  $("theme").textContent = `◐ ${theme}`;
+  $("theme").setAttribute("aria-label", `Colours: ${theme}`);
   localStorage.setItem("ganloom.view", JSON.stringify({ ...view, order: like ? "found" : view.order }));
 }
 
@@ -349,7 +351,10 @@ document.addEventListener("keydown", (event) => {
   const control = event.ctrlKey || event.metaKey;
   if (why.open || help.isOpen || event.altKey || event.isComposing) return;
   if (target.matches("input, select, textarea")) {
-    if (key === "Escape") $("grid").focus();
+    if (key === "Escape" || (key === "Enter" && target.id === "search")) {
+      event.preventDefault(); // a search field would empty itself, and not say so
+      $("grid").focus();
+    }
     return;
   }
   if ((key === " " || key === "Enter") && target.matches("button, a")) return;

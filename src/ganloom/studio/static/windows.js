@@ -174,7 +174,7 @@ export class Why {
 
 const KEYS = [
   ["Decide", [["K", "keep"], ["D", "drop"], ["1 … 9", "drop for that reason"], ["R", "write a reason; edit the list"], ["X", "clear: undecided again"], ["U, Ctrl+Z", "undo"], ["Shift+U, Ctrl+Y", "redo"]]],
-  ["Look", [["Arrows, Home, End, Page", "move"], ["Space", "zoom in, zoom out"], ["L", "sort by likeness to this one"], ["G", "groups of near-duplicates"], ["V", "update the view: what no longer fits goes"], ["/", "search"], ["+ −", "size of the tiles"]]],
+  ["Look", [["Arrows", "move; Home, End, Page too"], ["Space", "zoom in, zoom out"], ["L", "sort by likeness to this one"], ["G", "groups of near-duplicates"], ["V", "update the view: what no longer fits goes"], ["/", "search"], ["+ −", "size of the tiles"]]],
   ["Select many", [["Shift+arrows, Shift+click", "from here to there"], ["Ctrl+click", "one more, one less"], ["Drag", "all that the rectangle touches"], ["Ctrl+A", "all that are shown"], ["C", "the whole group"], ["Esc", "let go"]]],
 ];
 
