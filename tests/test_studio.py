@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from ganloom import curate, images
 from ganloom.cli import main
 from ganloom.studio import collection, decisions
-from ganloom.studio.app import create_app
+from ganloom.studio.app import Studio, create_app
 from ganloom.studio.decisions import Change
 
 ROOT = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(project: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(project, "mine"), base_url=ADDRESS) as client:
+    with TestClient(create_app(Studio(project, "mine")), base_url=ADDRESS) as client:
         yield client
 
 

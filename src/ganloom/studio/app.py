@@ -7,6 +7,7 @@ windows may be open.
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ from ganloom.studio.decisions import Change, State, Word
 
 STATIC = Path(__file__).parent / "static"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
+DEFAULT_LIST = "mine"
 MAX_BODY = 32_000_000  # bytes: decisions on more than 100,000 pictures at once
 DECODERS = os.cpu_count() or 1  # at a time; each holds a whole picture
 
@@ -59,15 +61,28 @@ FOR_EVER = "private, max-age=31536000, immutable"  # the address has the content
 
 
 class Studio:
-    """One project and one list; reads files again when they have changed."""
+    """One project and one list; reads files again when they have changed.
 
-    def __init__(self, project: Path, name: str) -> None:
+    Args:
+        project: Holds params.yaml and data/.
+        name: The manual list to show and write, data/curation/<name>.csv; None: the one in use, or
+            ``DEFAULT_LIST``.
+
+    Raises:
+        CollectionError, ParamsError, ShardError: there is nothing to show.
+        ValueError: the name is none for a list.
+    """
+
+    def __init__(self, project: Path, name: str | None) -> None:
+        known = collection.load(project)
         self.project = project
-        self.name = name
-        self.list = project / "data" / "curation" / f"{name}.csv"
+        self.name = name or known.params.curate.list or DEFAULT_LIST
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
+            raise ValueError(f"{name!r}: a list's name has small letters, digits and _ only")
+        self.list = project / "data" / "curation" / f"{self.name}.csv"
         self._loading = threading.Lock()
         self._looking = threading.Lock()
-        self._collection: Collection | None = None
+        self._collection = known
         self._looks: tuple[str, NDArray[np.floating[Any]]] | None = None
         self._decoding = threading.BoundedSemaphore(DECODERS)
 
@@ -149,15 +164,7 @@ class _Decisions(_Body):
     changes: list[_Decided]
 
 
-def create_app(project: Path, name: str) -> Starlette:
-    """The studio of one project.
-
-    Args:
-        project: Holds params.yaml and data/.
-        name: The manual list to show and write, data/curation/<name>.csv.
-    """
-    studio = Studio(project, name)
-
+def create_app(studio: Studio) -> Starlette:
     def index(request: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
 
@@ -165,7 +172,7 @@ def create_app(project: Path, name: str) -> Starlette:
         known = studio.collection()
         return JSONResponse(
             collection.as_json(known)
-            | {"project": project.resolve().name, "list": name}
+            | {"project": studio.project.resolve().name, "list": studio.name}
             | {"list_in_use": known.params.curate.list}
         )
 

@@ -11,16 +11,17 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from filelock import FileLock
 
-from ganloom.curate import COLUMNS, parse_list
+from ganloom.curate import COLUMNS, Decision, parse_list
 from ganloom.images import sha256
 
 Word = Literal["keep", "drop"]
+Decided = tuple[Word, str]  # and the reason
 
 BOM = b"\xef\xbb\xbf"  # spreadsheets write one, and need it to read UTF-8
 LOCK_TIMEOUT = 30.0  # s: a write takes milliseconds, so who waits longer waits for something broken
@@ -43,7 +44,7 @@ class State(NamedTuple):
     """
 
     revision: str
-    decisions: dict[str, tuple[Word, str]]
+    decisions: dict[str, Decided]
 
 
 def read(path: Path, known: Collection[str]) -> State:
@@ -56,7 +57,8 @@ def read(path: Path, known: Collection[str]) -> State:
     Raises:
         CurationError: the file or a line of it cannot be used.
     """
-    return _state(_bytes(path), known, path)
+    data = _bytes(path)
+    return _state(data, parse_list(data, known, path) if data else [])
 
 
 def write(
@@ -84,13 +86,17 @@ def write(
     with FileLock(lock, timeout=LOCK_TIMEOUT):
         while True:
             before = _bytes(path)
-            state = _state(before, known, path)
-            after = _merge(before, known, changes, path)
-            if after == before:
+            lines = parse_list(before, known, path) if before else []
+            state = _state(before, lines)
+            wanted = {c.sha256: (c.decision, c.reason) if c.decision else None for c in changes}
+            wanted = {d: want for d, want in wanted.items() if want != state.decisions.get(d)}
+            if not wanted:
                 return state, state
+            after = _merge(before, lines, wanted)
             # Another program does not know the lock: what it saved meanwhile is merged, too.
             if _replace(path, before, after):
-                return state, _state(after, known, path)
+                found = {d: want for d, want in (state.decisions | wanted).items() if want}
+                return state, State(sha256(after), found)
 
 
 def _bytes(path: Path) -> bytes:
@@ -100,24 +106,15 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _state(data: bytes, known: Collection[str], path: Path) -> State:
-    if not data:
-        return State("", {})
-    decisions: dict[str, tuple[Word, str]] = {}
-    for line in parse_list(data, known, path):
+def _state(data: bytes, lines: Sequence[Decision]) -> State:
+    decisions: dict[str, Decided] = {}
+    for line in lines:
         decisions.setdefault(line.sha256, ("keep" if line.keep else "drop", line.reason))
-    return State(sha256(data), decisions)
+    return State(sha256(data) if data else "", decisions)
 
 
-def _merge(data: bytes, known: Collection[str], changes: Sequence[Change], path: Path) -> bytes:
-    """The file with the changes in it; the same bytes where they change nothing."""
-    lines = parse_list(data, known, path) if data else []
-    now = _state(data, known, path).decisions
-    wanted = {c.sha256: (c.decision, c.reason) if c.decision else None for c in changes}
-    wanted = {digest: want for digest, want in wanted.items() if want != now.get(digest)}
-    if not wanted:
-        return data
-
+def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided | None]) -> bytes:
+    """The file with what is wanted of some pictures in place of what it says of them."""
     table = csv.reader(data.decode("utf-8-sig").splitlines())
     header = next(table, list(COLUMNS))
     at = [header.index(column) for column in COLUMNS]

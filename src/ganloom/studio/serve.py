@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import webbrowser
 from pathlib import Path
@@ -12,11 +11,8 @@ import uvicorn
 
 from ganloom.images import ShardError
 from ganloom.params import ParamsError
-from ganloom.studio import collection
-from ganloom.studio.app import create_app
+from ganloom.studio.app import Studio, create_app
 from ganloom.studio.collection import CollectionError
-
-DEFAULT_LIST = "mine"
 
 
 class StudioError(RuntimeError):
@@ -36,24 +32,21 @@ def serve(project: Path, name: str | None, port: int, browser: bool) -> None:
         StudioError: nothing is there to show, or the port is taken.
     """
     try:
-        found = collection.load(project)
-    except (CollectionError, ParamsError, ShardError) as error:
+        studio = Studio(project, name)
+    except (CollectionError, ParamsError, ShardError, ValueError) as error:
         raise StudioError(str(error)) from error
-    name = name or found.params.curate.list or DEFAULT_LIST
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise StudioError(f"--list {name!r}: a name has small letters, digits and _ only")
 
     with _listen(port) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         print(
-            f"{len(found.table)} pictures, decisions in data/curation/{name}.csv: {address}\n"
+            f"{len(studio.collection().table)} pictures, decisions in {studio.list}: {address}\n"
             "Ctrl+C ends the studio; what was decided is saved.",
             flush=True,
         )
         if browser:  # it waits in the socket's queue until the server answers
             webbrowser.open(address)
         config = uvicorn.Config(
-            create_app(project, name), log_level="warning", timeout_graceful_shutdown=2
+            create_app(studio), log_level="warning", timeout_graceful_shutdown=2
         )
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

@@ -15,6 +15,7 @@ const remembered = JSON.parse(localStorage.getItem("ganloom.view") ?? "{}");
 const view = { order: "found", down: false, grouped: false, size: 144, theme: "", ...remembered };
 let like = null; // {row, scores} while sorted by likeness
 let members = new Set(); // hashes of what the view was made of
+let shown = null; // from a row to what it was sorted by, in words
 
 const STATES = [
   ["", "All", "everything"],
@@ -36,7 +37,7 @@ const grid = new Grid($("grid"), $("sheet"), (tile, row) => {
     badge.append(element("b", { keep: "✓", drop: "✕", rule: "R" }[status]), element("span", reason));
     tile.append(badge);
   }
-  const value = shownValue(row);
+  const value = shown?.(row) ?? "";
   if (value) tile.append(element("span", value, "value"));
   const group = store.groups.get(row.cluster);
   if (view.grouped && row.keeper && group.length > 1) tile.append(element("span", "keeper", "keeper"));
@@ -44,19 +45,16 @@ const grid = new Grid($("grid"), $("sheet"), (tile, row) => {
   tile.setAttribute("aria-label", [name(row), said, reason, value].filter(Boolean).join(", "));
 });
 
-function shownValue(row) {
-  if (view.order === "likeness") return like ? number(like.scores.get(row.sha256)) : "";
-  return allOrders().find(({ name }) => name === view.order)?.shown?.(row) ?? "";
-}
-
 const name = (row) => row.title || row.id;
 
 // --- the view ------------------------------------------------------------------------------------
 
+const likeness = (row) => like.scores.get(row.sha256) ?? NaN;
+
 function allOrders() {
   const known = orders(store.about.flags);
   if (like)
-    known.push({ name: "likeness", title: "likeness", down: true, key: (row) => like.scores.get(row.sha256) ?? NaN });
+    known.push({ name: "likeness", title: "likeness", down: true, key: likeness, shown: (row) => number(likeness(row)) });
   return known;
 }
 
@@ -64,16 +62,17 @@ function allOrders() {
 function update() {
   const order = allOrders().find(({ name }) => name === view.order) ?? allOrders()[0];
   view.order = order.name;
+  shown = order.shown;
   const rows = sorted(filtered(store, filters), order, view.down, store);
   members = new Set(rows.map((row) => row.sha256));
-  const shown = new Set();
+  const seen = new Set();
   let groups = null;
   if (view.grouped) {
     groups = [];
     for (const row of rows) {
       const all = store.groups.get(row.cluster);
-      if (all.length > 1 && !shown.has(row.cluster)) groups.push(all);
-      shown.add(row.cluster);
+      if (all.length > 1 && !seen.has(row.cluster)) groups.push(all);
+      seen.add(row.cluster);
     }
   }
   for (const sha of grid.selected) if (!members.has(sha)) grid.selected.delete(sha);
