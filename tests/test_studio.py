@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -486,6 +487,17 @@ def test_many_windows_at_once_lose_nothing(project: Path) -> None:
     for thread in threads:
         thread.join()
     assert set(decisions.read(path, digests).decisions) == set(digests)
+
+
+def test_who_cannot_have_the_lock_writes_nothing(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = project / "data/curation/mine.csv", project / "work/lock"
+    lock.parent.mkdir()
+    monkeypatch.setattr(decisions, "LOCK_TIMEOUT", 0.1)
+    with FileLock(lock), pytest.raises(OSError, match="lock"):
+        decisions.write(path, HASHES, [Change(A, "keep", "")], lock)
+    assert not path.exists()
 
 
 def test_a_link_stays_one(project: Path, tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ def test_a_reason_is_written_and_remembered(small: tuple[Path, list[str]], windo
         one.press("r")
         one.page.keyboard.type("7 knots, not 8")
         one.press("Enter", "7")  # the seventh reason from now on
+        one.expect_status(h[1], "drop")
         one.expect_saved()
         assert decisions(project) == {
             h[0]: ("drop", "7 knots, not 8"),
