@@ -41,6 +41,16 @@ def main(arguments: list[str] | None = None) -> None:
     credit.add_argument("--out", type=Path, help="a Markdown file; without it, the terminal")
     credit.set_defaults(run=_credits)
 
+    studio = commands.add_parser("studio", help="look at the pictures and decide, in a browser")
+    studio.add_argument("--port", type=int, default=8765, help="on 127.0.0.1; 0: any (8765)")
+    studio.add_argument(
+        "--list",
+        metavar="NAME",
+        help="the list to write, data/curation/NAME.csv (curate.list of params.yaml, else mine)",
+    )
+    studio.add_argument("--no-browser", action="store_true", help="only print the address")
+    studio.set_defaults(run=_studio)
+
     check = commands.add_parser("check", help="check a params file")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
     check.set_defaults(run=_check)
@@ -110,6 +120,18 @@ def _credits(options: argparse.Namespace) -> None:
         options.out.write_text(text, encoding="utf-8")
     else:
         print(text, end="")
+
+
+def _studio(options: argparse.Namespace) -> None:
+    try:
+        from ganloom.studio.serve import StudioError, serve
+    except ModuleNotFoundError as error:
+        sys.exit(f"{error.name} is not installed; to install it: pip install 'ganloom[studio]'")
+
+    try:
+        serve(Path(), options.list, options.port, browser=not options.no_browser)
+    except StudioError as error:
+        sys.exit(str(error))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import csv
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,12 +77,32 @@ def read_list(path: Path, known: Collection[str]) -> list[Decision]:
         CurationError: the file or a line of it cannot be used.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise CurationError(
             f"{path}: no such file; params.yaml names it as curate.list: make it, "
             f"starting with the line `{','.join(COLUMNS)}`, or say `list: null`"
         ) from None
+    # A line that repeats another is no contradiction; the first one counts.
+    decisions: dict[str, Decision] = {}
+    for decision in parse_list(data, known, path):
+        decisions.setdefault(decision.sha256, decision)
+    return list(decisions.values())
+
+
+def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision]:
+    """Every line of a manual list, in the file's order; of one picture there may be several.
+
+    Args:
+        data: The file.
+        known: As in ``read_list``.
+        path: Its name, for messages.
+
+    Raises:
+        CurationError: as ``read_list``.
+    """
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CurationError(f"{path}: not UTF-8; save it as CSV UTF-8") from None
     reader = csv.DictReader(text.splitlines())
@@ -90,20 +111,26 @@ def read_list(path: Path, known: Collection[str]) -> list[Decision]:
         raise CurationError(
             f"{path}:1: missing {', '.join(missing)}; the first line must be `{','.join(COLUMNS)}`"
         )
-    decisions: dict[str, Decision] = {}
-    for row in reader:
-        decision = _decision(row, known, path, reader.line_num)
-        before = decisions.setdefault(decision.sha256, decision)
-        if before.keep != decision.keep:
-            raise CurationError(
-                f"{path}:{decision.line}: contradicts line {before.line} on "
-                f"{decision.sha256[:12]}; remove one of them"
-            )
-    return list(decisions.values())
+    ordered = sorted(known)
+    first: dict[str, Decision] = {}
+    decisions = []
+    try:
+        for row in reader:
+            decision = _decision(row, ordered, path, reader.line_num)
+            before = first.setdefault(decision.sha256, decision)
+            if before.keep != decision.keep:
+                raise CurationError(
+                    f"{path}:{decision.line}: contradicts line {before.line} on "
+                    f"{decision.sha256[:12]}; remove one of them"
+                )
+            decisions.append(decision)
+    except csv.Error as error:
+        raise CurationError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+    return decisions
 
 
 def _decision(
-    row: Mapping[str, str | None], known: Collection[str], path: Path, line: int
+    row: Mapping[str, str | None], known: Sequence[str], path: Path, line: int
 ) -> Decision:
     prefix, word, reason = ((row[column] or "").strip() for column in COLUMNS)
     prefix = prefix.lower()
@@ -111,7 +138,9 @@ def _decision(
         raise CurationError(f"{path}:{line}: decision {word!r} is not `keep` or `drop`")
     if len(prefix) < MIN_PREFIX:
         raise CurationError(f"{path}:{line}: sha256 {prefix!r} has fewer than {MIN_PREFIX} digits")
-    matches = sorted(digest for digest in known if digest.startswith(prefix))
+    start = bisect.bisect_left(known, prefix)  # sorted: what begins with it stands together
+    end = bisect.bisect_right(known, prefix + "~", lo=start)  # "~" comes after every digit
+    matches = known[start:end]
     if not matches:
         raise CurationError(
             f"{path}:{line}: {prefix} was never a candidate; "

@@ -1,0 +1,67 @@
+"""Starting the studio: one process, one socket on this machine only."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import webbrowser
+from pathlib import Path
+
+import uvicorn
+
+from ganloom.images import ShardError
+from ganloom.params import ParamsError
+from ganloom.studio.app import Studio, create_app
+from ganloom.studio.collection import CollectionError
+
+
+class StudioError(RuntimeError):
+    """The studio cannot start; the message names the way out."""
+
+
+def serve(project: Path, name: str | None, port: int, browser: bool) -> None:
+    """Serve a project's studio until it is interrupted.
+
+    Args:
+        project: Holds params.yaml and data/.
+        name: The manual list to write; None: the one in use, or ``mine``.
+        port: On 127.0.0.1; 0: any that is free.
+        browser: Open the page.
+
+    Raises:
+        StudioError: nothing is there to show, or the port is taken.
+    """
+    try:
+        studio = Studio(project, name)
+    except (CollectionError, ParamsError, ShardError, ValueError) as error:
+        raise StudioError(str(error)) from error
+
+    with _listen(port) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        print(
+            f"{len(studio.collection().table)} pictures, decisions in {studio.list}: {address}\n"
+            "Ctrl+C ends the studio; what was decided is saved.",
+            flush=True,
+        )
+        if browser:  # it waits in the socket's queue until the server answers
+            webbrowser.open(address)
+        config = uvicorn.Config(
+            create_app(studio), log_level="warning", timeout_graceful_shutdown=2
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise StudioError(
+            f"port {port} cannot be used ({error}); is a studio running there? "
+            "Another one: --port 0"
+        ) from None
+    listener.listen()
+    return listener

@@ -1,0 +1,538 @@
+// The page of curation: puts store, grid and windows together, and listens to keys and mouse.
+
+import { Grid } from "./grid.js";
+import { ask, Store } from "./store.js";
+import { filtered, kind, number, orders, sorted } from "./view.js";
+import { Help, Why, Zoom } from "./windows.js";
+
+const $ = (id) => document.getElementById(id);
+const element = (tag, text, name = "") =>
+  Object.assign(document.createElement(tag), { textContent: text, className: name });
+
+const store = new Store();
+const filters = { status: "", source: "", label: null, rule: "", search: "" };
+const remembered = JSON.parse(localStorage.getItem("ganloom.view") ?? "{}");
+const view = { order: "found", down: false, grouped: false, size: 144, theme: "", ...remembered };
+let like = null; // {row, scores} while sorted by likeness
+let members = new Set(); // hashes of what the view was made of
+let shown = null; // from a row to what it was sorted by, in words
+
+const STATES = [
+  ["", "All", "everything"],
+  ["open", "Undecided", "nothing is said against them: they are trained on"],
+  ["keep", "Kept", "by hand"],
+  ["drop", "Dropped", "by hand"],
+  ["rule", "By rule", "dropped by a rule of params.yaml; Keep overrides it"],
+];
+
+// --- tiles -------------------------------------------------------------------------------------
+
+const grid = new Grid($("grid"), $("sheet"), (tile, row) => {
+  const status = store.status(row);
+  const reason = store.decision(row.sha256)?.[1] || (status === "rule" ? kind(row.rule) : "");
+  tile.dataset.status = status;
+  tile.querySelectorAll(".badge, .value, .keeper").forEach((old) => old.remove());
+  if (status !== "open") {
+    const badge = element("span", "", "badge");
+    badge.append(element("b", { keep: "✓", drop: "✕", rule: "R" }[status]), element("span", reason));
+    tile.append(badge);
+  }
+  const value = shown?.(row) ?? "";
+  if (value) tile.append(element("span", value, "value"));
+  const group = store.groups.get(row.cluster);
+  if (view.grouped && row.keeper && group.length > 1) tile.append(element("span", "keeper", "keeper"));
+  const said = { keep: "kept", drop: "dropped", rule: "dropped by rule", open: "undecided" }[status];
+  tile.setAttribute("aria-label", [name(row), said, reason, value].filter(Boolean).join(", "));
+});
+
+const name = (row) => row.title || row.id;
+
+// --- the view ------------------------------------------------------------------------------------
+
+const likeness = (row) => like.scores.get(row.sha256) ?? NaN;
+
+function allOrders() {
+  const known = orders(store.about.flags);
+  if (like)
+    known.push({ name: "likeness", title: "likeness", down: true, key: likeness, shown: (row) => number(likeness(row)) });
+  return known;
+}
+
+/** Filter and sort anew. */
+function update() {
+  const order = allOrders().find(({ name }) => name === view.order) ?? allOrders()[0];
+  view.order = order.name;
+  shown = order.shown;
+  const rows = sorted(filtered(store, filters), order, view.down, store);
+  members = new Set(rows.map((row) => row.sha256));
+  const seen = new Set();
+  let groups = null;
+  if (view.grouped) {
+    groups = [];
+    for (const row of rows) {
+      const all = store.groups.get(row.cluster);
+      if (all.length > 1 && !seen.has(row.cluster)) groups.push(all);
+      seen.add(row.cluster);
+    }
+  }
+  for (const sha of grid.selected) if (!members.has(sha)) grid.selected.delete(sha);
+  grid.size = view.size;
+  $("sheet").classList.toggle("grouped", view.grouped);
+  grid.show(rows, groups);
+  const empty = !grid.rows.length;
+  $("empty").hidden = !empty;
+  $("empty").textContent = view.grouped
+    ? "No group of several pictures here."
+    : "No picture fits these filters.";
+  $("grid").setAttribute("aria-label", view.grouped ? "Groups of near-duplicates" : "Pictures");
+  controls();
+  counts();
+}
+
+/** What is said about the view itself. */
+function controls() {
+  const select = $("sort");
+  const known = allOrders();
+  select.replaceChildren(
+    ...known.map(({ name, title }) => new Option(title, name, false, name === view.order)),
+  );
+  $("turn").textContent = view.down ? "↑" : "↓";
+  $("turn").title = view.down ? "Turned round: largest or last first" : "Smallest or first first";
+  $("groups").setAttribute("aria-pressed", view.grouped);
+  $("size").value = view.size;
+  $("like").hidden = view.order !== "likeness";
+  if (like) {
+    $("like").src = `/thumbnails/${like.row.sha256}`;
+    $("like").alt = `like ${name(like.row)}`;
+  }
+  document.documentElement.style.colorScheme = view.theme || "light dark";
+  const theme = { "": "Auto", light: "Light", dark: "Dark" }[view.theme];
+  $("theme").textContent = `◐ ${theme}`;
+  $("theme").setAttribute("aria-label", `Colours: ${theme}`);
+  localStorage.setItem("ganloom.view", JSON.stringify({ ...view, order: like ? "found" : view.order }));
+}
+
+/** Everything that counts decisions; cheap enough for every one of them. */
+function counts() {
+  const total = { "": store.rows.length, open: 0, keep: 0, drop: 0, rule: 0 };
+  const sources = new Map();
+  const rules = new Map();
+  let outside = 0;
+  for (const row of store.rows) {
+    const status = store.status(row);
+    total[status] += 1;
+    const source = sources.get(row.source) ?? { open: 0, all: 0 };
+    source.all += 1;
+    source.open += status === "open";
+    sources.set(row.source, source);
+    if (row.rule) rules.set(kind(row.rule), (rules.get(kind(row.rule)) ?? 0) + (status === "rule"));
+    if (filters.status && members.has(row.sha256) !== (status === filters.status)) outside += members.has(row.sha256);
+  }
+  fill($("states"), STATES.map(([key, title, tip]) => [key, title, total[key], tip]), "status", "");
+  fill($("sources"), [...sources].map(([key, n]) => [key, key, `${n.open} / ${n.all}`]), "source", "");
+  fill($("rules"), [...rules].map(([key, n]) => [key, key, n]), "rule", "");
+  $("rules-section").hidden = !rules.size;
+  const bars = $("progress").children;
+  ["keep", "open", "rule", "drop"].forEach((key, i) => (bars[i].style.flexGrow = total[key]));
+  $("update").hidden = !outside;
+  const trained = total.keep + total.open;
+  document.title = `${total.open} undecided · ganloom studio`;
+  $("where").textContent = `${store.about.project} · ${trained} of ${total[""]} go on to training`;
+  footer();
+}
+
+/** Buttons of which one or none is pressed; kept, so that the keyboard's focus stays. */
+function fill(box, entries, filter, none) {
+  const old = new Map([...box.children].map((button) => [button.dataset.key, button]));
+  const buttons = entries.map(([key, title, count, tip]) => {
+    const button = old.get(key) ?? document.createElement("button");
+    if (!old.has(key)) {
+      button.type = "button";
+      button.dataset.key = key;
+      button.append(element("span", title), element("small", ""));
+      if (tip) button.title = tip;
+      button.addEventListener("click", () => {
+        filters[filter] = filters[filter] === key ? none : key;
+        update();
+      });
+    }
+    button.setAttribute("aria-pressed", filters[filter] === key);
+    button.lastChild.textContent = count;
+    return button;
+  });
+  if (buttons.length !== old.size || buttons.some((b) => !b.isConnected)) box.replaceChildren(...buttons);
+}
+
+function footer() {
+  const row = grid.focused;
+  const box = $("focused");
+  box.replaceChildren();
+  const chosen = grid.selected.size;
+  if (chosen > 0) {
+    box.append(element("b", `${chosen} selected`), " Esc lets go");
+  } else if (row) {
+    const group = store.groups.get(row.cluster).length;
+    const facts = [row.source, row.label, `${row.width}×${row.height}`];
+    if (group > 1) facts.push(row.keeper ? `keeper of ${group} alike` : `one of ${group} alike`);
+    if (row.rule) facts.push(row.rule);
+    box.append(element("b", name(row)), " " + facts.filter(Boolean).join(" · "));
+  }
+  for (const button of document.querySelectorAll("[data-do]:not([data-do=undo])"))
+    button.disabled = !row;
+}
+
+// --- deciding ------------------------------------------------------------------------------------
+
+/** Decide on what is chosen, then move on. */
+function decide(word, reason = "") {
+  const rows = zoom.open ? [zoom.row] : grid.chosen;
+  if (!rows.length) return;
+  const several = rows.length > 1;
+  store.decide(rows.map((row) => row.sha256), word, reason);
+  if (several) toast(`${rows.length} pictures ${{ keep: "kept", drop: "dropped" }[word] ?? "cleared"}`);
+  const last = grid.rows.findLastIndex((row) => row.sha256 === rows.at(-1).sha256);
+  grid.selected.clear();
+  if (word !== null) grid.moveTo(last + 1);
+  else grid.refresh();
+  if (zoom.open) zoom.show(grid.focused);
+  footer();
+}
+
+function step(direction) {
+  const shas = direction === "undo" ? store.undo() : store.redo();
+  if (shas === null) return toast(`Nothing to ${direction}`);
+  if (!shas.length) return toast("Changed elsewhere meanwhile: left as it is");
+  const at = grid.rows.findIndex((row) => row.sha256 === shas[0]);
+  if (at >= 0) grid.moveTo(at);
+  if (zoom.open) zoom.show(grid.focused);
+  toast(`${direction === "undo" ? "Undone" : "Done again"}: ${shas.length === 1 ? "1 picture" : `${shas.length} pictures`}`);
+  footer();
+}
+
+async function sortByLikeness() {
+  const row = grid.focused;
+  if (!row) return;
+  const slow = setTimeout(() => toast("Comparing all pictures …", 60_000), 400);
+  try {
+    const answer = await ask(`/api/likeness/${row.sha256}`);
+    like = { row, scores: new Map(store.rows.map((other, i) => [other.sha256, answer.scores[i]])) };
+    Object.assign(view, { order: "likeness", down: true, grouped: false });
+    update();
+    grid.moveTo(0);
+    toast(answer.by === "features" ? "Most alike first" : "Most alike in colour first");
+  } catch (error) {
+    toast(error.message);
+  } finally {
+    clearTimeout(slow);
+  }
+}
+
+function toggleGroups() {
+  view.grouped = !view.grouped;
+  if (view.grouped && !store.groups.values().some((group) => group.length > 1)) {
+    view.grouped = false;
+    toast("No two pictures are alike here");
+  }
+  update();
+}
+
+function selectGroup() {
+  const row = grid.focused;
+  if (!row) return;
+  for (const other of store.groups.get(row.cluster)) grid.selected.add(other.sha256);
+  changedSelection();
+}
+
+function changedSelection() {
+  grid.refresh();
+  footer();
+}
+
+// --- windows -------------------------------------------------------------------------------------
+
+const zoom = new Zoom($("zoom"), store, () => $("grid").focus());
+const why = new Why($("why"), decide);
+const help = new Help($("help"));
+
+function openWhy() {
+  const rows = zoom.open ? [zoom.row] : grid.chosen;
+  if (rows.length) why.ask(rows, store);
+}
+
+let toastTimer = 0;
+function toast(text, ms = 2500) {
+  $("toast").textContent = text;
+  $("toast").classList.add("on");
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => $("toast").classList.remove("on"), ms);
+}
+
+/** What has to be known before the decisions count: a quiet line above everything. */
+function notes() {
+  const { list, list_in_use: used } = store.about;
+  const lines = [];
+  if (used !== list) {
+    const line = element("p", `${used ? `params.yaml uses the list “${used}”` : "params.yaml uses no list"} yet. For these decisions to count, write under `);
+    line.append(element("code", "curate:"), " the line ", element("code", `list: ${list}`));
+    lines.push(line);
+  }
+  if (store.state === "refused") lines.push(element("p", store.problem, "problem"));
+  $("notes").replaceChildren(...lines);
+  $("next-text").replaceChildren(
+    "Saved in ",
+    element("code", `data/curation/${list}.csv`),
+    ", a file for Git. To go on with it: ",
+    element("code", "dvc repro"),
+    " or ",
+    element("code", "snakemake --cores 8 results/report.html"),
+  );
+}
+
+// --- events --------------------------------------------------------------------------------------
+
+store.addEventListener("decisions", ({ detail: { foreign } }) => {
+  grid.refresh();
+  counts();
+  if (zoom.open) zoom.refresh();
+  if (foreign) toast(`${foreign === 1 ? "1 decision" : `${foreign} decisions`} changed elsewhere`);
+});
+
+store.addEventListener("collection", () => {
+  const labels = [...new Set(store.rows.map((row) => row.label))].sort();
+  $("labels-section").hidden = labels.length < 2;
+  $("labels").replaceChildren(
+    new Option("all classes", "\n"),
+    ...labels.map((label) => new Option(label || "none", label)),
+  );
+  if (filters.label !== null) $("labels").value = filters.label;
+  like = null;
+  notes();
+  update();
+});
+
+store.addEventListener("state", () => {
+  const unsaved = store.unsaved;
+  $("saved").dataset.state = store.state;
+  $("saved").textContent = {
+    saved: "✓ Saved",
+    saving: "Saving …",
+    offline: `Server gone${unsaved ? `, ${unsaved} unsaved` : ""}: trying again`,
+    refused: unsaved ? `${unsaved} not saved` : "Not up to date",
+  }[store.state];
+  if (store.about) notes();
+});
+
+addEventListener("beforeunload", (event) => {
+  if (store.unsaved) event.preventDefault();
+});
+
+const COMMANDS = {
+  k: () => decide("keep"),
+  d: () => decide("drop"),
+  x: () => decide(null),
+  u: () => step("undo"),
+  U: () => step("redo"),
+  r: openWhy,
+  l: sortByLikeness,
+  g: toggleGroups,
+  c: selectGroup,
+  v: update,
+  "/": () => $("search").focus(),
+  "?": () => help.open(),
+  "+": () => resize(view.size + 24),
+  "-": () => resize(view.size - 24),
+};
+const IN_ZOOM = new Set(["k", "d", "x", "u", "U", "r", "?"]);
+const MOVES = /^(Arrow(Left|Right|Up|Down)|Home|End|Page(Up|Down))$/;
+
+document.addEventListener("keydown", (event) => {
+  const { key, target } = event;
+  const control = event.ctrlKey || event.metaKey;
+  if (why.open || help.isOpen || event.altKey || event.isComposing) return;
+  if (target.matches("input, select, textarea")) {
+    if (key === "Escape" || (key === "Enter" && target.id === "search")) {
+      event.preventDefault(); // a search field would empty itself, and not say so
+      $("grid").focus();
+    }
+    return;
+  }
+  if ((key === " " || key === "Enter") && target.matches("button, a")) return;
+  let done = true;
+  if (control) {
+    const letter = key.toLowerCase();
+    if (letter === "z") step(event.shiftKey ? "redo" : "undo");
+    else if (letter === "y") step("redo");
+    else if (letter === "a" && !zoom.open) {
+      grid.selectRange(0, grid.rows.length - 1);
+      changedSelection();
+    } else done = false;
+  } else if (MOVES.test(key)) {
+    if (zoom.open) zoom.show((grid.moveTo(grid.neighbour(zoomMove(key))), grid.focused));
+    else grid.moveTo(grid.neighbour(key), event.shiftKey);
+    footer();
+  } else if (key === " " || key === "Enter") {
+    if (zoom.open) zoom.close();
+    else if (grid.focused) zoom.show(grid.focused);
+  } else if (key === "Escape" && !zoom.open) {
+    grid.selected.clear();
+    changedSelection();
+  } else if (/^[1-9]$/.test(key)) {
+    const reason = why.reason(Number(key));
+    if (reason) decide("drop", reason);
+  } else {
+    const letter = event.shiftKey && key === "U" ? "U" : key.toLowerCase();
+    done = letter in COMMANDS && (!zoom.open || IN_ZOOM.has(letter));
+    if (done) COMMANDS[letter]();
+  }
+  if (done) event.preventDefault();
+});
+
+const zoomMove = (key) => ({ ArrowUp: "ArrowLeft", ArrowDown: "ArrowRight" })[key] ?? key;
+
+for (const button of document.querySelectorAll("[data-do]")) {
+  const actions = {
+    keep: () => decide("keep"),
+    drop: () => decide("drop"),
+    clear: () => decide(null),
+    undo: () => step("undo"),
+    reason: openWhy,
+  };
+  button.addEventListener("click", actions[button.dataset.do]);
+}
+
+function resize(size) {
+  view.size = Math.max(72, Math.min(320, size));
+  grid.size = view.size;
+  grid.layout();
+  grid.reveal();
+  controls();
+}
+
+$("sort").addEventListener("change", ({ target }) => {
+  view.order = target.value;
+  view.down = Boolean(allOrders().find(({ name }) => name === view.order).down);
+  update();
+  grid.moveTo(0);
+});
+$("turn").addEventListener("click", () => {
+  view.down = !view.down;
+  update();
+});
+$("groups").addEventListener("click", toggleGroups);
+$("update").addEventListener("click", update);
+$("size").addEventListener("input", ({ target }) => resize(Number(target.value)));
+$("labels").addEventListener("change", ({ target }) => {
+  filters.label = target.value === "\n" ? null : target.value;
+  update();
+});
+$("search").addEventListener("input", ({ target }) => {
+  filters.search = target.value;
+  update();
+});
+$("theme").addEventListener("click", () => {
+  view.theme = { "": "light", light: "dark", dark: "" }[view.theme];
+  controls();
+});
+$("help-open").addEventListener("click", () => help.open());
+$("filters-toggle").addEventListener("click", ({ target }) => {
+  const open = document.body.classList.toggle("filtering");
+  target.setAttribute("aria-expanded", open);
+});
+// After a click the keys are the grid's again; the keyboard's own focus stays where it is.
+document.addEventListener("click", (event) => {
+  if (event.detail > 0 && event.target.closest("button") && !document.querySelector("dialog[open]"))
+    $("grid").focus({ preventScroll: true });
+});
+
+// --- mouse -----------------------------------------------------------------------------------------
+
+const box = $("grid");
+let drag = null; // {x, y, before, rectangle}
+let dragged = false; // the click that ends a drag is none
+
+const onSheet = (event) => {
+  const { left, top } = $("sheet").getBoundingClientRect();
+  return { x: event.clientX - left, y: event.clientY - top };
+};
+const tileOf = (event) => {
+  const at = event.target.closest(".tile")?.dataset.at;
+  return at === undefined ? -1 : Number(at);
+};
+
+box.addEventListener("pointerdown", (event) => {
+  dragged = false;
+  if (event.button !== 0 || event.pointerType !== "mouse") return;
+  if (event.offsetX > box.clientWidth && event.target === box) return; // the scrollbar
+  const keep = event.shiftKey || event.ctrlKey || event.metaKey;
+  drag = { ...onSheet(event), before: new Set(keep ? grid.selected : []), rectangle: null };
+});
+
+addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  const now = onSheet(event);
+  if (!drag.rectangle) {
+    if (Math.hypot(now.x - drag.x, now.y - drag.y) < 6) return;
+    drag.rectangle = element("div", "", "rectangle");
+    $("sheet").append(drag.rectangle);
+  }
+  const { top, bottom } = box.getBoundingClientRect();
+  if (event.clientY < top + 24) box.scrollTop -= 24;
+  if (event.clientY > bottom - 24) box.scrollTop += 24;
+  const [left, right] = [Math.min(now.x, drag.x), Math.max(now.x, drag.x)];
+  const [upper, lower] = [Math.min(now.y, drag.y), Math.max(now.y, drag.y)];
+  Object.assign(drag.rectangle.style, {
+    transform: `translate(${left}px,${upper}px)`,
+    width: `${right - left}px`,
+    height: `${lower - upper}px`,
+  });
+  const found = grid.within(left, upper, right, lower);
+  grid.selected = new Set(drag.before);
+  for (const i of found) grid.selected.add(grid.rows[i].sha256);
+  changedSelection();
+});
+
+addEventListener("pointerup", () => {
+  if (!drag) return;
+  dragged = drag.rectangle !== null;
+  drag.rectangle?.remove();
+  drag = null;
+});
+
+box.addEventListener("click", (event) => {
+  if (dragged) return;
+  const at = tileOf(event);
+  if (at < 0) {
+    grid.selected.clear();
+  } else if (event.shiftKey) {
+    grid.selectRange(grid.focus, at);
+    grid.focus = at;
+  } else if (event.ctrlKey || event.metaKey) {
+    const { sha256 } = grid.rows[at];
+    if (!grid.selected.delete(sha256)) grid.selected.add(sha256);
+    grid.focus = at;
+  } else {
+    grid.selected.clear();
+    grid.focus = at;
+  }
+  changedSelection();
+});
+
+box.addEventListener("dblclick", (event) => {
+  if (tileOf(event) >= 0) zoom.show(grid.focused);
+});
+
+// --- start -----------------------------------------------------------------------------------------
+
+async function start() {
+  try {
+    await store.start();
+    box.focus();
+  } catch (error) {
+    $("saved").dataset.state = "refused";
+    $("saved").textContent = "Nothing to show";
+    const problem = error.status ? error.message : "The server is gone. Start it: ganloom studio";
+    $("notes").replaceChildren(element("p", `${problem} This page tries again by itself.`, "problem"));
+    setTimeout(start, 3000);
+  }
+}
+start();

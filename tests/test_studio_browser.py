@@ -1,0 +1,558 @@
+"""The studio in a browser, with keyboard and mouse, as people use it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from ganloom import images
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = Path("/usr/bin/chromium")
+HOSTILE = """<img src=x onerror="alert(1)">"""
+WAIT = 15_000  # ms, for a machine that is busy
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    if not CHROMIUM.is_file():
+        pytest.skip(f"needs {CHROMIUM}")
+    expect.set_options(timeout=WAIT)
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        yield playwright.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+
+
+# --- projects and servers ------------------------------------------------------------------------
+
+
+def make_project(project: Path, count: int, side: int) -> list[str]:
+    """Pictures p0, p1, ... of two sources; p1 and p2 are copies of p0. Their hashes."""
+    data = project / "data"
+    data.mkdir(parents=True)
+    text = (ROOT / "recipes/kene.yaml").read_text().replace("min_side: 128", "min_side: 1")
+    (project / "params.yaml").write_text(text)
+    files = []
+    for n in range(count):
+        tile = np.random.default_rng(n).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        image = Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST)
+        files.append(images.png(image))
+    hashes = [images.sha256(data) for data in files]
+    images.write_shards(data / "raw", ((h, "png", d) for h, d in zip(hashes, files, strict=True)))
+    empty = ("query", "page", "creator", "licence", "licence_url", "label", "error")
+    manifest = pd.DataFrame(
+        {
+            "id": [f"p{n}" for n in range(count)],
+            "source": ["odd" if n % 2 else "even" for n in range(count)],
+            "url": [f"file:{n}" for n in range(count)],
+            "title": [HOSTILE if n == 0 else "" for n in range(count)],
+            "sha256": hashes,
+            "bytes": 100,
+            "width": side,
+            "height": side,
+            "mime": "image/png",
+        }
+        | dict.fromkeys(empty, "")
+    )
+    manifest.to_csv(data / "manifest.csv", index=False)
+    clusters = pd.DataFrame(
+        {
+            "sha256": hashes,
+            "cluster": [hashes[0]] * 3 + hashes[3:],
+            "keeper": ["false" if n in (1, 2) else "true" for n in range(count)],
+            "distance": [n if n in (1, 2) else 0 for n in range(count)],
+            "contrast": 50.0,
+            "sharpness": [float(count - n) for n in range(count)],
+        }
+    )
+    clusters.sort_values("sha256").to_csv(data / "clusters.csv", index=False)
+    return hashes
+
+
+@contextmanager
+def studio(project: Path, port: int = 0) -> Iterator[str]:
+    """The command itself, in a process of its own; its address."""
+    program = "from ganloom.cli import main; import sys; main(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "studio", "--no-browser", "--port", str(port)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert found, line
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=10)
+
+
+class Window:
+    """A browser's window on the studio, which fails on any complaint and any foreign request."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", lambda m: self.complaints.append(f"{m.text} {m.location['url']}"))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda r: self.check(r.url.startswith(address), r.url))
+        page.goto(address)
+        expect(self.focused).to_be_visible()
+
+    def check(self, fine: bool, what: str) -> None:
+        if not fine:
+            self.complaints.append(what)
+
+    @property
+    def focused(self) -> Any:
+        return self.page.locator(".tile.focus")
+
+    def tile(self, digest: str) -> Any:
+        return self.page.locator(f"#tile-{digest}")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def expect_status(self, digest: str, status: str) -> None:
+        expect(self.tile(digest)).to_have_attribute("data-status", status)
+
+    def expect_saved(self) -> None:
+        expect(self.page.locator("#saved")).to_have_text("✓ Saved")
+
+    def count(self, key: str) -> Any:
+        return self.page.locator(f'#states [data-key="{key}"] small')
+
+
+Opener = Callable[[str], Window]
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Opener]:
+    """Opens windows, each with a storage of its own, as two people have."""
+    contexts: list[BrowserContext] = []
+    windows: list[Window] = []
+
+    def open_window(address: str) -> Window:
+        contexts.append(chromium.new_context(viewport={"width": 1440, "height": 900}))
+        windows.append(Window(contexts[-1].new_page(), address))
+        return windows[-1]
+
+    yield open_window
+    complaints = [complaint for one in windows for complaint in one.complaints]
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> tuple[Path, list[str]]:
+    return tmp_path, make_project(tmp_path, 40, 64)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    project = tmp_path_factory.mktemp("many")
+    return project, make_project(project, 5000, 16)
+
+
+def decisions(project: Path) -> dict[str, tuple[str, str]]:
+    """What the list says: every line must be whole at any moment."""
+    table = pd.read_csv(project / "data/curation/mine.csv", dtype=str, keep_default_na=False)
+    return {row.sha256: (row.decision, row.reason) for row in table.itertuples()}
+
+
+# --- deciding ------------------------------------------------------------------------------------
+
+
+def test_keys_decide_move_on_and_undo(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press("k", "d", "2")
+        one.expect_saved()
+        assert decisions(project) == {
+            h[0]: ("keep", ""),
+            h[1]: ("drop", ""),
+            h[2]: ("drop", "blurred"),
+        }
+        expect(one.focused).to_have_id(f"tile-{h[3]}")
+        one.expect_status(h[0], "keep")
+        expect(one.tile(h[2])).to_contain_text("blurred")
+        expect(one.count("drop")).to_have_text("2")
+        expect(one.page.locator('#sources [data-key="even"] small')).to_have_text("18 / 20")
+
+        one.press("u")
+        expect(one.focused).to_have_id(f"tile-{h[2]}")
+        one.expect_status(h[2], "rule")
+        one.press("Control+z")
+        one.expect_saved()
+        assert decisions(project) == {h[0]: ("keep", "")}
+        one.press("Control+y", "Shift+U")
+        one.expect_saved()
+        assert decisions(project)[h[2]] == ("drop", "blurred")
+
+        one.press("Home", "x")
+        one.expect_saved()
+        one.expect_status(h[0], "open")
+        assert set(decisions(project)) == {h[1], h[2]}
+
+
+def test_a_reason_is_written_and_remembered(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press("r")
+        one.page.keyboard.type("7 knots, not 8")
+        one.press("Enter", "7")  # the seventh reason from now on
+        one.expect_status(h[1], "drop")
+        one.expect_saved()
+        assert decisions(project) == {
+            h[0]: ("drop", "7 knots, not 8"),
+            h[1]: ("drop", "7 knots, not 8"),
+        }
+        one.press("k", "ArrowLeft", "r")  # a kept one stays kept
+        one.page.keyboard.type("the only one")
+        one.press("Enter")
+        one.expect_saved()
+        assert decisions(project)[h[2]] == ("keep", "the only one")
+        one.press("r", "Escape")
+        expect(one.page.locator("#why")).not_to_be_visible()
+        one.page.reload()
+        expect(one.focused).to_be_visible()
+        one.press("r")
+        expect(one.page.locator("#why-list")).to_contain_text("the only one")
+        one.page.get_by_label("Remove the reason off topic").click()
+        expect(one.page.locator("#why-list")).not_to_contain_text("off topic")
+
+
+def test_many_are_selected_with_keys(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press("Shift+ArrowRight", "Shift+ArrowRight", "d")
+        one.expect_saved()
+        assert set(decisions(project)) == set(h[:3])
+        expect(one.focused).to_have_id(f"tile-{h[3]}")
+        one.press("u")
+        one.expect_saved()
+        assert decisions(project) == {}
+
+        one.press("/")
+        one.page.keyboard.type("even")  # no title has it: sources are not searched by name
+        expect(one.page.locator("#empty")).to_be_visible()
+        one.page.locator("#search").fill("p1")
+        one.press("Escape", "Control+a", "k")
+        one.expect_saved()
+        assert set(decisions(project)) == {h[n] for n in (1, *range(10, 20))}
+
+        one.page.locator("#search").fill("")
+        one.press("Escape", "Home", "c", "d")  # the group of p0
+        one.expect_saved()
+        assert {s for s, (word, _) in decisions(project).items() if word == "drop"} == set(h[:3])
+
+
+def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.tile(h[4]).click()
+        expect(one.focused).to_have_id(f"tile-{h[4]}")
+        one.tile(h[6]).click(modifiers=["Shift"])
+        one.tile(h[9]).click(modifiers=["Control"])
+        one.tile(h[5]).click(modifiers=["Control"])
+        expect(one.page.locator("#focused")).to_contain_text("3 selected")
+        one.page.locator('footer [data-do="drop"]').click()
+        one.expect_saved()
+        assert set(decisions(project)) == {h[4], h[6], h[9]}
+
+        first, last = one.tile(h[10]).bounding_box(), one.tile(h[12]).bounding_box()
+        one.page.mouse.move(first["x"] + 40, first["y"] + 40)
+        one.page.mouse.down()
+        one.page.mouse.move(last["x"] + 30, last["y"] + 60, steps=4)
+        one.page.mouse.up()
+        expect(one.page.locator('.tile[aria-selected="true"]')).to_have_count(3)
+        one.press("k")  # the keys are the grid's after a click on a button, too
+        one.expect_saved()
+        kept = {s for s, (word, _) in decisions(project).items() if word == "keep"}
+        assert kept == set(h[10:13])
+        one.tile(h[20]).dblclick()
+        expect(one.page.locator("#zoom")).to_be_visible()
+
+
+def test_what_no_longer_fits_the_filter_stays_until_it_is_asked_to_go(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.page.locator('#states [data-key="open"]').click()
+        expect(one.tile(h[1])).not_to_be_attached()  # dropped by a rule
+        one.press("Home", "d")
+        one.expect_status(h[0], "drop")
+        expect(one.focused).to_have_id(f"tile-{h[3]}")
+        one.press("v")
+        expect(one.tile(h[0])).not_to_be_attached()
+        one.page.locator('#sources [data-key="odd"]').click()
+        expect(one.tile(h[4])).not_to_be_attached()
+        expect(one.tile(h[5])).to_be_visible()
+
+
+# --- others --------------------------------------------------------------------------------------
+
+
+def test_two_windows_and_an_editor_lose_nothing(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    path = project / "data/curation/mine.csv"
+    with studio(project) as address:
+        one, two = window(address), window(address)
+        one.press("k")
+        two.press("End", "d")
+        for each in (one, two):
+            each.expect_status(h[0], "keep") if each is one else each.expect_saved()
+            expect(each.count("drop")).to_have_text("1")
+            expect(each.count("keep")).to_have_text("1")
+        path.write_text(path.read_text() + f"{h[5]},drop,by hand\n")
+        for each in (one, two):
+            expect(each.count("drop")).to_have_text("2")
+        one.expect_status(h[5], "drop")
+        expect(one.tile(h[5])).to_contain_text("by hand")
+
+        # The same picture: the last one wins, and both windows show it.
+        two.press("Home", "d")
+        one.expect_status(h[0], "drop")
+        assert decisions(project) == {
+            h[0]: ("drop", ""),
+            h[-1]: ("drop", ""),
+            h[5]: ("drop", "by hand"),
+        }
+        # What the other has changed since is not undone.
+        one.press("u")
+        expect(one.page.locator("#toast")).to_contain_text("Changed elsewhere")
+        one.expect_status(h[0], "drop")
+
+
+def test_a_server_that_is_gone_costs_nothing(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press("k")
+        one.expect_saved()
+    port = int(address.rstrip("/").rpartition(":")[2])
+    one.press("d", "d")
+    expect(one.page.locator("#saved")).to_contain_text("Server gone, 2 unsaved")
+    one.expect_status(h[1], "drop")
+    assert set(decisions(project)) == {h[0]}
+    with studio(project, port):
+        one.expect_saved()
+        assert set(decisions(project)) == set(h[:3])
+        one.page.reload()
+        one.expect_status(h[2], "drop")
+        one.expect_status(h[0], "keep")
+    refused = [c for c in one.complaints if "ERR_CONNECTION" in c or "ERR_EMPTY" in c]
+    assert refused
+    one.complaints[:] = [c for c in one.complaints if c not in refused]
+
+
+def test_unsaved_decisions_survive_a_reload(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    path = project / "data/curation/mine.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"sha256,decision,reason\n{h[7]},dorp,\n")
+    with studio(project) as address:
+        one = window(address)
+        one.press("d")
+        expect(one.page.locator("#saved")).to_have_text("1 not saved")
+        expect(one.page.locator("#notes")).to_contain_text("mine.csv:2: decision 'dorp'")
+        one.page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
+        one.page.reload()
+        one.expect_status(h[0], "drop")
+        path.write_text(f"sha256,decision,reason\n{h[7]},drop,\n")
+        one.expect_saved()
+        assert set(decisions(project)) == {h[0], h[7]}
+    one.complaints[:] = [c for c in one.complaints if "409" not in c]
+
+
+def test_says_how_the_decisions_come_to_count(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        notes = one.page.locator("#notes")
+        expect(notes).to_contain_text("params.yaml uses no list yet")
+        expect(notes).to_contain_text("list: mine")
+        path = project / "params.yaml"
+        path.write_text(path.read_text().replace("list: null", "list: other"))
+        expect(notes).to_contain_text("uses the list “other”")
+        path.write_text(path.read_text().replace("list: other", "list: mine"))
+        expect(notes).to_be_empty()
+        # The collection was read again; where one was is kept.
+        one.press("ArrowRight", "ArrowRight")
+        path.write_text(path.read_text().replace("min_side: 1 ", "min_side: 65 "))
+        expect(one.count("rule")).to_have_text("40")
+        expect(one.focused).to_have_id(f"tile-{h[2]}")
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+def test_zoom_shows_a_picture_with_what_is_known_of_it(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press(" ")
+        zoom = one.page.locator("#zoom")
+        expect(zoom).to_contain_text(HOSTILE)  # as words
+        expect(zoom).to_contain_text("keeper of 3")
+        assert zoom.locator("img").evaluate(
+            "image => image.decode().then(() => image.naturalWidth)"
+        )
+        one.press("d")
+        expect(zoom).to_contain_text(f"near-duplicate of {h[0][:12]}")  # moved on
+        one.press("ArrowRight", "ArrowRight", "k", "u")
+        expect(zoom.locator("#zoom-state")).to_have_text("Undecided")
+        one.press(" ")
+        expect(zoom).not_to_be_visible()
+        expect(one.focused).to_have_id(f"tile-{h[3]}")
+        one.expect_saved()
+        assert decisions(project) == {h[0]: ("drop", "")}
+
+
+def test_groups_stand_side_by_side_behind_their_keeper(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.press("End", "g")
+        tiles = one.page.locator(".tile")
+        expect(tiles).to_have_count(3)
+        expect(tiles.first).to_contain_text("keeper")
+        assert [tile.get_attribute("id") for tile in tiles.all()] == [f"tile-{s}" for s in h[:3]]
+        one.press("Home", "d", "k")
+        one.expect_saved()
+        assert decisions(project) == {h[0]: ("drop", ""), h[1]: ("keep", "")}
+        one.press("g")
+        expect(one.tile(h[5])).to_be_visible()
+
+
+def test_sorts_by_flag_and_by_likeness(small: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = small
+    features = np.eye(40, dtype=np.float16)
+    order = sorted(h)
+    features[order.index(h[30])] = features[order.index(h[8])]
+    np.save(project / "data/features.npy", features)
+    first, second = ".tile[aria-posinset='1']", ".tile[aria-posinset='2']"
+    with studio(project) as address:
+        one = window(address)
+        one.page.locator("#sort").select_option("flag sharpness")
+        expect(one.page.locator(first)).to_have_id(f"tile-{h[-1]}")
+        expect(one.page.locator(first)).to_contain_text("1")
+        one.page.locator("#turn").click()
+        expect(one.page.locator(first)).to_have_id(f"tile-{h[0]}")
+        one.tile(h[8]).click()
+        one.press("l")
+        expect(one.page.locator(first)).to_have_id(f"tile-{h[8]}")
+        expect(one.page.locator(second)).to_have_id(f"tile-{h[30]}")
+        expect(one.focused).to_have_id(f"tile-{h[8]}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1440, 900), (900, 700), (720, 450), (480, 800)])
+def test_fits_the_window(
+    small: tuple[Path, list[str]], chromium: Browser, size: tuple[int, int], scheme: Any
+) -> None:
+    width, height = size
+    with studio(small[0]) as address:
+        page = chromium.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        one = Window(page, address)
+        for keys in ([], ["g"], ["g", " "], [" ", "?"], ["Escape", "r"]):
+            one.press(*keys)
+            inside = "document.documentElement.scrollWidth <= innerWidth"
+            assert page.evaluate(
+                f"{inside} && document.documentElement.scrollHeight <= innerHeight"
+            )
+        one.press("Escape")
+        for name in ("keep", "drop", "undo"):
+            expect(page.locator(f'footer [data-do="{name}"]')).to_be_in_viewport()
+        page.close()
+        assert one.complaints == []
+
+
+def test_five_thousand_pictures(many: tuple[Path, list[str]], window: Opener) -> None:
+    project, h = many
+    with studio(project) as address:
+        one = window(address)
+        assert one.page.locator(".tile").count() < 200
+        one.press("End")
+        expect(one.focused).to_have_id(f"tile-{h[-1]}")
+        expect(one.tile(h[-1])).to_be_in_viewport()
+        one.press("PageUp", "PageUp", "k", "Home", "PageDown", "d")
+        one.expect_saved()
+        assert sorted(word for word, _ in decisions(project).values()) == ["drop", "keep"]
+        one.press("Control+a", "1")
+        one.expect_saved()
+        assert set(decisions(project).values()) == {("drop", "off topic")}
+        assert len(decisions(project)) == 5000
+        one.press("u", "u")
+        expect(one.count("keep")).to_have_text("1")
+        one.expect_saved()
+        assert len(decisions(project)) == 1
+
+
+@pytest.mark.data
+def test_a_real_collection_through_the_real_stages(
+    shared_data: Path, tmp_path: Path, window: Opener
+) -> None:
+    text = (ROOT / "recipes/batik.yaml").read_text()
+    text = text.replace("path: ../batik", f"path: {(shared_data / 'batik').resolve()}")
+    (tmp_path / "params.yaml").write_text(text.replace("list: null", "list: cloth"))
+    for stage in (["search", "batik"], ["fetch"], ["dedup"]):
+        script = ROOT / f"workflow/scripts/{stage[0]}.py"
+        subprocess.run([sys.executable, script, *stage[1:]], cwd=tmp_path, check=True)
+    with studio(tmp_path) as address:
+        one = window(address)
+        expect(one.count("")).to_have_text("804")
+        expect(one.page.locator("#notes")).to_be_empty()
+        one.press("g")
+        assert one.page.locator(".keeper").count() >= 3
+        one.press("ArrowRight", "k", "g", "l")
+        expect(one.page.locator("#toast")).to_contain_text("Most alike")
+        for key in "kkd3kkdkkk":
+            one.press(key)
+        one.expect_saved()
+        counted = int(one.count("keep").inner_text()), int(one.count("drop").inner_text())
+    shutil.copy(tmp_path / "data/curation/cloth.csv", tmp_path / "data/curation/mine.csv")
+    words = [word for word, _ in decisions(tmp_path).values()]
+    assert (words.count("keep"), words.count("drop")) == counted
+    curate = ROOT / "workflow/scripts/curate.py"
+    subprocess.run([sys.executable, curate], cwd=tmp_path, check=True)
+    dropped = pd.read_csv(tmp_path / "data/dropped.csv")
+    assert dropped.reason.str.startswith("list cloth").sum() == counted[1]
