@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,11 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from ganloom import dedup, images
+from ganloom import images
+from ganloom.dedup import fingerprint, group
 from ganloom.params import Dedup
 
 SECTION = Dedup(
-    hash_size=8, max_distance=12, max_difference=16.0, min_contrast=4.0, symmetries=True
+    hash_size=8,
+    max_distance=12,
+    max_difference=16.0,
+    min_contrast=4.0,
+    symmetries=True,
+    deep=False,
+    deep_similarity=0.7,
+    deep_correlation=0.7,
 )
 
 
@@ -36,18 +45,40 @@ def turned(image: Image.Image, k: int) -> Image.Image:
     return Image.fromarray(images.apply_symmetry(np.asarray(image), k))
 
 
-def group(section: Dedup = SECTION, **pictures: Image.Image) -> dict[str, dedup.Member]:
+def printed(name: str, image: Image.Image, hash_size: int = 8) -> fingerprint.Fingerprint:
+    return fingerprint.fingerprint(name, images.png(image), hash_size, 10**8)
+
+
+def grouped(
+    prints: Sequence[fingerprint.Fingerprint],
+    section: Dedup = SECTION,
+    pixels: Mapping[str, str] | None = None,
+    parts: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, group.Member]:
+    """The members by name; ``pixels`` names those that are equal when decoded."""
+    known = pixels or {p.sha256: p.pixels for p in prints}
+    table = fingerprint.table(prints, len(prints), section.hash_size)
+    members = group.group(table, section, lambda names: [known[n] for n in names], parts or {})
+    return {member.sha256: member for member in members}
+
+
+def of(section: Dedup = SECTION, **pictures: Image.Image) -> dict[str, group.Member]:
     """The members by the pictures' names, which stand for their sha256."""
-    prints = [dedup.fingerprint(name, image, section.hash_size) for name, image in pictures.items()]
-    return {member.sha256: member for member in dedup.group(prints, section)}
+    return grouped([printed(n, p, section.hash_size) for n, p in pictures.items()], section)
 
 
-def bare(name: str, bits: int, rank: int = 0) -> dedup.Fingerprint:
+def bare(name: str, bits: int, rank: int = 0) -> fingerprint.Fingerprint:
     """A fingerprint whose hash has its first ``bits`` bits set; rank 0 is the best."""
     pattern = np.arange(64) < bits
     hashes = np.packbits(np.stack([pattern] * 8), axis=1)
-    grey = np.full((dedup.THUMBNAIL, dedup.THUMBNAIL, 3), 128, np.uint8)
-    return dedup.Fingerprint(name, name, 100 - rank, 100, 50.0, 1.0, hashes, grey)
+    return hashed(name, hashes, rank)
+
+
+def hashed(name: str, hashes: images.Array, rank: int) -> fingerprint.Fingerprint:
+    grey = np.full((fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 3), 128, np.uint8)
+    return printed(name, blobs(0))._replace(
+        pixels=name, width=100_000 - rank, height=100, contrast=50, hashes=hashes, thumbnail=grey
+    )
 
 
 @pytest.mark.parametrize("k", range(8))
@@ -57,7 +88,7 @@ def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
 ) -> None:
     original = blobs(1, size)
     copy = jpeg(turned(original, k).resize((70, 70)), 60)
-    found = group(original=original, copy=copy, other=blobs(2))
+    found = of(original=original, copy=copy, other=blobs(2))
     assert found["copy"].cluster == "original"
     assert found["copy"].kind == "hash"
     assert found["copy"].distance <= SECTION.max_distance
@@ -67,7 +98,7 @@ def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
 def test_symmetries_can_be_left_out() -> None:
     section = SECTION.model_copy(update={"symmetries": False})
     original = blobs(1)
-    found = group(section, a=original, b=jpeg(turned(original, 1), 80), c=jpeg(original, 80))
+    found = of(section, a=original, b=jpeg(turned(original, 1), 80), c=jpeg(original, 80))
     assert found["b"].kind == "keeper"
     assert {found["a"].cluster, found["c"].cluster} == {found["a"].cluster}
 
@@ -76,27 +107,27 @@ def test_a_brighter_copy_is_found_but_not_another_colour() -> None:
     original = blobs(1).point(lambda value: 40 + value // 2)
     brighter = original.point(lambda value: value + 40)
     recoloured = Image.merge("RGB", original.split()[::-1])
-    grey_alike = dedup.fingerprint("x", original, 8)._replace(sha256="y", pixels="y")
-    swapped = dedup.fingerprint("z", recoloured, 8)._replace(hashes=grey_alike.hashes)
-    assert group(a=original, b=brighter)["b"].cluster == group(a=original, b=brighter)["a"].cluster
-    assert all(m.kind == "keeper" for m in dedup.group([grey_alike, swapped], SECTION))
+    grey_alike = printed("y", original)
+    swapped = printed("z", recoloured)._replace(hashes=grey_alike.hashes)
+    assert of(a=original, b=brighter)["b"].cluster == of(a=original, b=brighter)["a"].cluster
+    assert all(m.kind == "keeper" for m in grouped([grey_alike, swapped]).values())
 
 
 def test_a_greyscale_copy_is_found_and_is_not_the_keeper() -> None:
     original = blobs(1)
     grey = original.filter(ImageFilter.UnsharpMask(1, 200)).convert("L").convert("RGB")
-    assert group(a=grey, b=original)["a"].cluster == "b"
+    assert of(a=grey, b=original)["a"].cluster == "b"
 
 
 def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
     large = blobs(1, (200, 200))
-    found = group(a=jpeg(large.resize((100, 100)), 90), b=large)
+    found = of(a=jpeg(large.resize((100, 100)), 90), b=large)
     assert found["a"].cluster == "b"
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
     sharp = Image.blend(blobs(1), fine, 0.15)
-    found = group(a=sharp.filter(ImageFilter.GaussianBlur(1)), b=sharp)
+    found = of(a=sharp.filter(ImageFilter.GaussianBlur(1)), b=sharp)
     assert found["a"].cluster == "b"
-    found = group(c=sharp, b=sharp.copy(), d=sharp.copy())
+    found = of(c=sharp, b=sharp.copy(), d=sharp.copy())
     assert [(m.sha256, m.cluster, m.kind) for m in found.values()] == [
         ("b", "b", "keeper"),
         ("c", "b", "pixels"),
@@ -106,7 +137,7 @@ def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
 
 def test_equal_pixels_follow_their_twin_into_its_group() -> None:
     small = jpeg(blobs(1).resize((60, 60)), 80)
-    found = group(large=blobs(1), small=small, twin=small.copy())
+    found = of(large=blobs(1), small=small, twin=small.copy())
     assert found["small"].cluster == found["twin"].cluster == "large"
     assert found["small"].distance == found["twin"].distance
 
@@ -114,7 +145,7 @@ def test_equal_pixels_follow_their_twin_into_its_group() -> None:
 def test_lookalikes_do_not_chain() -> None:
     """Each is 10 bits from the next; 20 are too many to be a copy."""
     chain = [bare(f"p{i}", bits=10 * i, rank=i) for i in range(5)]
-    members = {m.sha256: m for m in dedup.group(chain, SECTION)}
+    members = grouped(chain)
     assert [members[f"p{i}"].cluster for i in range(5)] == ["p0", "p0", "p2", "p2", "p4"]
     assert all(m.distance <= SECTION.max_distance for m in members.values())
     keepers = {m.sha256 for m in members.values() if m.kind == "keeper"}
@@ -123,43 +154,47 @@ def test_lookalikes_do_not_chain() -> None:
 
 def test_a_copy_joins_the_keeper_that_it_resembles_most() -> None:
     prints = [bare("far", 0, 0), bare("near", 20, 1), bare("copy", 11, 2)]
-    members = {m.sha256: m for m in dedup.group(prints, SECTION)}
+    members = grouped(prints)
     assert (members["copy"].cluster, members["copy"].distance) == ("near", 9)
 
 
 def test_flat_pictures_are_copies_only_if_equal() -> None:
     flat = {f"p{i}": Image.new("RGB", (50, 50), (250 - i, 250, 250)) for i in range(4)}
-    assert all(m.kind == "keeper" for m in group(**flat).values())
-    assert group(a=flat["p0"], b=flat["p0"].copy())["b"].kind == "pixels"
+    assert all(m.kind == "keeper" for m in of(**flat).values())
+    assert of(a=flat["p0"], b=flat["p0"].copy())["b"].kind == "pixels"
 
 
 @pytest.mark.parametrize("hash_size", [8, 16])
 def test_nothing_to_compare(hash_size: int) -> None:
     section = SECTION.model_copy(update={"hash_size": hash_size})
-    assert dedup.group([], section) == []
-    assert [m.kind for m in group(section, only=blobs(1)).values()] == ["keeper"]
+    assert grouped([], section) == {}
+    assert [m.kind for m in of(section, only=blobs(1)).values()] == ["keeper"]
 
 
 def test_fingerprints_come_by_sha256_whatever_the_workers(tmp_path: Path) -> None:
     files = [images.png(blobs(seed, (30, 20))) for seed in range(12)]
     images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
     shards = images.Shards(tmp_path)
-    dedup._open_shards.cache_clear()
+    fingerprint._open_shards.cache_clear()
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(3) as three:
-        first = list(dedup.fingerprints(shards, 8, 10**6, one))
-        second = list(dedup.fingerprints(shards, 8, 10**6, three))
+        first = list(fingerprint.fingerprints(shards, 8, 10**6, one))
+        second = list(fingerprint.fingerprints(shards, 8, 10**6, three))
     assert [p.sha256 for p in first] == sorted(images.sha256(data) for data in files)
     assert repr(first) == repr(second)
 
 
+def member(name: str, cluster: str, distance: int, kind: str) -> group.Member:
+    return group.Member(name, cluster, distance, kind, 0)
+
+
 def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
     members = [
-        dedup.Member("alone", "alone", 0, "keeper"),
-        dedup.Member("a", "b", 3, "hash"),
-        dedup.Member("b", "b", 0, "keeper"),
-        dedup.Member("c", "d", 0, "pixels"),
-        dedup.Member("d", "d", 0, "keeper"),
-        dedup.Member("e", "d", 2, "hash"),
+        member("alone", "alone", 0, "keeper"),
+        member("a", "b", 3, "hash"),
+        member("b", "b", 0, "keeper"),
+        member("c", "d", 0, "pixels"),
+        member("d", "d", 0, "keeper"),
+        member("e", "d", 2, "hash"),
     ]
     shown: list[str] = []
 
@@ -167,10 +202,10 @@ def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
         shown.append(digest)
         return blobs(0)
 
-    sheet = dedup.sheet(members, load, groups=2, columns=4, tile=20)
+    sheet = group.sheet(members, load, groups=2, columns=4, tile=20)
     assert shown == ["d", "c", "e", "b", "a"]
     assert sheet.height < 3 * 24 < sheet.width
-    assert dedup.sheet(members[:1], load).height > 0
+    assert group.sheet(members[:1], load).height > 0
 
 
 @pytest.mark.data
@@ -181,10 +216,10 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
     names = [name for name in parents if name.startswith(("B97", "B1", "B2"))]
     assert len(names) > 100
     prints = [
-        dedup.fingerprint(name, Image.open(shared_data / "batik" / name).convert("RGB"), 8)
+        fingerprint.fingerprint(name, (shared_data / "batik" / name).read_bytes(), 8, 10**8)
         for name in names
     ]
-    members = {m.sha256: m for m in dedup.group(prints, SECTION)}
+    members = grouped(prints)
     turns = [
         ("B97559_10.jpg", "B97559_9.jpg"),
         ("B97559_13.jpg", "B97559_14.jpg"),

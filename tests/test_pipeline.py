@@ -96,7 +96,7 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"params"},
-        {"images"},
+        {"images", "features"},
         {"sources", "dedup", "curate", "augment", "nets", "objectives", "fetch"},
         {"models"},
         {"sampling", "metrics", "training"},
