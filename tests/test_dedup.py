@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from ganloom import images
-from ganloom.dedup import fingerprint, group
+from ganloom.dedup import collection, fingerprint, group, quality, search
 from ganloom.params import Dedup
 
 SECTION = Dedup(
@@ -35,9 +38,9 @@ def blobs(seed: int, size: tuple[int, int] = (120, 120)) -> Image.Image:
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, level: int) -> Image.Image:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=level)
     return Image.open(file).convert("RGB")
 
 
@@ -150,6 +153,225 @@ def test_lookalikes_do_not_chain() -> None:
     assert all(m.distance <= SECTION.max_distance for m in members.values())
     keepers = {m.sha256 for m in members.values() if m.kind == "keeper"}
     assert {m.cluster for m in members.values()} == keepers
+
+
+def test_the_diameter_is_that_of_the_two_least_alike() -> None:
+    """Two copies on either side of their keeper are 20 bits apart."""
+    prints = [bare("keeper", 20, 0), bare("less", 10, 1), bare("more", 30, 2), bare("far", 60, 3)]
+    members = grouped(prints)
+    assert [(m.cluster, m.diameter) for m in members.values()] == [
+        ("far", 0),
+        ("keeper", 20),
+        ("keeper", 20),
+        ("keeper", 20),
+    ]
+
+
+words = st.binary(min_size=8, max_size=8).map(lambda word: np.frombuffer(word, np.uint8))
+
+
+@given(st.lists(words, min_size=2, max_size=12), st.data())
+@settings(max_examples=60, deadline=None)
+def test_search_finds_what_comparing_all_with_all_finds(
+    plain: list[images.Array], data: st.DataObject
+) -> None:
+    """Among hashes that are near each other under some symmetry, too."""
+    forms = [np.stack([word] * 8) for word in plain]
+    for _ in range(data.draw(st.integers(0, 6))):
+        a, b = (data.draw(st.integers(0, len(plain) - 1)) for _ in range(2))
+        flips = data.draw(st.sets(st.integers(0, 63), max_size=16))
+        mask = np.packbits(np.isin(np.arange(64), list(flips)))
+        forms[a] = forms[a].copy()
+        forms[a][data.draw(st.integers(0, 7))] = forms[b][0] ^ mask
+    prints = [hashed(f"{i:02}", form, i) for i, form in enumerate(forms)]
+    table = fingerprint.table(prints, len(prints), 8)
+    rows = np.arange(len(prints))
+    index = search.Index(table, SECTION)
+    index.add(rows)
+    alike = index.search(rows)
+    found = {(int(a), int(b)): int(n) for a, b, n in zip(*alike[:3], strict=True)}
+    for a in rows:
+        for b in range(a):
+            bits = min(
+                sum((int(x) ^ int(y)).bit_count() for x, y in zip(turned, forms[b][0], strict=True))
+                for turned in forms[a]
+            )
+            assert ((a, b) in found) == (bits <= SECTION.max_distance), (a, b, bits)
+            assert bits == search.distances(forms[a], forms[b][:1], symmetries=True)[0]
+
+
+@pytest.mark.parametrize("k", range(8))
+@pytest.mark.parametrize("hash_size", [8, 16])
+def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int) -> None:
+    grey = blobs(3, (150, 100)).convert("L")
+    ours = fingerprint.hashes(grey, hash_size)[k]
+    side = 4 * hash_size
+    small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))[..., None]
+    theirs = imagehash.phash(Image.fromarray(images.apply_symmetry(small, k)[..., 0]), hash_size)
+    assert ours.tolist() == np.packbits(theirs.hash.ravel()).tolist()
+
+
+def test_many_lookalikes_are_compared_with_keepers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory: of n pictures that are all alike, no search may return n squared pairs."""
+    monkeypatch.setattr(group, "ROWS", 10)
+    largest = 0
+    honest = search.Index.search
+
+    def spy(index: search.Index, rows: search.Rows) -> search.Likenesses:
+        nonlocal largest
+        alike = honest(index, rows)
+        largest = max(largest, len(alike.worse))
+        return alike
+
+    monkeypatch.setattr(search.Index, "search", spy)
+    members = grouped([bare(f"{i:03}", 20, i) for i in range(100)])
+    assert {m.cluster for m in members.values()} == {"000"}
+    assert largest <= 8 * 10 * 10
+
+
+def test_equal_pixels_are_asked_only_of_files_that_look_equal() -> None:
+    asked: list[str] = []
+    prints = [bare("a", 0, 0), bare("b", 30, 1), bare("c", 60, 2)]
+    prints[2] = prints[2]._replace(pixels="b")
+    table = fingerprint.table(prints, 3, 8)
+
+    def pixels(names: Sequence[str]) -> list[str]:
+        asked.extend(names)
+        return ["equal"] * len(names)
+
+    members = group.group(table, SECTION, pixels, {})
+    assert sorted(asked) == ["b", "c"]
+    assert [(m.sha256, m.cluster, m.kind) for m in members][2] == ("c", "b", "pixels")
+
+
+def test_files_that_only_look_equal_small_are_no_copies_pixel_for_pixel() -> None:
+    twins = [bare("a", 0, 0), bare("b", 40, 1)._replace(pixels="a")]
+    members = grouped(twins, pixels={"a": "one", "b": "another"})
+    assert [m.kind for m in members.values()] == ["keeper", "keeper"]
+
+
+def test_a_copy_in_another_format_is_recognised_by_its_pixels() -> None:
+    """Decoded at a fraction of its size, a JPEG differs a little from its PNG."""
+    prints = [bare("jpeg", 20, 0), bare("png", 21, 0), bare("other", 22, 0)]
+    members = grouped(prints, pixels={"jpeg": "same", "png": "same", "other": "other"})
+    assert {name: m.kind for name, m in members.items()} == {
+        "jpeg": "keeper",
+        "other": "hash",
+        "png": "pixels",
+    }
+
+
+def test_a_part_joins_the_whole_where_no_hash_does() -> None:
+    prints = [bare("whole", 0, 0), bare("part", 40, 1), bare("alike", 42, 2), bare("else", 60, 3)]
+    parts = {"part": ["whole"], "whole": ["part"], "alike": ["whole"]}
+    members = grouped(prints, parts=parts)
+    assert members["part"].cluster == members["alike"].cluster == "whole"
+    assert members["part"].kind == members["alike"].kind == "deep"
+    assert members["part"].diameter == 42
+    assert members["else"].kind == "keeper"
+
+
+def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
+    """Its blocks have sharp edges."""
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
+    original = Image.blend(blobs(1), fine, 0.1)
+    files = {}
+    for name, level in (("poor", 30), ("good", 92)):
+        file = io.BytesIO()
+        original.save(file, "JPEG", quality=level)
+        files[name] = fingerprint.fingerprint(name, file.getvalue(), 8, 10**8)
+    assert grouped(list(files.values()))["poor"].cluster == "good"
+
+
+# --- looks ---------------------------------------------------------------------------------------
+
+
+def looks(image: Image.Image) -> quality.Looks:
+    return quality.looks(image.convert("L"))
+
+
+def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    sharp = Image.blend(blobs(1, (160, 120)), fine, 0.3)
+    soft = sharp.filter(ImageFilter.GaussianBlur(3))
+    pale = soft.point(lambda value: 60 + value // 2)
+    assert looks(sharp).blurred < 0.4
+    assert looks(soft).blurred > 0.6
+    assert abs(looks(pale).blurred - looks(soft).blurred) < 0.15
+    assert looks(soft).sharpness < looks(sharp).sharpness
+
+
+def test_information_tells_patterns_from_plain_ground() -> None:
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    blank = Image.new("RGB", (160, 120), (200, 10, 10))
+    assert looks(blank).information < looks(blobs(1)).information < looks(fine).information
+    assert looks(blank).blurred == 1.0
+    assert looks(blank).contrast == 0
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_any_picture_has_a_fingerprint(width: int, height: int) -> None:
+    print_ = printed("x", Image.new("RGB", (width, height), (9, 99, 199)))
+    assert (print_.width, print_.height) == (width, height)
+    numbers = print_[3:4] + print_[5:10]
+    assert np.isfinite(np.array(numbers, float)).all()
+    assert abs(float(np.linalg.norm(print_.descriptor.astype(float))) - 1) < 0.01
+
+
+def test_what_differs_from_the_rest_is_off_topic() -> None:
+    prints = [printed(str(i), blobs(i)) for i in range(20)]
+    page = Image.new("RGB", (120, 120), "white")
+    page.paste("black", (10, 10, 110, 14))
+    features = np.stack([p.descriptor for p in [*prints, printed("page", page)]])
+    away = quality.off_topic(features)
+    assert int(away.argmax()) == 20
+    assert away[20] > 3
+    assert quality.off_topic(features[:3]).tolist() == [0, 0, 0]
+
+
+# --- crops ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [0, 3, 6])
+def test_a_part_is_found_in_the_whole_and_nothing_in_another(k: int) -> None:
+    from ganloom.dedup import deep
+
+    whole = Image.fromarray(
+        np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
+    ).resize((160, 120), Image.Resampling.BICUBIC)
+    part = jpeg(turned(whole.crop((30, 20, 140, 100)), k), 70)
+    for a, b in ((whole, part), (part, whole)):
+        seen = deep.overlap(a, b, symmetries=True)
+        assert seen.correlation > 0.7
+        assert seen.difference < SECTION.max_difference
+    stranger = deep.overlap(blobs(5, (160, 120)), part, symmetries=True)
+    assert stranger.difference > SECTION.max_difference or stranger.correlation < 0.7
+
+
+def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    wholes = [
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
+            (240, 180), Image.Resampling.BICUBIC
+        )
+        for _ in range(6)
+    ]
+    crops = [jpeg(whole.crop((40, 30, 220, 165)), 80) for whole in wholes[:3]]
+    files = [images.png(picture) for picture in [*wholes, *crops]]
+    names = [images.sha256(data) for data in files]
+    images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
+    section = SECTION.model_copy(update={"deep": True})
+    fingerprint._open_shards.cache_clear()
+    with ThreadPoolExecutor(2) as pool:
+        found = collection.find(images.Shards(tmp_path), section, 10**6, pool)
+    members = {m.sha256: m for m in found.members}
+    assert [members[name].cluster for name in names] == [*names[:6], *names[:3]]
+    assert [members[name].kind for name in names[6:]] == ["deep"] * 3
+    assert found.features.shape == (9, 1280)
+    assert found.features.dtype == np.float16
+    rows = list(collection.rows(found))
+    assert [row["sha256"] for row in rows] == sorted(names) == found.prints["sha256"].tolist()
 
 
 def test_a_copy_joins_the_keeper_that_it_resembles_most() -> None:
