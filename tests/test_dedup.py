@@ -457,3 +457,16 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
     sizes = Counter(m.cluster for m in members.values())
     assert max(sizes.values()) <= 4
     assert sum(m.kind != "keeper" for m in members.values()) < 25
+
+
+@pytest.mark.data
+def test_real_photographs_are_found_mirrored_and_resized(shared_data: Path) -> None:
+    folder = shared_data / "dedup_fixtures"
+    names = ["ukbench00120.jpg", "ukbench00120_hflip.jpg", "ukbench00120_resize.jpg"]
+    files = {name: (folder / "mixed_images" / name).read_bytes() for name in names}
+    others = sorted((folder / "base_images").iterdir())
+    files |= {p.name: p.read_bytes() for p in others if p.name != names[0]}
+    prints = [fingerprint.fingerprint(n, data, 8, 10**8) for n, data in files.items()]
+    members = grouped(prints)
+    assert {members[name].cluster for name in names} == {members[names[0]].cluster}
+    assert sum(m.kind == "keeper" for m in members.values()) == len(others)
