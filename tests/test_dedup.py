@@ -361,7 +361,7 @@ def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
     files = [images.png(picture) for picture in [*wholes, *crops]]
     names = [images.sha256(data) for data in files]
     images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
-    section = SECTION.model_copy(update={"deep": True})
+    section = SECTION.model_copy(update={"deep": True, "symmetries": False})
     fingerprint._open_shards.cache_clear()
     with ThreadPoolExecutor(2) as pool:
         found = collection.find(images.Shards(tmp_path), section, 10**6, pool)
