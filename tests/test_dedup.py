@@ -5,18 +5,30 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from ganloom import dedup, images
+from ganloom import images
+from ganloom.dedup import collection, fingerprint, group, quality, search
 from ganloom.params import Dedup
 
 SECTION = Dedup(
-    hash_size=8, max_distance=12, max_difference=16.0, min_contrast=4.0, symmetries=True
+    hash_size=8,
+    max_distance=12,
+    max_difference=16.0,
+    min_contrast=4.0,
+    symmetries=True,
+    deep=False,
+    deep_similarity=0.7,
+    deep_correlation=0.7,
 )
 
 
@@ -26,9 +38,9 @@ def blobs(seed: int, size: tuple[int, int] = (120, 120)) -> Image.Image:
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, level: int) -> Image.Image:
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality)
+    image.save(file, "JPEG", quality=level)
     return Image.open(file).convert("RGB")
 
 
@@ -36,18 +48,40 @@ def turned(image: Image.Image, k: int) -> Image.Image:
     return Image.fromarray(images.apply_symmetry(np.asarray(image), k))
 
 
-def group(section: Dedup = SECTION, **pictures: Image.Image) -> dict[str, dedup.Member]:
+def printed(name: str, image: Image.Image, hash_size: int = 8) -> fingerprint.Fingerprint:
+    return fingerprint.fingerprint(name, images.png(image), hash_size, 10**8)
+
+
+def grouped(
+    prints: Sequence[fingerprint.Fingerprint],
+    section: Dedup = SECTION,
+    pixels: Mapping[str, str] | None = None,
+    parts: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, group.Member]:
+    """The members by name; ``pixels`` names those that are equal when decoded."""
+    known = pixels or {p.sha256: p.pixels for p in prints}
+    table = fingerprint.table(prints, len(prints), section.hash_size)
+    members = group.group(table, section, lambda names: [known[n] for n in names], parts or {})
+    return {member.sha256: member for member in members}
+
+
+def of(section: Dedup = SECTION, **pictures: Image.Image) -> dict[str, group.Member]:
     """The members by the pictures' names, which stand for their sha256."""
-    prints = [dedup.fingerprint(name, image, section.hash_size) for name, image in pictures.items()]
-    return {member.sha256: member for member in dedup.group(prints, section)}
+    return grouped([printed(n, p, section.hash_size) for n, p in pictures.items()], section)
 
 
-def bare(name: str, bits: int, rank: int = 0) -> dedup.Fingerprint:
+def bare(name: str, bits: int, rank: int = 0) -> fingerprint.Fingerprint:
     """A fingerprint whose hash has its first ``bits`` bits set; rank 0 is the best."""
     pattern = np.arange(64) < bits
     hashes = np.packbits(np.stack([pattern] * 8), axis=1)
-    grey = np.full((dedup.THUMBNAIL, dedup.THUMBNAIL, 3), 128, np.uint8)
-    return dedup.Fingerprint(name, name, 100 - rank, 100, 50.0, 1.0, hashes, grey)
+    return hashed(name, hashes, rank)
+
+
+def hashed(name: str, hashes: images.Array, rank: int) -> fingerprint.Fingerprint:
+    grey = np.full((fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 3), 128, np.uint8)
+    return printed(name, blobs(0))._replace(
+        pixels=name, width=100_000 - rank, height=100, contrast=50, hashes=hashes, thumbnail=grey
+    )
 
 
 @pytest.mark.parametrize("k", range(8))
@@ -57,7 +91,7 @@ def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
 ) -> None:
     original = blobs(1, size)
     copy = jpeg(turned(original, k).resize((70, 70)), 60)
-    found = group(original=original, copy=copy, other=blobs(2))
+    found = of(original=original, copy=copy, other=blobs(2))
     assert found["copy"].cluster == "original"
     assert found["copy"].kind == "hash"
     assert found["copy"].distance <= SECTION.max_distance
@@ -67,7 +101,7 @@ def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
 def test_symmetries_can_be_left_out() -> None:
     section = SECTION.model_copy(update={"symmetries": False})
     original = blobs(1)
-    found = group(section, a=original, b=jpeg(turned(original, 1), 80), c=jpeg(original, 80))
+    found = of(section, a=original, b=jpeg(turned(original, 1), 80), c=jpeg(original, 80))
     assert found["b"].kind == "keeper"
     assert {found["a"].cluster, found["c"].cluster} == {found["a"].cluster}
 
@@ -76,27 +110,27 @@ def test_a_brighter_copy_is_found_but_not_another_colour() -> None:
     original = blobs(1).point(lambda value: 40 + value // 2)
     brighter = original.point(lambda value: value + 40)
     recoloured = Image.merge("RGB", original.split()[::-1])
-    grey_alike = dedup.fingerprint("x", original, 8)._replace(sha256="y", pixels="y")
-    swapped = dedup.fingerprint("z", recoloured, 8)._replace(hashes=grey_alike.hashes)
-    assert group(a=original, b=brighter)["b"].cluster == group(a=original, b=brighter)["a"].cluster
-    assert all(m.kind == "keeper" for m in dedup.group([grey_alike, swapped], SECTION))
+    grey_alike = printed("y", original)
+    swapped = printed("z", recoloured)._replace(hashes=grey_alike.hashes)
+    assert of(a=original, b=brighter)["b"].cluster == of(a=original, b=brighter)["a"].cluster
+    assert all(m.kind == "keeper" for m in grouped([grey_alike, swapped]).values())
 
 
 def test_a_greyscale_copy_is_found_and_is_not_the_keeper() -> None:
     original = blobs(1)
     grey = original.filter(ImageFilter.UnsharpMask(1, 200)).convert("L").convert("RGB")
-    assert group(a=grey, b=original)["a"].cluster == "b"
+    assert of(a=grey, b=original)["a"].cluster == "b"
 
 
 def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
     large = blobs(1, (200, 200))
-    found = group(a=jpeg(large.resize((100, 100)), 90), b=large)
+    found = of(a=jpeg(large.resize((100, 100)), 90), b=large)
     assert found["a"].cluster == "b"
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
     sharp = Image.blend(blobs(1), fine, 0.15)
-    found = group(a=sharp.filter(ImageFilter.GaussianBlur(1)), b=sharp)
+    found = of(a=sharp.filter(ImageFilter.GaussianBlur(1)), b=sharp)
     assert found["a"].cluster == "b"
-    found = group(c=sharp, b=sharp.copy(), d=sharp.copy())
+    found = of(c=sharp, b=sharp.copy(), d=sharp.copy())
     assert [(m.sha256, m.cluster, m.kind) for m in found.values()] == [
         ("b", "b", "keeper"),
         ("c", "b", "pixels"),
@@ -106,7 +140,7 @@ def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
 
 def test_equal_pixels_follow_their_twin_into_its_group() -> None:
     small = jpeg(blobs(1).resize((60, 60)), 80)
-    found = group(large=blobs(1), small=small, twin=small.copy())
+    found = of(large=blobs(1), small=small, twin=small.copy())
     assert found["small"].cluster == found["twin"].cluster == "large"
     assert found["small"].distance == found["twin"].distance
 
@@ -114,52 +148,275 @@ def test_equal_pixels_follow_their_twin_into_its_group() -> None:
 def test_lookalikes_do_not_chain() -> None:
     """Each is 10 bits from the next; 20 are too many to be a copy."""
     chain = [bare(f"p{i}", bits=10 * i, rank=i) for i in range(5)]
-    members = {m.sha256: m for m in dedup.group(chain, SECTION)}
+    members = grouped(chain)
     assert [members[f"p{i}"].cluster for i in range(5)] == ["p0", "p0", "p2", "p2", "p4"]
     assert all(m.distance <= SECTION.max_distance for m in members.values())
     keepers = {m.sha256 for m in members.values() if m.kind == "keeper"}
     assert {m.cluster for m in members.values()} == keepers
 
 
+def test_the_diameter_is_that_of_the_two_least_alike() -> None:
+    """Two copies on either side of their keeper are 20 bits apart."""
+    prints = [bare("keeper", 20, 0), bare("less", 10, 1), bare("more", 30, 2), bare("far", 60, 3)]
+    members = grouped(prints)
+    assert [(m.cluster, m.diameter) for m in members.values()] == [
+        ("far", 0),
+        ("keeper", 20),
+        ("keeper", 20),
+        ("keeper", 20),
+    ]
+
+
+words = st.binary(min_size=8, max_size=8).map(lambda word: np.frombuffer(word, np.uint8))
+
+
+@given(st.lists(words, min_size=2, max_size=12), st.data())
+@settings(max_examples=60, deadline=None)
+def test_search_finds_what_comparing_all_with_all_finds(
+    plain: list[images.Array], data: st.DataObject
+) -> None:
+    """Among hashes that are near each other under some symmetry, too."""
+    forms = [np.stack([word] * 8) for word in plain]
+    for _ in range(data.draw(st.integers(0, 6))):
+        a, b = (data.draw(st.integers(0, len(plain) - 1)) for _ in range(2))
+        flips = data.draw(st.sets(st.integers(0, 63), max_size=16))
+        mask = np.packbits(np.isin(np.arange(64), list(flips)))
+        forms[a] = forms[a].copy()
+        forms[a][data.draw(st.integers(0, 7))] = forms[b][0] ^ mask
+    prints = [hashed(f"{i:02}", form, i) for i, form in enumerate(forms)]
+    table = fingerprint.table(prints, len(prints), 8)
+    rows = np.arange(len(prints))
+    index = search.Index(table, SECTION)
+    index.add(rows)
+    alike = index.search(rows)
+    found = {(int(a), int(b)): int(n) for a, b, n in zip(*alike[:3], strict=True)}
+    for a in rows:
+        for b in range(a):
+            bits = min(
+                sum((int(x) ^ int(y)).bit_count() for x, y in zip(turned, forms[b][0], strict=True))
+                for turned in forms[a]
+            )
+            assert ((a, b) in found) == (bits <= SECTION.max_distance), (a, b, bits)
+            assert bits == search.distances(forms[a], forms[b][:1], symmetries=True)[0]
+
+
+@pytest.mark.parametrize("k", range(8))
+@pytest.mark.parametrize("hash_size", [8, 16])
+def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int) -> None:
+    grey = blobs(3, (150, 100)).convert("L")
+    ours = fingerprint.hashes(grey, hash_size)[k]
+    side = 4 * hash_size
+    small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))[..., None]
+    theirs = imagehash.phash(Image.fromarray(images.apply_symmetry(small, k)[..., 0]), hash_size)
+    assert ours.tolist() == np.packbits(theirs.hash.ravel()).tolist()
+
+
+def test_many_lookalikes_are_compared_with_keepers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory: of n pictures that are all alike, no search may return n squared pairs."""
+    monkeypatch.setattr(group, "ROWS", 10)
+    largest = 0
+    honest = search.Index.search
+
+    def spy(index: search.Index, rows: search.Rows) -> search.Likenesses:
+        nonlocal largest
+        alike = honest(index, rows)
+        largest = max(largest, len(alike.worse))
+        return alike
+
+    monkeypatch.setattr(search.Index, "search", spy)
+    members = grouped([bare(f"{i:03}", 20, i) for i in range(100)])
+    assert {m.cluster for m in members.values()} == {"000"}
+    assert largest <= 8 * 10 * 10
+
+
+def test_equal_pixels_are_asked_only_of_files_that_look_equal() -> None:
+    asked: list[str] = []
+    prints = [bare("a", 0, 0), bare("b", 30, 1), bare("c", 60, 2)]
+    prints[2] = prints[2]._replace(pixels="b")
+    table = fingerprint.table(prints, 3, 8)
+
+    def pixels(names: Sequence[str]) -> list[str]:
+        asked.extend(names)
+        return ["equal"] * len(names)
+
+    members = group.group(table, SECTION, pixels, {})
+    assert sorted(asked) == ["b", "c"]
+    assert [(m.sha256, m.cluster, m.kind) for m in members][2] == ("c", "b", "pixels")
+
+
+def test_files_that_only_look_equal_small_are_no_copies_pixel_for_pixel() -> None:
+    twins = [bare("a", 0, 0), bare("b", 40, 1)._replace(pixels="a")]
+    members = grouped(twins, pixels={"a": "one", "b": "another"})
+    assert [m.kind for m in members.values()] == ["keeper", "keeper"]
+
+
+def test_a_copy_in_another_format_is_recognised_by_its_pixels() -> None:
+    """Decoded at a fraction of its size, a JPEG differs a little from its PNG."""
+    prints = [bare("jpeg", 20, 0), bare("png", 21, 0), bare("other", 22, 0)]
+    members = grouped(prints, pixels={"jpeg": "same", "png": "same", "other": "other"})
+    assert {name: m.kind for name, m in members.items()} == {
+        "jpeg": "keeper",
+        "other": "hash",
+        "png": "pixels",
+    }
+
+
+def test_a_part_joins_the_whole_where_no_hash_does() -> None:
+    prints = [bare("whole", 0, 0), bare("part", 40, 1), bare("alike", 42, 2), bare("else", 60, 3)]
+    parts = {"part": ["whole"], "whole": ["part"], "alike": ["whole"]}
+    members = grouped(prints, parts=parts)
+    assert members["part"].cluster == members["alike"].cluster == "whole"
+    assert members["part"].kind == members["alike"].kind == "deep"
+    assert members["part"].diameter == 42
+    assert members["else"].kind == "keeper"
+
+
+def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
+    """Its blocks have sharp edges."""
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
+    original = Image.blend(blobs(1), fine, 0.02)
+    files = {}
+    for name, level in (("poor", 40), ("good", 92)):
+        file = io.BytesIO()
+        original.save(file, "JPEG", quality=level)
+        files[name] = fingerprint.fingerprint(name, file.getvalue(), 8, 10**8)
+    assert grouped(list(files.values()))["poor"].cluster == "good"
+
+
+# --- looks ---------------------------------------------------------------------------------------
+
+
+def looks(image: Image.Image) -> quality.Looks:
+    return quality.looks(image.convert("L"))
+
+
+def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    sharp = Image.blend(blobs(1, (160, 120)), fine, 0.3)
+    soft = sharp.filter(ImageFilter.GaussianBlur(3))
+    pale = soft.point(lambda value: 60 + value // 2)
+    assert looks(sharp).blurred < 0.4
+    assert looks(soft).blurred > 0.6
+    assert abs(looks(pale).blurred - looks(soft).blurred) < 0.15
+    assert looks(soft).sharpness < looks(sharp).sharpness
+
+
+def test_information_tells_patterns_from_plain_ground() -> None:
+    fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
+    blank = Image.new("RGB", (160, 120), (200, 10, 10))
+    assert looks(blank).information < looks(blobs(1)).information < looks(fine).information
+    assert looks(blank).blurred == 1.0
+    assert looks(blank).contrast == 0
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_any_picture_has_a_fingerprint(width: int, height: int) -> None:
+    print_ = printed("x", Image.new("RGB", (width, height), (9, 99, 199)))
+    assert (print_.width, print_.height) == (width, height)
+    numbers = print_[3:4] + print_[5:10]
+    assert np.isfinite(np.array(numbers, float)).all()
+    assert abs(float(np.linalg.norm(print_.descriptor.astype(float))) - 1) < 0.01
+
+
+def test_what_differs_from_the_rest_is_off_topic() -> None:
+    prints = [printed(str(i), blobs(i)) for i in range(20)]
+    page = Image.new("RGB", (120, 120), "white")
+    page.paste("black", (10, 10, 110, 14))
+    features = np.stack([p.descriptor for p in [*prints, printed("page", page)]])
+    away = quality.off_topic(features)
+    assert int(away.argmax()) == 20
+    assert away[20] > 3
+    assert quality.off_topic(features[:3]).tolist() == [0, 0, 0]
+
+
+# --- crops ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [0, 3, 6])
+def test_a_part_is_found_in_the_whole_and_nothing_in_another(k: int) -> None:
+    from ganloom.dedup import deep
+
+    whole = Image.fromarray(
+        np.random.default_rng(1).integers(0, 256, (12, 16, 3), np.uint8)
+    ).resize((160, 120), Image.Resampling.BICUBIC)
+    part = jpeg(turned(whole.crop((30, 20, 140, 100)), k), 70)
+    for a, b in ((whole, part), (part, whole)):
+        seen = deep.overlap(a, b, symmetries=True)
+        assert seen.correlation > 0.7
+        assert seen.difference < SECTION.max_difference
+    stranger = deep.overlap(blobs(5, (160, 120)), part, symmetries=True)
+    assert stranger.difference > SECTION.max_difference or stranger.correlation < 0.7
+
+
+def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    wholes = [
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
+            (240, 180), Image.Resampling.BICUBIC
+        )
+        for _ in range(6)
+    ]
+    crops = [jpeg(whole.crop((40, 30, 220, 165)), 80) for whole in wholes[:3]]
+    files = [images.png(picture) for picture in [*wholes, *crops]]
+    names = [images.sha256(data) for data in files]
+    images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
+    section = SECTION.model_copy(update={"deep": True, "symmetries": False})
+    fingerprint._open_shards.cache_clear()
+    with ThreadPoolExecutor(2) as pool:
+        found = collection.find(images.Shards(tmp_path), section, 10**6, pool)
+    members = {m.sha256: m for m in found.members}
+    assert [members[name].cluster for name in names] == [*names[:6], *names[:3]]
+    assert [members[name].kind for name in names[6:]] == ["deep"] * 3
+    assert found.features.shape == (9, 1280)
+    assert found.features.dtype == np.float16
+    rows = list(collection.rows(found))
+    assert [row["sha256"] for row in rows] == sorted(names) == found.prints["sha256"].tolist()
+
+
 def test_a_copy_joins_the_keeper_that_it_resembles_most() -> None:
     prints = [bare("far", 0, 0), bare("near", 20, 1), bare("copy", 11, 2)]
-    members = {m.sha256: m for m in dedup.group(prints, SECTION)}
+    members = grouped(prints)
     assert (members["copy"].cluster, members["copy"].distance) == ("near", 9)
 
 
 def test_flat_pictures_are_copies_only_if_equal() -> None:
     flat = {f"p{i}": Image.new("RGB", (50, 50), (250 - i, 250, 250)) for i in range(4)}
-    assert all(m.kind == "keeper" for m in group(**flat).values())
-    assert group(a=flat["p0"], b=flat["p0"].copy())["b"].kind == "pixels"
+    assert all(m.kind == "keeper" for m in of(**flat).values())
+    assert of(a=flat["p0"], b=flat["p0"].copy())["b"].kind == "pixels"
 
 
 @pytest.mark.parametrize("hash_size", [8, 16])
 def test_nothing_to_compare(hash_size: int) -> None:
     section = SECTION.model_copy(update={"hash_size": hash_size})
-    assert dedup.group([], section) == []
-    assert [m.kind for m in group(section, only=blobs(1)).values()] == ["keeper"]
+    assert grouped([], section) == {}
+    assert [m.kind for m in of(section, only=blobs(1)).values()] == ["keeper"]
 
 
 def test_fingerprints_come_by_sha256_whatever_the_workers(tmp_path: Path) -> None:
     files = [images.png(blobs(seed, (30, 20))) for seed in range(12)]
     images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
     shards = images.Shards(tmp_path)
-    dedup._open_shards.cache_clear()
+    fingerprint._open_shards.cache_clear()
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(3) as three:
-        first = list(dedup.fingerprints(shards, 8, 10**6, one))
-        second = list(dedup.fingerprints(shards, 8, 10**6, three))
+        first = list(fingerprint.fingerprints(shards, 8, 10**6, one))
+        second = list(fingerprint.fingerprints(shards, 8, 10**6, three))
     assert [p.sha256 for p in first] == sorted(images.sha256(data) for data in files)
     assert repr(first) == repr(second)
 
 
+def member(name: str, cluster: str, distance: int, kind: str) -> group.Member:
+    return group.Member(name, cluster, distance, kind, 0)
+
+
 def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
     members = [
-        dedup.Member("alone", "alone", 0, "keeper"),
-        dedup.Member("a", "b", 3, "hash"),
-        dedup.Member("b", "b", 0, "keeper"),
-        dedup.Member("c", "d", 0, "pixels"),
-        dedup.Member("d", "d", 0, "keeper"),
-        dedup.Member("e", "d", 2, "hash"),
+        member("alone", "alone", 0, "keeper"),
+        member("a", "b", 3, "hash"),
+        member("b", "b", 0, "keeper"),
+        member("c", "d", 0, "pixels"),
+        member("d", "d", 0, "keeper"),
+        member("e", "d", 2, "hash"),
     ]
     shown: list[str] = []
 
@@ -167,10 +424,10 @@ def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
         shown.append(digest)
         return blobs(0)
 
-    sheet = dedup.sheet(members, load, groups=2, columns=4, tile=20)
+    sheet = group.sheet(members, load, groups=2, columns=4, tile=20)
     assert shown == ["d", "c", "e", "b", "a"]
     assert sheet.height < 3 * 24 < sheet.width
-    assert dedup.sheet(members[:1], load).height > 0
+    assert group.sheet(members[:1], load).height > 0
 
 
 @pytest.mark.data
@@ -181,10 +438,10 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
     names = [name for name in parents if name.startswith(("B97", "B1", "B2"))]
     assert len(names) > 100
     prints = [
-        dedup.fingerprint(name, Image.open(shared_data / "batik" / name).convert("RGB"), 8)
+        fingerprint.fingerprint(name, (shared_data / "batik" / name).read_bytes(), 8, 10**8)
         for name in names
     ]
-    members = {m.sha256: m for m in dedup.group(prints, SECTION)}
+    members = grouped(prints)
     turns = [
         ("B97559_10.jpg", "B97559_9.jpg"),
         ("B97559_13.jpg", "B97559_14.jpg"),
@@ -200,3 +457,16 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
     sizes = Counter(m.cluster for m in members.values())
     assert max(sizes.values()) <= 4
     assert sum(m.kind != "keeper" for m in members.values()) < 25
+
+
+@pytest.mark.data
+def test_real_photographs_are_found_mirrored_and_resized(shared_data: Path) -> None:
+    folder = shared_data / "dedup_fixtures"
+    names = ["ukbench00120.jpg", "ukbench00120_hflip.jpg", "ukbench00120_resize.jpg"]
+    files = {name: (folder / "mixed_images" / name).read_bytes() for name in names}
+    others = sorted((folder / "base_images").iterdir())
+    files |= {p.name: p.read_bytes() for p in others if p.name != names[0]}
+    prints = [fingerprint.fingerprint(n, data, 8, 10**8) for n, data in files.items()]
+    members = grouped(prints)
+    assert {members[name].cluster for name in names} == {members[names[0]].cluster}
+    assert sum(m.kind == "keeper" for m in members.values()) == len(others)

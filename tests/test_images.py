@@ -381,3 +381,44 @@ def test_a_batch_is_turned_like_its_pictures(k: int) -> None:
 def test_there_is_no_ninth_symmetry(k: int) -> None:
     with pytest.raises(ValueError, match="symmetry"):
         images.apply_symmetry(noise(4, 4, 3), k)
+
+
+# --- previews ------------------------------------------------------------------------------------
+
+
+def photograph(size: tuple[int, int]) -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("size", [(640, 480), (130, 400), (100, 60)])
+def test_a_preview_is_the_picture_seen_small(format: str, size: tuple[int, int]) -> None:
+    file = io.BytesIO()
+    photograph(size).save(file, format)
+    seen = images.preview(file.getvalue(), 10**6, 120)
+    assert (seen.width, seen.height) == size
+    assert min(seen.image.size) == min(120, *size)
+    assert (seen.coarseness > 0) == (format == "JPEG")
+    whole = images.decode(file.getvalue(), 10**6).resize(seen.image.size, Image.Resampling.BOX)
+    difference = np.abs(np.asarray(whole, float) - np.asarray(seen.image, float))
+    assert difference.mean() < 2
+
+
+def test_a_preview_is_upright_and_knows_the_size_of_the_whole() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    photograph((640, 480)).save(file, "JPEG", exif=exif)
+    seen = images.preview(file.getvalue(), 10**6, 120)
+    assert (seen.width, seen.height) == (480, 640)
+    assert seen.image.size == (120, 160)
+
+
+def test_a_preview_refuses_what_decoding_refuses() -> None:
+    file = io.BytesIO()
+    photograph((640, 480)).save(file, "JPEG")
+    with pytest.raises(images.ImageError, match="too many pixels: 640x480"):
+        images.preview(file.getvalue(), 640 * 480 - 1, 120)
+    with pytest.raises(images.ImageError, match="truncated JPEG"):
+        images.preview(file.getvalue()[:2000], 10**6, 120)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_fidelity import metric_fid, metric_kid, metric_prc
 
+from ganloom import features as features_module
+from ganloom.features import LITE2, features
 from ganloom.images import apply_symmetry
-from ganloom.metrics import features as features_module
 from ganloom.metrics.distances import frechet, kid, kid_std
-from ganloom.metrics.features import features
 from ganloom.metrics.neighbours import (
     authenticity,
     by_suspicion,
@@ -340,22 +340,21 @@ def test_the_network_knows_what_it_sees() -> None:
 
     palace, daisy = (load_sample_image(name)[:, 106:533] for name in ("china.jpg", "flower.jpg"))
     head = _classifier()
-    assert head(features(np.stack([palace, daisy]))).argmax(1).tolist() == [698, 985]
+    assert head(features(np.stack([palace, daisy]), LITE2)).argmax(1).tolist() == [698, 985]
 
 
 def test_features_do_not_depend_on_the_other_pictures() -> None:
     images = textures(features_module.BATCH + 3, 16)
-    found = features(images)
+    found = features(images, LITE2)
     assert found.shape == (len(images), 1280)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found[-1:], features(images[-1:]), rtol=1e-3, atol=1e-3)
-    assert len(features(images[:0])) == 0
+    torch.testing.assert_close(found[-1:], features(images[-1:], LITE2), rtol=1e-3, atol=1e-3)
+    assert len(features(images[:0], LITE2)) == 0
 
 
-def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "WEIGHTS_SHA256", "0" * 64)
+def test_other_weights_are_refused() -> None:
     with pytest.raises(RuntimeError, match="reinstall"):
-        features_module.network.__wrapped__()
+        features_module.network(LITE2._replace(sha256="0" * 64))
 
 
 def _classifier() -> torch.nn.Linear:

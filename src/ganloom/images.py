@@ -75,6 +75,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = {5, 6, 7, 8}
 
 
 def sniff(data: bytes) -> str | None:
@@ -98,7 +99,41 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     Raises:
         ImageError: the file is no picture, is damaged or too large.
     """
-    return _load(data, max_pixels)[0]
+    return _load(data, max_pixels).image
+
+
+class Preview(NamedTuple):
+    """A picture seen small, and what its file says of the whole.
+
+    Attributes:
+        image: RGB, upright, without metadata.
+        width: Of the whole, in px, upright.
+        height: Of the whole, in px, upright.
+        coarseness: Mean step of a JPEG's quantisation of brightness; 0 for other formats.
+    """
+
+    image: Image.Image
+    width: int
+    height: int
+    coarseness: float
+
+
+def preview(data: bytes, max_pixels: int, side: int) -> Preview:
+    """Decode as ``decode`` does, shrunk until the shorter side has ``side`` px; never enlarged.
+
+    A JPEG is decoded at an eighth to the whole of its size, whatever is enough: up to four times
+    faster, and in a fraction of the memory.
+
+    Raises:
+        ImageError: as ``decode``.
+    """
+    loaded = _load(data, max_pixels, side)
+    image = loaded.image
+    shrink = side / min(image.size)
+    if shrink < 1:
+        size = max(1, round(image.width * shrink)), max(1, round(image.height * shrink))
+        image = image.resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
+    return Preview(image, loaded.width, loaded.height, loaded.coarseness)
 
 
 def probe(data: bytes, max_pixels: int) -> ImageInfo:
@@ -107,12 +142,21 @@ def probe(data: bytes, max_pixels: int) -> ImageInfo:
     Raises:
         ImageError: as ``decode``.
     """
-    image, name = _load(data, max_pixels)
-    known = FORMATS[name]
-    return ImageInfo(image.width, image.height, known.mime, known.extension)
+    loaded = _load(data, max_pixels)
+    known = FORMATS[loaded.format]
+    return ImageInfo(loaded.width, loaded.height, known.mime, known.extension)
 
 
-def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+class _Loaded(NamedTuple):
+    image: Image.Image
+    format: str
+    width: int
+    height: int
+    coarseness: float
+
+
+def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
+    """Decode; with ``side``, a JPEG may come smaller, but not with a side shorter than that."""
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -120,8 +164,15 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
         ):
             if file.width * file.height > max_pixels:
                 raise ImageError(_too_large(file.width, file.height, max_pixels))
+            width, height = file.size
+            if side is not None:
+                file.draft(file.mode, (side, side))
             file.load()
-            image = _upright(_rgb(file), _orientation(file))
+            orientation = _orientation(file)
+            image = _upright(_rgb(file), orientation)
+            if orientation in _SIDEWAYS:
+                width, height = height, width
+            coarseness = _coarseness(file)
             # A photograph with an embedded second one (MPO) is a JPEG to everybody else.
             name = "JPEG" if file.format == "MPO" else str(file.format)
     except ImageError:
@@ -133,7 +184,7 @@ def _load(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead them to
         raise ImageError(_broken(data, error)) from error
     image.info = {}
-    return image, name
+    return _Loaded(image, name, width, height, coarseness)
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -159,6 +210,11 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
         return 1
+
+
+def _coarseness(image: Image.Image) -> float:
+    tables: dict[int, list[int]] = getattr(image, "quantization", {})
+    return sum(tables[0]) / 64 if 0 in tables else 0.0
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -308,6 +308,15 @@ class Dedup(Section):
         "standard deviation of grey below this, of 255"
     )
     symmetries: bool = Field(description="Also find flipped and quarter-turned copies")
+    deep: bool = Field(
+        description="Also find crops and strong edits, with a network: some 30 ms a picture"
+    )
+    deep_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Cosine of the network's features from which on pictures are looked at as crops"
+    )
+    deep_correlation: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Correlation of the greys where the one picture lies in the other, at least"
+    )
 
 
 class Curate(Section):

@@ -1,4 +1,4 @@
-"""Group near-duplicates, one keeper each."""
+"""Group near-duplicates, one keeper each, and describe how pictures look."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -8,10 +8,13 @@ from prelude import begin
 
 params = begin()
 
+import faiss
+import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from ganloom import dedup, images
+from ganloom import images
+from ganloom.dedup import collection
+from ganloom.dedup.group import sheet
 
 DATA = Path("data")
 
@@ -19,23 +22,16 @@ DATA = Path("data")
 def main() -> None:
     shards = images.Shards(DATA / "raw")
     max_pixels = params.fetch.max_pixels
+    faiss.omp_set_num_threads(params.threads)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(params.threads, mp_context=spawn) as pool:
-        found = dedup.fingerprints(shards, params.dedup.hash_size, max_pixels, pool)
-        prints = list(tqdm(found, "fingerprints", len(shards), mininterval=1))
-    members = dedup.group(prints, params.dedup)
+        found = collection.find(shards, params.dedup, max_pixels, pool)
 
-    table = pd.DataFrame(members, columns=dedup.Member._fields)
-    keeper = (table.kind == "keeper").map({True: "true", False: "false"})
-    table.insert(2, "keeper", keeper)
-    looks = pd.DataFrame(
-        [(p.sha256, p.contrast, p.sharpness) for p in prints],
-        columns=["sha256", "contrast", "sharpness"],
-    )
-    table = table.merge(looks, on="sha256").sort_values("sha256")
+    table = pd.DataFrame(collection.rows(found))
     table.to_csv(DATA / "clusters.csv", index=False, lineterminator="\n")
-    sheet = dedup.sheet(members, lambda digest: images.decode(shards[digest], max_pixels))
-    images.save_png(sheet, DATA / "clusters.png")
+    np.save(DATA / "features.npy", found.features)
+    groups = sheet(found.members, lambda digest: images.decode(shards[digest], max_pixels))
+    images.save_png(groups, DATA / "clusters.png")
 
     keepers = (table.kind == "keeper").sum()
     print(f"{len(table)} pictures in {keepers} groups: {len(table) - keepers} near-duplicates")

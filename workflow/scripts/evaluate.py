@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ganloom.features import LITE2, SIDE, features
 from ganloom.images import grid, save_png
-from ganloom.metrics.features import NETWORK, SIDE, WEIGHTS_SHA256, features
 from ganloom.metrics.neighbours import (
     by_suspicion,
     nearest,
@@ -73,7 +73,7 @@ def main() -> None:
     pictures = training_images(images, index.iloc[more], side)
     candidates = Pictures(
         np.concatenate([train.images, pictures]),
-        torch.cat([train.features, features(pictures)]),
+        torch.cat([train.features, features(pictures, LITE2)]),
     )
     matches, distances = nearest(fake.features, candidates.features)
     other = nearest_other(candidates.features, matches).numpy()
@@ -112,8 +112,8 @@ def main() -> None:
         folder / "protocol.json",
         {
             "against": against,
-            "features": f"{NETWORK}, pooled, of {SIDE} x {SIDE} px (bilinear, antialiased)",
-            "weights_sha256": WEIGHTS_SHA256,
+            "features": f"{LITE2.network}, pooled, of {SIDE} x {SIDE} px (bilinear, antialiased)",
+            "weights_sha256": LITE2.sha256,
             "seed": seed,
         },
     )

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganloom.features import LITE2, features
 from ganloom.images import apply_symmetry
 from ganloom.metrics.distances import frechet, kid, kid_std
-from ganloom.metrics.features import features
 from ganloom.metrics.neighbours import authenticity, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd
@@ -29,7 +29,7 @@ class Pictures(NamedTuple):
 
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> Pictures:
-        return cls(images, features(images))
+        return cls(images, features(images, LITE2))
 
     def first(self, n: int) -> Pictures:
         return Pictures(self.images[:n], self.features[:n])

@@ -1,0 +1,172 @@
+"""What is compared of a picture: hashes, a thumbnail, a descriptor, and what its quality shows in.
+
+Everything is seen at a shorter side of 120 px, so a JPEG is decoded at a fraction of its size and
+numbers of pictures of different sizes can be compared. Whether two files show the very same pixels
+is asked only of those that look the same at that size.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dct
+
+from ganloom.dedup import quality
+from ganloom.images import Array, Shards, decode, preview
+
+SIDE = 120  # px: half of that is enough for the hash; a JPEG of 500 px is decoded at a quarter
+THUMBNAIL = 16  # px: coarse enough to forgive a trimmed edge
+DECIMALS = 3  # of a coefficient: noise of rounding must not decide a symmetric picture's bits
+
+
+class Fingerprint(NamedTuple):
+    """What is compared of a picture, seen at a shorter side of 120 px (smaller ones: as they are).
+
+    Attributes:
+        sha256: Of the file.
+        width: Of the picture in px, upright.
+        height: In px, upright.
+        coarseness: Mean step of a JPEG's quantisation of brightness; 0 for other formats.
+        pixels: Digest of what was seen and of the picture's size: files with the same pixels have
+            the same, but for a JPEG and its copy in another format.
+        contrast: Standard deviation of grey, of 255.
+        sharpness: Variance of the Laplacian of grey.
+        detail: The same, in the median of 8 x 8 parts: a watermark adds little to it.
+        blurred: 0 (sharp) to 1.
+        information: Bits per pixel as a small grey JPEG.
+        hashes: (8, bytes) uint8: the perceptual hash of the picture under each symmetry k.
+        thumbnail: (16, 16, 3) uint8.
+        descriptor: (192,) float16 of unit length.
+    """
+
+    sha256: str
+    width: int
+    height: int
+    coarseness: float
+    pixels: str
+    contrast: float
+    sharpness: float
+    detail: float
+    blurred: float
+    information: float
+    hashes: Array
+    thumbnail: Array
+    descriptor: NDArray[np.float16]
+
+
+def dtype(hash_size: int) -> np.dtype[Any]:
+    """Of a table of fingerprints: under 2 kB a picture, and no objects."""
+    types = ("U64", "i4", "i4", "f4", "U32", "f4", "f4", "f4", "f4", "f4")
+    arrays = (
+        ("u1", (8, hash_size**2 // 8)),
+        ("u1", (THUMBNAIL, THUMBNAIL, 3)),
+        ("f2", (quality.WIDTH,)),
+    )
+    return np.dtype(list(zip(Fingerprint._fields, (*types, *arrays), strict=True)))
+
+
+def table(prints: Iterable[Fingerprint], count: int, hash_size: int) -> NDArray[Any]:
+    """Gather ``count`` fingerprints in one array with a field for each attribute."""
+    return np.fromiter(prints, dtype(hash_size), count)
+
+
+def fingerprints(
+    shards: Shards, hash_size: int, max_pixels: int, pool: Executor
+) -> Iterator[Fingerprint]:
+    """Fingerprint every original, by sha256, in the workers of ``pool``.
+
+    Raises:
+        ImageError: an original cannot be decoded.
+        ShardError: a shard is damaged.
+    """
+    one = functools.partial(_of_original, shards.folder, hash_size, max_pixels)
+    return pool.map(one, sorted(shards), chunksize=32)
+
+
+# Every worker opens the shards once; their index is too large to be sent with every original.
+_open_shards = functools.cache(Shards)
+
+
+def _of_original(folder: Path, hash_size: int, max_pixels: int, digest: str) -> Fingerprint:
+    return fingerprint(digest, _open_shards(folder)[digest], hash_size, max_pixels)
+
+
+def fingerprint(digest: str, data: bytes, hash_size: int, max_pixels: int) -> Fingerprint:
+    """Fingerprint the file ``data`` with the sha256 ``digest``.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    image, width, height, coarseness = preview(data, max_pixels, SIDE)
+    seen = f"{width} {height} {image.size}".encode() + image.tobytes()
+    grey = image.convert("L")
+    looks = quality.looks(grey)
+    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+    return Fingerprint(
+        sha256=digest,
+        width=width,
+        height=height,
+        coarseness=coarseness,
+        pixels=hashlib.sha256(seen).hexdigest()[:32],
+        contrast=looks.contrast,
+        sharpness=looks.sharpness,
+        detail=looks.detail,
+        blurred=looks.blurred,
+        information=looks.information,
+        hashes=hashes(grey, hash_size),
+        thumbnail=thumbnail,
+        descriptor=quality.descriptor(grey, thumbnail),
+    )
+
+
+def hashes(grey: Image.Image, hash_size: int) -> Array:
+    """The DCT hash ("pHash", as of imagehash) of each symmetry: (8, hash_size**2 / 8).
+
+    One transform serves all eight: mirroring a picture changes the sign of every other coefficient,
+    and turning it by a quarter transposes them besides.
+    """
+    side = 4 * hash_size
+    small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS), np.float64)
+    cosines = _cosines(side)[:hash_size]
+    low = np.round(cosines @ small @ cosines.T, DECIMALS)
+    sign = 1 - 2 * (np.arange(hash_size) % 2)
+    across, down = sign[None, :], sign[:, None]
+    # In the order of images.apply_symmetry: turned counter-clockwise by k quarters, then mirrored.
+    turned = [low, low.T * down, low * across * down, low.T * across]
+    forms = np.stack([*turned, *(form * across for form in turned)]).reshape(8, -1)
+    middle = forms.shape[1] // 2
+    ordered = np.partition(forms, (middle - 1, middle), axis=1)
+    median = ordered[:, middle - 1 : middle + 1].mean(axis=1, keepdims=True)
+    return np.packbits(forms > median, axis=1)
+
+
+@functools.cache
+def _cosines(side: int) -> NDArray[np.float64]:
+    """The matrix of the cosine transform: its rows are the waves."""
+    return np.asarray(dct(np.eye(side), axis=0))
+
+
+def same_pixels(
+    shards: Shards, digests: Sequence[str], max_pixels: int, pool: Executor
+) -> list[str]:
+    """The sha256 of each original's decoded picture, its size included.
+
+    Raises:
+        ImageError: an original cannot be decoded.
+        ShardError: a shard is damaged.
+    """
+    one = functools.partial(_pixels_of_original, shards.folder, max_pixels)
+    return list(pool.map(one, digests, chunksize=8))
+
+
+def _pixels_of_original(folder: Path, max_pixels: int, digest: str) -> str:
+    image = decode(_open_shards(folder)[digest], max_pixels)
+    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
