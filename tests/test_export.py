@@ -174,6 +174,14 @@ def test_a_label_is_one_folder_and_another_label_another(a: str, b: str) -> None
     assert (folder_name(a) == folder_name(b)) == (a == b)
 
 
+def test_a_very_long_label_is_cut_and_stays_itself(tmp_path: Path) -> None:
+    labels = ["é" * 500, "é" * 499 + "x", "b"]
+    assert len({folder_name(label) for label in labels}) == 3
+    make(tmp_path / "project", labels)
+    export("kept", "imagefolder", tmp_path / "project", tmp_path / "out")
+    assert len(ImageFolder(tmp_path / "out/train").classes) == 2
+
+
 def test_a_hostile_label_leads_nowhere(tmp_path: Path) -> None:
     make(tmp_path / "project", ["../../../evil", "/etc", "x"])
     export("kept", "imagefolder", tmp_path / "project", tmp_path / "out")
@@ -189,6 +197,11 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     (project / "data/slices/holdout.npy").unlink()
     with pytest.raises(ExportError, match="dvc repro"):
         export("slices", "folder", project, tmp_path / "out")
+    (project / "data/manifest.csv").write_text(",".join(MANIFEST) + "\n")
+    with pytest.raises(ExportError, match="does not know"):
+        export("kept", "folder", project, tmp_path / "out")
+    with pytest.raises(ExportError, match="cannot be made"):
+        export("raw", "folder", project, project / "data/kept.csv/below")
     (tmp_path / "taken").mkdir()
     with pytest.raises(ExportError, match="exists"):
         export("raw", "folder", project, tmp_path / "taken")

@@ -291,18 +291,36 @@ def test_another_file_than_was_listed_fails_and_counts_as_lost(
     server: Server, tmp_path: Path
 ) -> None:
     url = server.serve("/a.png", png(seed=1))
-    (result,) = from_the_web([listed("a", url, sha256=images.sha256(png()))], tmp_path)
+    wanted = images.sha256(png())
+    (result,) = from_the_web([listed("a", url, sha256=wanted)], tmp_path)
     assert result.manifest["error"].startswith("changed since it was listed")
-    assert result.manifest["sha256"] == images.sha256(png(seed=1))
+    # What was wanted stays known: to who replays the manifest, and to lists of decisions.
+    assert result.manifest["sha256"] == wanted
     assert result.lost
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_file_that_does_not_come_leaves_no_hash_but_the_one_that_was_wanted(
+    server: Server, tmp_path: Path
+) -> None:
+    wanted = images.sha256(png())
+    page = server.serve("/page", b"<html>sorry</html>")
+    rows = [
+        listed("a", server.url("/gone"), sha256=wanted),
+        listed("b", server.url("/gone-too")),
+        listed("c", page),
+    ]
+    results = from_the_web(rows, tmp_path)
+    assert [result.manifest["sha256"] for result in results] == [wanted, "", ""]
+    assert [result.manifest["bytes"] for result in results] == ["", "", ""]
 
 
 @pytest.mark.usefixtures("outside")
 def test_a_licence_that_is_not_allowed_is_refused_before_the_download(
     server: Server, tmp_path: Path
 ) -> None:
-    limits = LIMITS.model_copy(update={"licences": ["cc by*", "Public domain", "cc0"]})
-    licences = ["CC BY-SA 4.0", "CC0", "public domain", "CC-BY-4.0", "All rights reserved", ""]
+    limits = LIMITS.model_copy(update={"licences": ["cc by [0-9]*", "Public domain", "cc0*"]})
+    licences = ["CC-BY-4.0", "CC0-1.0", "public domain", "CC BY-NC 4.0", "All rights reserved", ""]
     rows = [
         listed(f"{number}", server.serve(f"/{number}.png", png()), licence=licence)
         for number, licence in enumerate(licences)
@@ -310,13 +328,33 @@ def test_a_licence_that_is_not_allowed_is_refused_before_the_download(
     results = from_the_web(rows, tmp_path, limits)
     assert errors(results) == [
         *[""] * 3,
-        "licence not allowed: CC-BY-4.0",
+        "licence not allowed: CC BY-NC 4.0",
         "licence not allowed: All rights reserved",
         "licence not allowed: unknown",
     ]
     assert not any(result.lost for result in results)
     assert set(server.asked()) == {"/robots.txt", "/0.png", "/1.png", "/2.png"}
     assert logged(results, "attempts") == ["1"] * 3 + ["0"] * 3
+
+
+@pytest.mark.parametrize("licence", ["", "unknown", "Unknown "])
+def test_what_has_no_licence_fits_no_pattern(tmp_path: Path, licence: str) -> None:
+    limits = LIMITS.model_copy(update={"licences": ["*"]})
+    (result,) = from_the_web(
+        [listed("a", "http://127.0.0.1:9/", licence=licence)], tmp_path, limits
+    )
+    assert result.manifest["error"].startswith("licence not allowed")
+
+
+def test_merged_rows_keep_what_is_wanted_of_the_address() -> None:
+    url = "https://example.org/a.png"
+    pinned = listed("a", url, sha256="1" * 64, label="river")
+    licensed = listed("b", url, licence="CC0", creator="R. Vasquez")
+    (row,) = merge([pinned, licensed])
+    assert (row["id"], row["licence"]) == (licensed["id"], "CC0")
+    assert (row["sha256"], row["label"]) == ("1" * 64, "river")
+    with pytest.raises(SourceError, match="want different bytes"):
+        merge([pinned, licensed | {"sha256": "2" * 64}])
 
 
 @pytest.mark.usefixtures("outside")

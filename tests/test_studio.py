@@ -356,6 +356,22 @@ def test_what_others_write_meanwhile_stays(client: TestClient, project: Path) ->
     assert text_of(project) == "\n".join(["\ufeffsha256,who,decision,reason", *lines, ""])
 
 
+def test_a_note_of_several_lines_stays_as_it_is(client: TestClient, project: Path) -> None:
+    path = project / "data/curation/mine.csv"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f'sha256,decision,reason,note\n{A},keep,,"line one\nline two"\n')
+    decide(client, (B, "drop", ""))
+    assert f'{A},keep,,"line one\nline two"\n' in text_of(project)
+
+
+def test_an_infinite_flag_is_unknown(client: TestClient, project: Path) -> None:
+    path = project / "data/clusters.csv"
+    table = pd.read_csv(path)
+    table["off_topic"] = float("inf")
+    table.to_csv(path, index=False)
+    assert {row["off_topic"] for row in rows_of(client).values()} == {None}
+
+
 def test_lines_that_repeat_each_other_become_one(client: TestClient, project: Path) -> None:
     path = project / "data/curation/mine.csv"
     path.parent.mkdir(exist_ok=True)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ganloom import images, params, sources
-from ganloom.sources import Context, Row, SourceError
+from ganloom.sources import Context, Row, SourceError, SourceWarning
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = Context(1, params.load(ROOT / "params.yaml").network)
@@ -58,6 +58,16 @@ def test_jsonl_means_the_same(tmp_path: Path) -> None:
     assert rows["https://a.org/1.jpg"]["label"] == "3"
     assert rows["https://a.org/1.jpg"]["sha256"] == HASH
     assert "http://b.org/" in rows
+
+
+def test_a_manifest_leaves_out_what_only_its_project_has(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "manifest.csv",
+        "id,source,url,error\na/1,a,https://a.org/1,\nb/2,b,file:///home/b/2.png,\n",
+    )
+    with pytest.warns(SourceWarning, match="1 rows .* are not on the web"):
+        [row] = listed(path)
+    assert row["url"] == "https://a.org/1"
 
 
 def test_an_address_listed_twice_is_one_that_knows_more(tmp_path: Path) -> None:

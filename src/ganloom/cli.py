@@ -117,7 +117,10 @@ def _credits(options: argparse.Namespace) -> None:
         sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
     text = markdown(credits(manifest, {row["sha256"] for row in kept}))
     if options.out:
-        options.out.write_text(text, encoding="utf-8")
+        try:
+            options.out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            sys.exit(f"{options.out} cannot be written: {error.strerror}")
     else:
         print(text, end="")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import csv
 import hashlib
+import io
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -105,7 +106,7 @@ def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise CurationError(f"{path}: not UTF-8; save it as CSV UTF-8") from None
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise CurationError(

@@ -31,6 +31,7 @@ from ganloom.sources import read_rows
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
 PROVENANCE = "provenance.csv"
 UNLABELLED = "unlabelled"
+MAX_NAME = 240  # bytes; file systems end at 255
 SHARD_BYTES = 256 * 2**20
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
 
@@ -81,15 +82,23 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
             "StyleGAN wants square pictures of one size: export `slices`, which params.yaml makes "
             "under `augment` (mode: whole for whole pictures)"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out.parent} cannot be made: {error.strerror}") from error
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
         new = Path(folder) / out.name
         try:
-            count = FORMS[form](CONTENTS[what](project / "data"), new)
+            items = CONTENTS[what](project / "data")
         except FileNotFoundError as error:
             raise ExportError(
                 f"{error.filename} is missing; run `dvc repro` or `dvc checkout` first"
             ) from error
+        except KeyError as error:
+            raise ExportError(
+                f"data/manifest.csv does not know {error}; run `dvc repro` first"
+            ) from error
+        count = FORMS[form](items, new)
         new.rename(out)
     return count
 
@@ -260,11 +269,13 @@ def _provenance(names: Sequence[str], items: Sequence[Item]) -> str:
 def folder_name(label: str) -> str:
     """A class as the name of a folder: whatever a stranger wrote, it leads nowhere else.
 
-    Different labels give different names.
+    Different labels give different names; what has none goes beside the label `unlabelled`.
     """
     quoted = re.sub(
         r'[\x00-\x1f\x7f/\\:*?"<>|%]|^\.|[. ]$',
         lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()),
         label,
     )
+    if len(quoted.encode()) > MAX_NAME:
+        quoted = f"{quoted[: MAX_NAME // 8]}%{images.sha256(label.encode())[:16]}"
     return quoted or UNLABELLED

@@ -7,6 +7,8 @@ import collections
 import contextlib
 import fnmatch
 import multiprocessing
+import re
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -105,11 +107,10 @@ async def _fetch_all(
 ) -> list[Result]:
     loop, store = asyncio.get_running_loop(), Store(job.kept)
 
-    async def ticking(result: Awaitable[Result]) -> Result:
-        try:
-            return await result
-        finally:
-            tick()
+    async def ticking(awaited: Awaitable[Result]) -> Result:
+        result = await awaited
+        tick()
+        return result
 
     async with Client(job.context.network) as client:
         web = _Web(job, client, store, pool)
@@ -156,18 +157,34 @@ def open_readers(job: Job) -> dict[str, Reader]:
 def merge(rows: Iterable[Row]) -> list[Row]:
     """One row for each address on the web: of several, the one that knows most.
 
+    Which bytes are wanted, and their class, it takes from the others where it does not know.
+
     Args:
         rows: Candidates of all sources.
 
     Returns:
         Sorted by id.
+
+    Raises:
+        SourceError: two sources want different bytes from one address.
     """
-    best: dict[str, Row] = {}
+    groups: dict[str, list[Row]] = collections.defaultdict(list)
     for row in sorted(rows, key=lambda row: row["id"]):
-        key = _address(row["url"]) if is_web(row["url"]) else row["id"]
-        if key not in best or _knowledge(row) > _knowledge(best[key]):
-            best[key] = row
-    return sorted(best.values(), key=lambda row: row["id"])
+        groups[_address(row["url"]) if is_web(row["url"]) else row["id"]].append(row)
+    merged = []
+    for found in groups.values():
+        if len({row.get("sha256") for row in found} - {None, ""}) > 1:
+            raise SourceError(
+                f"{' and '.join(row['id'] for row in found)} want different bytes (sha256) from "
+                f"{found[0]['url']}; correct one of their lists"
+            )
+        best = max(found, key=_knowledge)  # the first of equals
+        wanted = {
+            key: next(filter(None, (row.get(key, "") for row in [best, *found])), "")
+            for key in ("sha256", "bytes", "label")
+        }
+        merged.append(best | wanted)
+    return sorted(merged, key=lambda row: row["id"])
 
 
 def _address(url: str) -> str:
@@ -190,6 +207,7 @@ _worker: tuple[Job, dict[str, Reader]]
 
 def _start_worker(job: Job) -> None:
     global _worker  # noqa: PLW0603  (the way to hand a worker what cannot be pickled)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for it
     _worker = job, open_readers(job)
 
 
@@ -231,6 +249,9 @@ def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
         found |= {"width": str(info.width), "height": str(info.height), "mime": info.mime}
     except (FetchError, images.ImageError) as error:
         found["error"] = _one_line(error)
+        if is_web(row["url"]):
+            # What came instead is nobody's: who replays this manifest must not look for it.
+            found |= {"sha256": row.get("sha256", ""), "bytes": ""}
     return found
 
 
@@ -262,6 +283,7 @@ class _Web:
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
             kept = await asyncio.to_thread(self._store.put, url, page.data)
+            page = page._replace(data=b"")  # many wait for a worker: they must not fill the memory
             found = await self._judge(row, kept)
             log = _log(
                 found,
@@ -301,9 +323,28 @@ def _require_allowed(row: Row, limits: params.Fetch) -> None:
     _require_within(limits, int(size) if size.isdecimal() else 0)
     if limits.licences is None:
         return
-    licence = row["licence"].lower()
-    if not any(fnmatch.fnmatchcase(licence, pattern.lower()) for pattern in limits.licences):
+    spellings = _spellings(row["licence"])
+    if not any(
+        fnmatch.fnmatchcase(spelling, pattern.lower())
+        for pattern in limits.licences
+        for spelling in spellings
+    ):
         raise FetchError(f"licence not allowed: {row['licence'] or 'unknown'}")
+
+
+def _spellings(licence: str) -> set[str]:
+    """A licence as it is written and as Creative Commons writes it; none if it is unknown.
+
+    "CC-BY-SA-4.0", as software says, is "cc by-sa 4.0", too.
+    """
+    written = licence.strip().lower()
+    if written in ("", "unknown"):
+        return set()
+    return {written, re.sub(r"^(cc0|cc)-(?:(by[a-z-]*)-)?(?=\d)", _spaced, written)}
+
+
+def _spaced(match: re.Match[str]) -> str:
+    return " ".join(filter(None, match.groups())) + " "
 
 
 def _require_within(limits: params.Fetch, size: int) -> None:
@@ -318,8 +359,10 @@ def _spool(path: Path, data: bytes) -> None:
 
 
 def _blank(row: Row) -> Row:
+    """A row without a file; which one was wanted stays known."""
     known = {column: row[column] for column in CANDIDATE}
-    return known | dict.fromkeys(MANIFEST[len(CANDIDATE) :], "")
+    empty = dict.fromkeys(MANIFEST[len(CANDIDATE) :], "")
+    return known | empty | {"sha256": row.get("sha256", "")}
 
 
 def _log(

@@ -280,8 +280,8 @@ class Fetch(Section):
         description="Refuse pictures with more pixels, before decoding"
     )
     licences: Annotated[list[str], Field(min_length=1), Unique] | None = Field(
-        description="Fetch only what has one of these licences, such as `CC BY*`; case does not "
-        "matter; null: whatever it is"
+        description="Fetch only what has one of these licences, such as `CC0*` and "
+        "`CC BY [0-9]*` (`CC BY*` allows NC and ND, too), never what has none; null: whatever it is"
     )
     max_lost: Annotated[float, Field(ge=0, le=1)] = Field(
         description="Share of the pictures from the web that may be gone or out of reach; if it "

@@ -30,7 +30,16 @@ KEPT = Path("work/fetch")
 
 def main() -> None:
     found = candidates()
-    rows = merge(found)
+    try:
+        rows = merge(found)
+    except sources.SourceError as error:
+        sys.exit(f"error: {error}")
+    if not rows:
+        names = ", ".join(params.sources)
+        sys.exit(
+            f"error: no candidates: {names} found nothing; try other keywords in params.yaml, or "
+            "search again: dvc repro --force search@NAME"
+        )
     if len(rows) < len(found):
         print(f"{len(found) - len(rows)} candidates share their address with another: merged")
     RAW.mkdir(parents=True, exist_ok=True)
@@ -52,6 +61,8 @@ def main() -> None:
             sys.exit(f"error: fetch.shards: {error}")
         except (sources.SourceError, LostError) as error:
             sys.exit(f"error: {error}")
+        except KeyboardInterrupt:
+            sys.exit("interrupted; what came is kept in work/fetch: the same command goes on")
         images.pack_shards(RAW, Path(spool))
     manifest = [result.manifest for result in results]
     fetched = [row["sha256"] for row in manifest if not row["error"]]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, candidate
+from ganloom.sources import Context, Row, SourceError, candidate, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
 
 # Columns of the table of candidates, and under which names a list may have them.
@@ -43,8 +43,12 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
     path = Path(spec.path)
     rows: dict[str, Row] = {}
     lines: dict[str, int] = {}
+    local = 0
     try:
         for number, known in _read(path):
+            if _is_local(known):
+                local += 1
+                continue
             row = _row(name, known, f"{path}, line {number}")
             first = rows.setdefault(row["url"], row)
             if first["sha256"] and row["sha256"] and first["sha256"] != row["sha256"]:
@@ -55,7 +59,15 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
             rows[row["url"]] = {key: first[key] or row[key] for key in first}
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    if local:
+        warn(name, f"{local} rows of {path} are not on the web, but of that project's own sources")
     return list(rows.values())
+
+
+def _is_local(known: dict[str, Any]) -> bool:
+    """Whether a row is a manifest's, of a source such as a folder, which only that project has."""
+    is_manifest = {"id", "source", "error"} <= known.keys()
+    return is_manifest and not str(known["url"]).lower().startswith(("http:", "https:"))
 
 
 def _read(path: Path) -> Iterator[Line]:

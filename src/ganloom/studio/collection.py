@@ -145,7 +145,8 @@ def as_json(collection: Collection) -> dict[str, Any]:
     columns = ["sha256", "cluster", "keeper", "width", "height", "bytes", "mime", "label"]
     columns += ["copies", "rule", *FACTS]
     columns += [name for name in table.columns if name not in columns]
-    known = table[columns].astype(object).where(table[columns].notna(), None)
+    finite = table[columns].replace([np.inf, -np.inf], np.nan)  # JSON has neither
+    known = finite.astype(object).where(finite.notna(), None)
     return {
         "revision": collection.revision,
         "columns": columns,

@@ -115,7 +115,7 @@ def _state(data: bytes, lines: Sequence[Decision]) -> State:
 
 def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided | None]) -> bytes:
     """The file with what is wanted of some pictures in place of what it says of them."""
-    table = csv.reader(data.decode("utf-8-sig").splitlines())
+    table = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(table, list(COLUMNS))
     at = [header.index(column) for column in COLUMNS]
     whole = {line.line: line.sha256 for line in lines}

@@ -5,6 +5,7 @@
 // so that an old answer never overwrites a new one.
 
 const POLL = 1500; // ms
+const MAX_REASON = 500; // as the server has it
 const RETRY = [500, 1000, 2000, 4000]; // ms; then always the last
 
 const same = (a, b) => (a?.[0] ?? null) === (b?.[0] ?? null) && (a?.[1] ?? "") === (b?.[1] ?? "");
@@ -172,7 +173,11 @@ export class Store extends EventTarget {
     const batch = this.#pending;
     this.#pending = new Map();
     this.#sending = batch;
-    const changes = [...batch].map(([sha256, [decision, reason]]) => ({ sha256, decision, reason }));
+    const changes = [...batch].map(([sha256, [decision, reason]]) => ({
+      sha256,
+      decision,
+      reason: reason.slice(0, MAX_REASON), // one written by hand may be longer
+    }));
     try {
       const answer = await ask("/api/decisions", { revision: this.#revision ?? "none", changes });
       this.#sending = new Map();
