@@ -39,8 +39,10 @@ def test_only_what_is_used_is_credited_and_once() -> None:
     assert [credit.title for credit in found] == ["Cloth"]
 
 
-def test_what_has_no_licence_is_named_apart() -> None:
-    text = markdown(credits([CLOTH, row("2", title="Found", creator="?")], {"1", "2"}))
+@pytest.mark.parametrize("licence", ["", "unknown"])
+def test_what_has_no_licence_is_named_apart(licence: str) -> None:
+    found = row("2", title="Found", creator="?", licence=licence)
+    text = markdown(credits([CLOTH, found], {"1", "2"}))
     assert text.index("Cloth") < text.index("## Without a known licence") < text.index("Found")
 
 

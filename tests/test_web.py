@@ -602,7 +602,8 @@ def test_a_host_gets_few_connections_at_a_time(server: Server) -> None:
 def test_wikimedia_gets_two_connections_whatever_the_params_say(
     server: Server, names: dict[str, list[list[str]]]
 ) -> None:
-    names["upload.wikimedia.org"] = names["upload.wikimedia.org."] = [["127.0.0.1"]]
+    for host in ("upload.wikimedia.org", "upload.wikimedia.org.", "thumb.wikimedia.org"):
+        names[host] = [["127.0.0.1"]]
     together = asyncio.Barrier(2)
 
     async def wait(request: web.Request) -> web.Response:
@@ -611,7 +612,7 @@ def test_wikimedia_gets_two_connections_whatever_the_params_say(
 
     for number in range(6):
         server.routes[f"/{number}"] = wait
-    hosts = ["upload.wikimedia.org", "UPLOAD.wikimedia.org", "upload.wikimedia.org."] * 2
+    hosts = ["upload.wikimedia.org", "THUMB.wikimedia.org", "upload.wikimedia.org."] * 2
     urls = [f"http://{host}:{server.port}/{number}" for number, host in enumerate(hosts)]
     get_all(urls, connections_per_host=8)
     assert server.most == 2

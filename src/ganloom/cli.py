@@ -126,7 +126,7 @@ def _studio(options: argparse.Namespace) -> None:
     try:
         from ganloom.studio.serve import StudioError, serve
     except ModuleNotFoundError as error:
-        sys.exit(f"{error.name} is not installed; to install it: pip install 'ganloom[studio]'")
+        sys.exit(f"{error.name} is not installed: pip install --editable '.[studio]'")
 
     try:
         serve(Path(), options.list, options.port, browser=not options.no_browser)

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+UNKNOWN = ("", "unknown")
+
 
 class Credit(NamedTuple):
     """Who made a picture, where it was published and under which licence; "" where unknown."""
@@ -52,8 +54,8 @@ def is_web_address(text: str) -> bool:
 
 def markdown(found: Sequence[Credit]) -> str:
     """An attribution list to put beside what was made; pictures without a licence come last."""
-    licensed = [credit for credit in found if credit.licence]
-    unknown = [credit for credit in found if not credit.licence]
+    licensed = [credit for credit in found if credit.licence.lower() not in UNKNOWN]
+    unknown = [credit for credit in found if credit.licence.lower() in UNKNOWN]
     lines = [
         "# Credits",
         "",

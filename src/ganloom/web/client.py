@@ -37,8 +37,8 @@ TAG = "X-Robots-Tag"
 CHUNK = 1 << 16
 RETRIED = {429, 500, 502, 503, 504}
 REDIRECTS = {301, 302, 303, 307, 308}
-# wikitech.wikimedia.org/wiki/Robot_policy: 2 connections and 25 Mbit/s to the file host.
-WIKIMEDIA_FILES = "upload.wikimedia.org"
+# wikitech.wikimedia.org/wiki/Robot_policy: 2 connections and 25 Mbit/s to the file hosts.
+WIKIMEDIA_FILES = ("upload.wikimedia.org", "thumb.wikimedia.org")
 WIKIMEDIA_CONNECTIONS = 2
 WIKIMEDIA_BYTES_PER_SECOND = 25_000_000 / 8
 
@@ -152,9 +152,8 @@ class Client:
         self._hosts: dict[str, _Host] = collections.defaultdict(
             lambda: _Host(network.connections_per_host)
         )
-        self._hosts[WIKIMEDIA_FILES] = _Host(
-            min(WIKIMEDIA_CONNECTIONS, network.connections_per_host)
-        )
+        wikimedia = _Host(min(WIKIMEDIA_CONNECTIONS, network.connections_per_host))
+        self._hosts |= dict.fromkeys(WIKIMEDIA_FILES, wikimedia)
         self._wikimedia_bytes = AsyncLimiter(WIKIMEDIA_BYTES_PER_SECOND, 1)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -301,7 +300,7 @@ class Client:
             body += chunk
             if len(body) > max_bytes:
                 raise _too_large(max_bytes, response.status)
-            if _host(response.url) == WIKIMEDIA_FILES:
+            if _host(response.url) in WIKIMEDIA_FILES:
                 await self._wikimedia_bytes.acquire(len(chunk))
         return bytes(body)
 

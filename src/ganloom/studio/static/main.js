@@ -526,7 +526,6 @@ box.addEventListener("dblclick", (event) => {
 async function start() {
   try {
     await store.start();
-    box.focus();
   } catch (error) {
     $("saved").dataset.state = "refused";
     $("saved").textContent = "Nothing to show";
@@ -535,4 +534,6 @@ async function start() {
     setTimeout(start, 3000);
   }
 }
+// Before the first key: a window that closes gives the focus back to what had it.
+box.focus();
 start();
