@@ -27,7 +27,7 @@ from PIL import Image, ImageEnhance
 from ganloom import images, params
 from ganloom.dedup import collection
 from ganloom.dedup.group import Member
-from ganloom.sources import kene
+from ganloom.sources import Context, kene
 
 RECIPE = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml")
 SAME_PIXELS = 8.0  # mean difference, of 255, that recompressing leaves of fine texture
@@ -119,8 +119,9 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 
 def designs(section: params.Dedup) -> None:
     spec = RECIPE.sources["kene"].model_copy(update={"faults": 1.0})
-    read = kene.reader(spec, RECIPE.seed)
-    candidates = kene.search("kene", spec, RECIPE.seed)
+    context = Context(RECIPE.seed, RECIPE.network)
+    read = kene.reader(spec, context)
+    candidates = kene.search("kene", spec, context)
     files = {row["id"]: read(row["url"]) for row in candidates if row["fault"] != "truncated"}
     truth: dict[str, str] = {}
     for row in candidates:

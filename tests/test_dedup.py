@@ -362,7 +362,6 @@ def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
     names = [images.sha256(data) for data in files]
     images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
     section = SECTION.model_copy(update={"deep": True, "symmetries": False})
-    fingerprint._open_shards.cache_clear()
     with ThreadPoolExecutor(2) as pool:
         found = collection.find(images.Shards(tmp_path), section, 10**6, pool)
     members = {m.sha256: m for m in found.members}
@@ -397,7 +396,6 @@ def test_fingerprints_come_by_sha256_whatever_the_workers(tmp_path: Path) -> Non
     files = [images.png(blobs(seed, (30, 20))) for seed in range(12)]
     images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
     shards = images.Shards(tmp_path)
-    fingerprint._open_shards.cache_clear()
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(3) as three:
         first = list(fingerprint.fingerprints(shards, 8, 10**6, one))
         second = list(fingerprint.fingerprints(shards, 8, 10**6, three))

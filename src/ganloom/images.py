@@ -5,6 +5,7 @@ An image array is RGB, uint8, (H, W, 3); a batch is (N, H, W, 3).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import re
@@ -344,6 +345,12 @@ class Shards(Mapping[str, bytes]):
         if sha256(data) != digest:
             raise ShardError(_damaged(path, f"{digest} has other content than its name says"))
         return data
+
+    def part(self, digests: Iterable[str]) -> Shards:
+        """Some of the originals, with an index of those alone: for a worker's task."""
+        part = copy.copy(self)
+        part._members = {digest: self._members[digest] for digest in digests}
+        return part
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._members

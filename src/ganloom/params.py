@@ -309,7 +309,7 @@ class Dedup(Section):
     )
     symmetries: bool = Field(description="Also find flipped and quarter-turned copies")
     deep: bool = Field(
-        description="Also find crops and strong edits, with a network: some 30 ms a picture"
+        description="Also find crops and strong edits, with a network: 0.1 to 0.4 s a picture"
     )
     deep_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
         description="Cosine of the network's features from which on pictures are looked at as crops"

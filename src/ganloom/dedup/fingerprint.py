@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dct
 
 from ganloom.dedup import quality
 from ganloom.images import Array, Shards, decode, preview
 
 SIDE = 120  # px: half of that is enough for the hash; a JPEG of 500 px is decoded at a quarter
+TASK = 16  # originals that a worker reads at a time
 THUMBNAIL = 16  # px: coarse enough to forgive a trimmed edge
 DECIMALS = 3  # of a coefficient: noise of rounding must not decide a symmetric picture's bits
 
@@ -87,16 +87,18 @@ def fingerprints(
         ImageError: an original cannot be decoded.
         ShardError: a shard is damaged.
     """
-    one = functools.partial(_of_original, shards.folder, hash_size, max_pixels)
-    return pool.map(one, sorted(shards), chunksize=32)
+    of_part = functools.partial(_of_originals, hash_size, max_pixels)
+    return itertools.chain.from_iterable(pool.map(of_part, _parts(shards, sorted(shards))))
 
 
-# Every worker opens the shards once; their index is too large to be sent with every original.
-_open_shards = functools.cache(Shards)
+def _parts(shards: Shards, digests: Sequence[str]) -> Iterator[Shards]:
+    """Tasks: each brings its part of the index, so that no worker has to read all headers."""
+    starts = range(0, len(digests), TASK)
+    return (shards.part(digests[i : i + TASK]) for i in starts)
 
 
-def _of_original(folder: Path, hash_size: int, max_pixels: int, digest: str) -> Fingerprint:
-    return fingerprint(digest, _open_shards(folder)[digest], hash_size, max_pixels)
+def _of_originals(hash_size: int, max_pixels: int, part: Shards) -> list[Fingerprint]:
+    return [fingerprint(digest, data, hash_size, max_pixels) for digest, data in part.items()]
 
 
 def fingerprint(digest: str, data: bytes, hash_size: int, max_pixels: int) -> Fingerprint:
@@ -151,7 +153,8 @@ def hashes(grey: Image.Image, hash_size: int) -> Array:
 @functools.cache
 def _cosines(side: int) -> NDArray[np.float64]:
     """The matrix of the cosine transform: its rows are the waves."""
-    return np.asarray(dct(np.eye(side), axis=0))
+    halves = np.arange(1, 2 * side, 2)
+    return np.asarray(2 * np.cos(np.pi / (2 * side) * np.arange(side)[:, None] * halves))
 
 
 def same_pixels(
@@ -163,10 +166,10 @@ def same_pixels(
         ImageError: an original cannot be decoded.
         ShardError: a shard is damaged.
     """
-    one = functools.partial(_pixels_of_original, shards.folder, max_pixels)
-    return list(pool.map(one, digests, chunksize=8))
+    of_part = functools.partial(_pixels_of_originals, max_pixels)
+    return list(itertools.chain.from_iterable(pool.map(of_part, _parts(shards, digests))))
 
 
-def _pixels_of_original(folder: Path, max_pixels: int, digest: str) -> str:
-    image = decode(_open_shards(folder)[digest], max_pixels)
-    return hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+def _pixels_of_originals(max_pixels: int, part: Shards) -> list[str]:
+    images = (decode(data, max_pixels) for data in part.values())
+    return [hashlib.sha256(f"{i.size}".encode() + i.tobytes()).hexdigest() for i in images]

@@ -60,7 +60,9 @@ def _median_variance(x: NDArray[np.float32]) -> float:
     if min(height, width) < 1:
         return 0.0
     parts = x[: PARTS * height, : PARTS * width].reshape(PARTS, height, PARTS, width)
-    return float(np.median(parts.var(axis=(1, 3))))
+    # Laid out part by part: along the rows of a table numpy is twice as fast.
+    table = parts.swapaxes(1, 2).reshape(PARTS**2, -1)
+    return float(np.median(table.var(axis=1)))
 
 
 def _blurred(x: NDArray[np.float32]) -> float:
