@@ -496,6 +496,12 @@ def test_waiting_for_a_turn_is_not_held_against_a_file(server: Server) -> None:
 # --- attempts ----------------------------------------------------------------------------------
 
 
+OVERFLOWING = [
+    "Mon, 01 Jan 2024 00:00:00 +99999999999999999999",
+    "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+]
+
+
 def busy_until(server: Server, attempt: int, status: int, **headers: str) -> str:
     """Answer with ``status`` up to the attempt that works."""
 
@@ -562,11 +568,31 @@ def test_retry_after_in_seconds_or_as_a_date() -> None:
     assert retry_after("120") == 120
     assert 95 < (retry_after(format_datetime(soon, usegmt=True)) or 0) <= 100
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    for nonsense in (None, "", "soon", "-5", "1.5", "٣"):
+    for nonsense in (None, "", "soon", "-5", "1.5", "٣", *OVERFLOWING):
         assert retry_after(nonsense) is None
 
 
-@given(st.text(max_size=40))
+@pytest.mark.parametrize("value", [*OVERFLOWING, "9" * 400, "9" * 5000])
+def test_an_absurd_retry_after_fails_only_its_file(
+    value: str, server: Server, waits: list[float]
+) -> None:
+    error = failure(server.serve("/", status=429, Retry_After=value))
+    assert str(error) == "HTTP 429: Too Many Requests"
+
+
+dates = st.builds(
+    "{}, {} {} {} {}:00:00 {}{}".format,
+    st.sampled_from(["Mon", ""]),
+    st.integers(),
+    st.sampled_from(["Jan", "Foo"]),
+    st.integers(),
+    st.integers(),
+    st.sampled_from(["+", "-", ""]),
+    st.integers(min_value=0) | st.just("GMT"),
+)
+
+
+@given(st.text(max_size=40) | dates)
 def test_nothing_wild_in_retry_after_breaks_it(value: str) -> None:
     seconds = retry_after(value)
     assert seconds is None or seconds >= 0

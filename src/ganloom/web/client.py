@@ -411,7 +411,7 @@ def retry_after(value: str | None) -> float | None:
         return float(value.strip())
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
