@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -81,7 +81,6 @@ class Page(NamedTuple):
     Attributes:
         url: Where it was in the end.
         status: 200.
-        headers: With lower-case keys.
         data: The whole body.
         attempts: How often it was tried.
         seconds: How long that took, waiting for its turn apart.
@@ -89,7 +88,6 @@ class Page(NamedTuple):
 
     url: str
     status: int
-    headers: Mapping[str, str]
     data: bytes
     attempts: int = 1
     seconds: float = 0.0
@@ -274,8 +272,7 @@ class Client:
                             refused=True,
                         )
                     data = await self._read(response, max_bytes)
-                    headers = {key.lower(): value for key, value in response.headers.items()}
-                    return Page(str(url), response.status, headers, data)
+                    return Page(str(url), response.status, data)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
                 raise _explained(error, self._network.timeout) from error
 
