@@ -705,6 +705,34 @@ def test_a_crawl_delay_is_kept(server: Server, waits: list[float]) -> None:
     assert [round(seconds) for seconds in waits] == [10, 20]
 
 
+def test_the_queue_that_a_crawl_delay_makes_is_no_busy_host(
+    server: Server, waits: list[float]
+) -> None:
+    server.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 4\n")
+    urls = [server.serve(f"/{number}", b"x") for number in range(30)]
+    assert len(get_all(urls, robots=True, file_deadline=8.0)) == 30
+    assert [round(seconds) for seconds in waits] == list(range(4, 120, 4))
+
+
+def test_a_place_in_the_queue_after_the_deadline_is_not_waited_for(
+    server: Server, waits: list[float]
+) -> None:
+    server.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 1e9\n")
+    urls = [server.serve(path, b"x") for path in ("/a", "/b")]
+
+    async def main() -> None:
+        async with Client(NETWORK.model_copy(update={"robots": True})) as one:
+            assert (await one.get(urls[0], MAX_BYTES)).data == b"x"
+            with pytest.raises(WebError) as raised:
+                await one.get(urls[1], MAX_BYTES)
+            assert str(raised.value) == (
+                "out of time: its turn comes after the end (network.deadline)"
+            )
+
+    asyncio.run(main())
+    assert waits == []
+
+
 line = st.sampled_from(
     [b"User-agent: *\n", b"User-agent: ganloom\n", b"Disallow: /", b"Allow: ", b"Crawl-delay: "]
 )

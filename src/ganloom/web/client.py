@@ -129,7 +129,9 @@ class _Host:
 
     def __init__(self, connections: int) -> None:
         self.turns = asyncio.Semaphore(connections)
-        self.next = 0.0  # by the event loop's clock
+        # Both by the event loop's clock:
+        self.busy_until = 0.0  # said by Retry-After
+        self.next = 0.0  # the next free place in the queue that Crawl-delay makes
         self.delay = 0.0  # s
 
 
@@ -281,7 +283,8 @@ class Client:
         after = retry_after(response.headers.get("Retry-After"))
         if after is not None:
             host = self._hosts[_host(url)]
-            host.next = max(host.next, asyncio.get_running_loop().time() + after)
+            now = asyncio.get_running_loop().time()
+            host.busy_until = max(host.busy_until, now + after)
         return WebError(
             f"HTTP {status}: {_phrase(status)}",
             status=status,
@@ -319,9 +322,11 @@ class Client:
 
     async def _wait_until_wanted(self, host: _Host) -> None:
         now = asyncio.get_running_loop().time()
-        begin = max(now, host.next)
-        if begin - now > self._network.file_deadline:
+        if host.busy_until - now > self._network.file_deadline:
             raise WebError("host is busy: it asks to wait for longer than network.file_deadline")
+        begin = max(now, host.next, host.busy_until)
+        if begin > self._end:
+            raise WebError("out of time: its turn comes after the end (network.deadline)")
         host.next = begin + host.delay
         if begin > now:
             await pause(begin - now)
