@@ -5,7 +5,12 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ipaddress
+import os
 import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -31,6 +36,7 @@ NETWORK = params.load(ROOT / "recipes" / "kene.yaml").network.model_copy(
     update={"loopback": True, "robots": False, "timeout": 5.0, "attempts": 3}
 )
 MAX_BYTES = 100_000
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
 
 def get(url: str, **changes: Any) -> Page:
@@ -463,6 +469,106 @@ def test_a_server_that_says_nothing_is_given_up(server: Server, waits: list[floa
     error = failure(server.url("/"), timeout=0.05)
     assert str(error) == "timeout: nothing for 0.05 s (network.timeout)"
     assert (error.attempts, error.status, error.refused) == (3, None, False)
+    assert error.unreachable
+
+
+def test_a_server_that_falls_silent_in_the_middle_was_reached(
+    server: Server, waits: list[float]
+) -> None:
+    async def begin(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"x")
+        return await never(request)
+
+    server.routes["/"] = begin
+    error = failure(server.url("/"), timeout=0.05)
+    assert str(error) == "timeout: nothing for 0.05 s (network.timeout)"
+    assert not error.unreachable
+
+
+def test_a_redirect_to_nowhere_comes_from_a_server_that_was_reached(
+    server: Server, waits: list[float]
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        error = failure(server.serve("/", status=302, Location=nowhere))
+        assert str(error) == "cannot connect: Connection refused"
+        assert not error.unreachable
+        assert failure(nowhere, robots=True).unreachable
+
+
+@pytest.fixture
+def hanging(
+    names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[threading.Event]:
+    """Looking up hang*.example takes until the event is set."""
+    released, getaddrinfo = threading.Event(), socket.getaddrinfo
+
+    def hang(host: Any, *arguments: Any, **named: Any) -> list[Any]:
+        if not str(host).startswith("hang"):
+            return getaddrinfo(host, *arguments, **named)
+        released.wait(20)
+        raise socket.gaierror(socket.EAI_AGAIN, "released")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield released
+    released.set()
+
+
+def test_a_name_that_is_not_looked_up_in_time_is_given_up(hanging: threading.Event) -> None:
+    error = failure("http://hang.example/", timeout=0.05)
+    assert str(error) == ("unknown host: its name is not looked up within 0.05 s (network.timeout)")
+    assert (error.attempts, error.unreachable, error.refused) == (1, True, False)
+
+
+def test_names_that_hang_hold_up_neither_others_nor_the_end(
+    hanging: threading.Event, names: dict[str, list[list[str]]], server: Server
+) -> None:
+    names["healthy.example"] = [["127.0.0.1"]]
+    server.serve("/", b"here")
+
+    async def main() -> None:
+        many = NETWORK.model_copy(update={"connections": 64, "timeout": 60.0})
+        async with Client(many) as one:
+            stuck = [
+                asyncio.create_task(one.get(f"http://hang{number}.example/", MAX_BYTES))
+                for number in range(40)
+            ]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                page = await one.get(f"http://healthy.example:{server.port}/", MAX_BYTES)
+            assert page.data == b"here"
+            assert not any(task.done() for task in stuck)
+            for task in stuck:
+                task.cancel()
+            await asyncio.gather(*stuck, return_exceptions=True)
+
+    asyncio.run(main())
+    assert not hanging.is_set()
+
+
+def test_a_name_that_hangs_for_ever_does_not_keep_python_from_ending() -> None:
+    code = """
+import socket, sys, threading
+from pathlib import Path
+from ganloom import params
+from ganloom.web.client import WebError, browser
+socket.getaddrinfo = lambda *_, **__: threading.Event().wait()
+network = params.load(Path(sys.argv[1])).network.model_copy(update={"timeout": 0.05})
+with browser(network, 1000) as get:
+    try:
+        get("http://hang.example/")
+    except WebError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", code, str(ROOT / "recipes" / "kene.yaml")]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT
+    )
+    assert ended.stdout.startswith("unknown host: its name is not looked up")
+    assert (ended.stderr, ended.returncode) == ("", 0)
 
 
 def test_a_file_has_a_deadline(server: Server) -> None:
@@ -562,6 +668,23 @@ def test_a_host_that_is_busy_is_left_alone_by_all(server: Server, waits: list[fl
     assert 29 < waits[0] <= 30
 
 
+def test_a_host_that_asks_to_wait_for_too_long_is_not_asked(
+    server: Server, waits: list[float]
+) -> None:
+    server.serve("/busy", status=429, Retry_After="3600")
+    server.serve("/other", b"here")
+
+    async def main() -> None:
+        async with Client(NETWORK) as one:
+            for path, reason in (("/busy", "HTTP 429"), ("/other", "host is busy: ")):
+                with pytest.raises(WebError, match=reason) as raised:
+                    await one.get(server.url(path), MAX_BYTES)
+                assert not raised.value.unreachable
+
+    asyncio.run(main())
+    assert server.asked() == {"/busy": 1}
+
+
 def test_retry_after_in_seconds_or_as_a_date() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=100)
     assert retry_after("120") == 120
@@ -602,6 +725,7 @@ def test_a_connection_that_is_refused_is_tried_again(waits: list[float]) -> None
         unused.bind(("127.0.0.1", 0))
         error = failure(f"http://127.0.0.1:{unused.getsockname()[1]}/")
     assert (str(error), error.attempts) == ("cannot connect: Connection refused", 3)
+    assert error.unreachable
 
 
 # --- manners -----------------------------------------------------------------------------------
