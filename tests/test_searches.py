@@ -506,6 +506,41 @@ def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: We
         found(source("google", ("art", 9)))
 
 
+@pytest.mark.parametrize(
+    "location, reason",
+    [
+        ("/search", "redirects in a circle"),
+        ("ftp://example.org/", "not a web address"),
+        ("http://10.0.0.1/", "refused address"),
+        ("http://127.0.0.1:1/", "cannot connect"),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_a_warning(
+    engine: Web, location: str, reason: str
+) -> None:
+    engine["/search"] = lambda _: Answer(b"", 302, (("Location", location),))
+    once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
+    with pytest.warns(SourceWarning, match=f"{reason}.*: 0 results"):
+        assert found(source("google", ("art", 9)), once) == []
+
+
+def test_an_engine_without_readable_robots_txt_is_a_warning(engine: Web) -> None:
+    engine["/robots.txt"] = lambda _: Answer(b"", 503)
+    once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
+    with pytest.warns(SourceWarning, match="robots.txt cannot be read: HTTP 503.*: 0 results"):
+        assert found(source("google", ("art", 9)), once) == []
+
+
+def test_an_engine_that_asks_to_wait_is_not_asked_further(engine: Web) -> None:
+    engine["/search"] = lambda _: Answer(b"", 429, (("Retry-After", "3600"),))
+    with pytest.warns(SourceWarning) as told:
+        assert found(source("google", *((text, 9) for text in ("art", "bag", "cup", "dye")))) == []
+    first, second = [str(warning.message) for warning in told]
+    assert "'art': HTTP 429: Too Many Requests: 0 results" in first
+    assert "'bag': host is busy" in second  # said once
+    assert len(engine.asked) == 1
+
+
 # --- hostile answers -----------------------------------------------------------------------------
 
 NAMES = (

@@ -75,7 +75,7 @@ def search(
                 urls = _take(get, engine, words, keyword.max)
             except _UnreadableError as error:
                 warn(name, f"{engine.name}, {keyword.text!r}: {error}; {DEPENDABLE}")
-                if error.forbidden:
+                if error.final:
                     break
                 continue
             # Neither author nor licence is known.
@@ -84,9 +84,11 @@ def search(
 
 
 class _UnreadableError(Exception):
-    def __init__(self, message: str, forbidden: bool = False) -> None:
+    """A search without results; ``final`` where other keywords would find none either."""
+
+    def __init__(self, message: str, final: bool = False) -> None:
         super().__init__(message)
-        self.forbidden = forbidden
+        self.final = final
 
 
 def _take(get: Get, engine: Engine, words: str, most: int) -> list[str]:
@@ -112,11 +114,12 @@ def _content(get: Get, engine: Engine, page: str) -> bytes:
         if str(error).startswith("forbidden by"):
             raise _UnreadableError(
                 f"{error}; network.robots: false ignores that, at your own responsibility",
-                forbidden=True,
+                final=True,
             ) from error
-        if error.status is None:
+        if error.unreachable:
             raise SourceError(f"{engine.name} cannot be asked now: {error}") from error
-        raise _UnreadableError(f"{error}: 0 results") from error
+        busy = str(error).startswith("host is busy")
+        raise _UnreadableError(f"{error}: 0 results", final=busy) from error
 
 
 def addresses(engine: Engine, words: str, most: int) -> Iterator[str]:

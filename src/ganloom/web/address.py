@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import ipaddress
 import socket
+import threading
+from collections.abc import Callable
+from typing import Any
 
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
@@ -56,6 +60,10 @@ _WRAPPED_IPV4 = (
 
 class RefusedAddressError(OSError):
     """An address that must not be asked. An ``OSError``, as aiohttp expects of a failed look-up."""
+
+
+class SlowLookUpError(OSError):
+    """A name that was not looked up in time."""
 
 
 def is_public(address: str) -> bool:
@@ -116,11 +124,15 @@ class GuardedResolver(AbstractResolver):
     """Looks a name up once and passes on the allowed addresses only.
 
     What is connected to is what was judged: nobody looks the name up a second time.
+
+    Args:
+        guard: Which addresses are allowed.
+        timeout: Seconds for one look-up.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, timeout: float) -> None:
         self._guard = guard
-        self._system = ThreadedResolver()
+        self._timeout = timeout
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -129,10 +141,14 @@ class GuardedResolver(AbstractResolver):
 
         Raises:
             RefusedAddressError: it has only such as must not be asked.
+            SlowLookUpError: no answer came in time.
             OSError: it has none.
         """
         try:
-            found = await self._system.resolve(host, port, family)
+            async with asyncio.timeout(self._timeout):
+                found = await _in_own_thread(lambda: _look_up(host, port, family))
+        except TimeoutError:
+            raise SlowLookUpError(host) from None
         except UnicodeError as error:  # no name that DNS could hold
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
         allowed = [each for each in found if self._guard.allows(each["host"])]
@@ -141,4 +157,37 @@ class GuardedResolver(AbstractResolver):
         return allowed
 
     async def close(self) -> None:
-        await self._system.close()
+        """Nothing: a look-up that hangs is left to itself."""
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    return [
+        ResolveResult(
+            hostname=host,
+            host=str(address),
+            port=port,
+            family=kind,
+            proto=protocol,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        for kind, _, protocol, _, (address, *_) in found
+    ]
+
+
+def _in_own_thread(call: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Start a call that cannot be stopped in a daemon thread.
+
+    Of a pool, names that hang would use up the threads, and Python waits for a pool at its end.
+    """
+    result: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    result.set_running_or_notify_cancel()  # from now on nobody can cancel it
+
+    def run() -> None:
+        try:
+            result.set_result(call())
+        except Exception as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return asyncio.wrap_future(result)

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,7 +30,7 @@ from yarl import URL
 
 from ganloom import params
 from ganloom.web import robots
-from ganloom.web.address import Guard, GuardedResolver, RefusedAddressError
+from ganloom.web.address import Guard, GuardedResolver, RefusedAddressError, SlowLookUpError
 
 MAX_REDIRECTS = 5
 TAG = "X-Robots-Tag"
@@ -55,6 +55,7 @@ class WebError(RuntimeError):
         attempts: How often it was tried.
         seconds: How long that took, waiting for its turn apart.
         refused: By ganloom, and by its own rules: the file may well be there.
+        unreachable: No server said anything: unknown host, no connection, or nothing in time.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WebError(RuntimeError):
         *,
         status: int | None = None,
         refused: bool = False,
+        unreachable: bool = False,
         again: bool = False,
         retry_after: float | None = None,
     ) -> None:
@@ -71,6 +73,7 @@ class WebError(RuntimeError):
         self.attempts = 1
         self.seconds = 0.0
         self.refused = refused
+        self.unreachable = unreachable
         self.again = again
         self.retry_after = retry_after
 
@@ -81,7 +84,6 @@ class Page(NamedTuple):
     Attributes:
         url: Where it was in the end.
         status: 200.
-        headers: With lower-case keys.
         data: The whole body.
         attempts: How often it was tried.
         seconds: How long that took, waiting for its turn apart.
@@ -89,7 +91,6 @@ class Page(NamedTuple):
 
     url: str
     status: int
-    headers: Mapping[str, str]
     data: bytes
     attempts: int = 1
     seconds: float = 0.0
@@ -131,7 +132,9 @@ class _Host:
 
     def __init__(self, connections: int) -> None:
         self.turns = asyncio.Semaphore(connections)
-        self.next = 0.0  # by the event loop's clock
+        # Both by the event loop's clock:
+        self.busy_until = 0.0  # said by Retry-After
+        self.next = 0.0  # the next free place in the queue that Crawl-delay makes
         self.delay = 0.0  # s
 
 
@@ -157,7 +160,7 @@ class Client:
         self._wikimedia_bytes = AsyncLimiter(WIKIMEDIA_BYTES_PER_SECOND, 1)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                resolver=GuardedResolver(guard),
+                resolver=GuardedResolver(guard, network.timeout),
                 socket_factory=guard.open_socket,
                 limit=0,  # the turns limit, and a host's turns count over all its ports
             ),
@@ -244,9 +247,13 @@ class Client:
         url = web_url(start)
         seen = [url]
         while True:
-            if obey_robots:
-                await self._require_allowed(url, clock)
-            answer = await self._ask(url, max_bytes, clock, obey_robots)
+            try:
+                if obey_robots:
+                    await self._require_allowed(url, clock)
+                answer = await self._ask(url, max_bytes, clock, obey_robots)
+            except WebError as error:
+                error.unreachable &= url == seen[0]  # else somebody has answered: elsewhere
+                raise
             if isinstance(answer, Page):
                 return answer
             url = redirected(url, answer)
@@ -261,8 +268,10 @@ class Client:
     ) -> Page | str:
         """One request; returns the page, or where a redirect leads."""
         async with self._turn(self._hosts[_host(url)], clock):
+            answered = False
             try:
                 async with self._session.get(url, allow_redirects=False) as response:
+                    answered = True
                     if response.status in REDIRECTS and "Location" in response.headers:
                         return response.headers["Location"]
                     if response.status != http.HTTPStatus.OK:
@@ -274,17 +283,17 @@ class Client:
                             refused=True,
                         )
                     data = await self._read(response, max_bytes)
-                    headers = {key.lower(): value for key, value in response.headers.items()}
-                    return Page(str(url), response.status, headers, data)
+                    return Page(str(url), response.status, data)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                raise _explained(error, self._network.timeout) from error
+                raise _explained(error, self._network.timeout, answered) from error
 
     def _refused_by_server(self, url: URL, response: aiohttp.ClientResponse) -> WebError:
         status = response.status
         after = retry_after(response.headers.get("Retry-After"))
         if after is not None:
             host = self._hosts[_host(url)]
-            host.next = max(host.next, asyncio.get_running_loop().time() + after)
+            now = asyncio.get_running_loop().time()
+            host.busy_until = max(host.busy_until, now + after)
         return WebError(
             f"HTTP {status}: {_phrase(status)}",
             status=status,
@@ -322,9 +331,11 @@ class Client:
 
     async def _wait_until_wanted(self, host: _Host) -> None:
         now = asyncio.get_running_loop().time()
-        begin = max(now, host.next)
-        if begin - now > self._network.file_deadline:
+        if host.busy_until - now > self._network.file_deadline:
             raise WebError("host is busy: it asks to wait for longer than network.file_deadline")
+        begin = max(now, host.next, host.busy_until)
+        if begin > self._end:
+            raise WebError("out of time: its turn comes after the end (network.deadline)")
         host.next = begin + host.delay
         if begin > now:
             await pause(begin - now)
@@ -338,7 +349,11 @@ class Client:
             rules = await asyncio.shield(self._robots[origin])
         self._hosts[_host(url)].delay = rules.delay
         if reason := rules.forbid(str(url)):
-            raise WebError(reason, refused=rules.refused or rules.parsed is not None)
+            raise WebError(
+                reason,
+                refused=rules.refused or rules.parsed is not None,
+                unreachable=rules.unreachable,
+            )
 
     async def _read_robots(self, origin: URL) -> robots.Rules:
         try:
@@ -349,7 +364,7 @@ class Client:
                 return robots.ALLOW_ALL
             # Where nothing answers at all, robots.txt is not what is wrong.
             where = "robots.txt cannot be read: " if error.status else ""
-            return robots.Rules(None, f"{where}{error}", error.refused)
+            return robots.Rules(None, f"{where}{error}", error.refused, error.unreachable)
         return robots.parse(page.data)
 
 
@@ -411,7 +426,7 @@ def retry_after(value: str | None) -> float | None:
         return float(value.strip())
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -443,16 +458,22 @@ def _too_large(max_bytes: int, status: int) -> WebError:
     return WebError(f"file too large: more than {max_bytes} bytes", status=status, refused=True)
 
 
-def _explained(error: Exception, timeout: float) -> WebError:
+def _explained(error: Exception, timeout: float, answered: bool) -> WebError:
     """A failed request in words that do not depend on addresses, ports or times."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    unreachable = False
     match cause:
         case RefusedAddressError():
             text, again = f"refused address: {cause}", False
         case socket.gaierror():
             text, again = "unknown host: its name has no address", cause.errno == socket.EAI_AGAIN
+            unreachable = True
+        case SlowLookUpError():
+            text = f"unknown host: its name is not looked up within {timeout:g} s (network.timeout)"
+            again, unreachable = False, True  # the system's resolver has tried again by itself
         case TimeoutError():
             text, again = f"timeout: nothing for {timeout:g} s (network.timeout)", True
+            unreachable = not answered
         case aiohttp.ClientPayloadError():
             text, again = "truncated: the connection broke in the middle", True
         case aiohttp.ServerDisconnectedError():
@@ -464,10 +485,11 @@ def _explained(error: Exception, timeout: float) -> WebError:
         case OSError():
             reason = os.strerror(cause.errno) if cause.errno else "no address answers"
             text, again = f"cannot connect: {reason}", True
+            unreachable = not answered
         case _:
             text, again = f"not HTTP: {type(error).__name__}", False
     refused = isinstance(cause, (RefusedAddressError, aiohttp.InvalidURL))
-    return WebError(text, refused=refused, again=again)
+    return WebError(text, refused=refused, unreachable=unreachable, again=again)
 
 
 def _phrase(status: int) -> str:

@@ -23,11 +23,13 @@ class Rules(NamedTuple):
         parsed: The rules; None where nothing may be asked for now.
         problem: Why that is so.
         refused: Whether it was ganloom that refused to ask.
+        unreachable: Whether nothing answered at all.
     """
 
     parsed: Protego | None
     problem: str = ""
     refused: bool = False
+    unreachable: bool = False
 
     def forbid(self, url: str) -> str | None:
         """Why ``url`` must not be asked, or None."""
