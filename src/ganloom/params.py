@@ -255,7 +255,7 @@ class Network(Section):
         description="Requests at the same time to one host (Wikimedia's files: 2 at most)"
     )
     timeout: Positive = Field(
-        description="Seconds to wait for a connection, and for the next bytes"
+        description="Seconds to wait for a look-up of a name, a connection, and the next bytes"
     )
     file_deadline: Positive = Field(
         description="Seconds for one file, with its redirects and further attempts"
