@@ -76,6 +76,7 @@ class Project:
             "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self._spy),
             "DVC_NO_ANALYTICS": "true",
+            "SHELL": "/bin/sh",  # by which DVC runs a stage; dash stays between the two
         }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
