@@ -98,7 +98,7 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits"},
-        {"images", "features", "web"},
+        {"images", "features", "similarity", "web"},
         {"sources", "dedup", "curate", "augment", "nets", "objectives", "fetch"},
         {"models", "export"},
         {"sampling", "metrics", "training"},

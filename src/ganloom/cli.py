@@ -84,10 +84,10 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.images import save_png
     from ganloom.models import load_generator
     from ganloom.sampling.generate import generate
-    from ganloom.sampling.latents import latents
+    from ganloom.sampling.latents import inputs
 
-    net, about = load_generator(path, torch.device("cpu"))
-    z = latents(options.n, about["generator"]["latent"], options.seed, "generate")
+    net, _ = load_generator(path, torch.device("cpu"))
+    z = inputs(net.inputs, options.n, options.seed, "generate")
     options.out.mkdir(parents=True, exist_ok=True)
     digits = len(str(options.n - 1))
     for number, picture in enumerate(generate(net, z * options.truncation)):

@@ -12,9 +12,13 @@ import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from ganloom.params import DcganDiscriminator, DcganGenerator
+from ganloom import params
+from ganloom.nets.blocks import Verdict
+from ganloom.nets.conditioning import Embedded, EmbeddedPlane, OneHotPlanes
+from ganloom.nets.inputs import Inputs
 
 # The one metadata key of our files: safetensors stores several in an order that differs between
 # processes.
@@ -25,14 +29,73 @@ class ModelError(ValueError):
     """A file does not hold a model; the message names it and says what is wrong."""
 
 
-def build_generator(spec: DcganGenerator, resolution: int) -> nn.Module:
-    """A generator with fresh weights: z (B, spec.latent) to (B, 3, R, R) in [-1, 1]."""
-    return _module(spec.kind).generator(spec, resolution)
+class Generator(nn.Module):
+    """A network and what it is told: v (B, inputs.width) to (B, 3, R, R) in [-1, 1]."""
+
+    def __init__(self, front: nn.Module, net: nn.Module, inputs: Inputs) -> None:
+        super().__init__()
+        self.front, self.net, self.inputs = front, net, inputs
+
+    def forward(self, v: Tensor) -> Tensor:
+        images: Tensor = self.net(self.front(v))
+        return images
 
 
-def build_discriminator(spec: DcganDiscriminator, resolution: int) -> nn.Module:
-    """A discriminator with fresh weights: (B, 3, R, R) in [-1, 1] to logits (B,)."""
-    return _module(spec.kind).discriminator(spec, resolution)
+class Discriminator(nn.Module):
+    """A network and how it is told the class: (B, 3, R, R) in [-1, 1] to a Verdict."""
+
+    def __init__(self, front: nn.Module | None, net: nn.Module) -> None:
+        super().__init__()
+        self.front, self.net = front, net
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        if self.front is not None:
+            x = self.front(x, condition)
+        verdict: Verdict = self.net(x)
+        return verdict
+
+
+def inputs(model: params.Model, classes: int) -> Inputs:
+    """What the generator of a model is told, where the training images have so many classes."""
+    code = model.code
+    return Inputs(
+        model.generator.latent,
+        classes if model.condition else 0,
+        tuple(code.categorical) if code else (),
+        code.continuous if code else 0,
+    )
+
+
+def build_generator(
+    spec: params.Generator, resolution: int, inputs: Inputs, condition: str | None = None
+) -> Generator:
+    """A generator with fresh weights from torch's global generator.
+
+    Args:
+        spec: Of the network.
+        resolution: R in px.
+        inputs: What it is told.
+        condition: How it is told the class: "onehot", "embedding" or None.
+    """
+    embedded = condition == "embedding"
+    width = inputs.latent + inputs.coded if embedded else inputs.width
+    front = Embedded(inputs) if embedded else nn.Identity()
+    return Generator(front, _module(spec.kind).generator(spec, resolution, width), inputs)
+
+
+def build_discriminator(model: params.Model, inputs: Inputs) -> Discriminator:
+    """A discriminator with fresh weights from torch's global generator."""
+    front: OneHotPlanes | EmbeddedPlane | None = None
+    if model.condition == "onehot":
+        front = OneHotPlanes(inputs.classes)
+    elif model.condition == "embedding":
+        front = EmbeddedPlane(inputs.classes, model.resolution)
+    outputs = 1 + inputs.coded
+    if model.code and model.code.weight_latent:
+        outputs += inputs.latent
+    spec, planes = model.discriminator, front.planes if front else 0
+    net = _module(spec.kind).discriminator(spec, model.resolution, 3 + planes, outputs)
+    return Discriminator(front, net)
 
 
 def _module(kind: str) -> Any:
@@ -48,12 +111,13 @@ def save(net: nn.Module, metadata: dict[str, Any], path: Path) -> None:
     )
 
 
-def load_generator(path: Path, device: torch.device | str) -> tuple[nn.Module, dict[str, Any]]:
+def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, dict[str, Any]]:
     """Rebuild a trained generator.
 
     Returns:
         The network in eval mode (no dropout, fixed statistics), and its metadata: ``model`` (name),
-        ``resolution`` (px), ``generator`` (specification), ``kimg`` (length of its training).
+        ``resolution`` (px), ``generator`` (specification), ``condition`` (how it is told the
+        class), ``classes`` (their names, in order), ``inputs``, ``kimg`` (length of its training).
 
     Raises:
         ModelError: the file is missing, damaged or not a generator of ours.
@@ -62,13 +126,18 @@ def load_generator(path: Path, device: torch.device | str) -> tuple[nn.Module, d
         with safetensors.safe_open(path, "pt", device=str(device)) as file:
             metadata = json.loads((file.metadata() or {})[METADATA])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        spec = DcganGenerator.model_validate(metadata["generator"])
+        spec: params.Generator = TypeAdapter(params.Generator).validate_python(
+            metadata["generator"]
+        )
+        told = Inputs(
+            **metadata["inputs"] | {"categorical": tuple(metadata["inputs"]["categorical"])}
+        )
         with torch.device("meta"):  # no fresh weights: nothing is drawn or allocated for them
-            net = build_generator(spec, metadata["resolution"])
+            net = build_generator(spec, metadata["resolution"], told, metadata["condition"])
         net.load_state_dict(tensors, assign=True)
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; the stage `train` makes it") from None
-    except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
     return net.to(memory_format=torch.channels_last).eval(), metadata
 

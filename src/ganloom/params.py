@@ -375,31 +375,145 @@ Augment = Annotated[Slices | Whole, Field(discriminator="mode")]
 # --- models ------------------------------------------------------------------------------------
 
 
-class DcganGenerator(Section):
+class _Network(Section):
+    channels: Count = Field(
+        description="Channels of the finest level; doubled with each halving, up to 16 times"
+    )
+
+
+class _Generator(_Network):
+    latent: Count = Field(description="Length of the latent vector z")
+
+
+DropoutKind = Literal["element", "channel"]
+
+
+class _WithDropout(Section):
+    dropout: Rates = Field(
+        description="Share of activations dropped: one rate, or one per block from the input on"
+    )
+    dropout_kind: DropoutKind = Field(
+        description="Drop single activations, or whole channels of an image"
+    )
+
+
+class PlainGenerator(_Generator):
+    """Dense layer, then transposed convolutions of one width, nothing normalised."""
+
+    kind: Literal["plain"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of every convolution")
+    dense: Count = Field(description="Channels of the dense layer's output")
+    kernel: Literal[3, 5] = Field(description="Side of the last convolution in px")
+
+
+class DcganGenerator(_Generator, _WithDropout):
     """Dense layer, then transposed convolutions (Radford et al., 2015)."""
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(
-        description="Channels at half the resolution; doubled with each halving, up to 16 times"
-    )
-    latent: Count = Field(description="Length of the latent vector z")
     norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
-    dropout: Rates = Field(
-        description="Share of activations dropped: one rate, or one per block from the input on"
-    )
 
 
-class DcganDiscriminator(Section):
+class SnganGenerator(_Generator, _WithDropout):
+    """Dense layer, then upsampling and convolutions (Miyato et al., 2018, without residuals)."""
+
+    kind: Literal["sngan"] = Field(description="Kind of network, a module of ganloom.nets")
+    blocks: Count = Field(description="Doublings of the side after the dense layer")
+    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
+
+
+class ResnetGenerator(_Generator):
+    """Residual blocks without normalisation (after Huang et al., 2024, R3GAN)."""
+
+    kind: Literal["resnet"] = Field(description="Kind of network, a module of ganloom.nets")
+
+
+class FastganGenerator(_Generator):
+    """Gated upsampling with skip-layer excitation (Liu et al., 2021), the lighter form."""
+
+    kind: Literal["fastgan"] = Field(description="Kind of network, a module of ganloom.nets")
+
+
+class BeganGenerator(_Generator):
+    """Convolutions of one width with ELU, nearest upsampling, no norm (Berthelot et al., 2017)."""
+
+    kind: Literal["began"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of every convolution")
+
+
+Generator = Annotated[
+    PlainGenerator
+    | DcganGenerator
+    | SnganGenerator
+    | ResnetGenerator
+    | FastganGenerator
+    | BeganGenerator,
+    Field(discriminator="kind"),
+]
+
+
+class PlainDiscriminator(Section):
+    """Strided convolutions of one width, nothing normalised, dropout before the last layer."""
+
+    kind: Literal["plain"] = Field(description="Kind of network, a module of ganloom.nets")
+    first: Count = Field(description="Channels of the first convolution, at full resolution")
+    channels: Count = Field(description="Channels of every other convolution")
+    kernel: Literal[3, 5] = Field(description="Side of the convolutions in px")
+    dropout: Fraction = Field(description="Share of activations dropped before the last layer")
+
+
+class DcganDiscriminator(_Network, _WithDropout):
     """Strided convolutions (Radford et al., 2015)."""
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(
-        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+    norm: Literal["batch", "layer", "spectral", "none"] = Field(
+        description="Normalisation: after each layer but the first, or (spectral) of all weights"
     )
-    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
-    dropout: Rates = Field(
-        description="Share of activations dropped: one rate, or one per block from the input on"
+    minibatch_stddev: bool = Field(
+        description="Show the last layer how much the batch varies (Karras et al., 2018)"
     )
+
+
+class SnganDiscriminator(_Network, _WithDropout):
+    """Pairs of convolutions, the second strided (Miyato et al., 2018)."""
+
+    kind: Literal["sngan"] = Field(description="Kind of network, a module of ganloom.nets")
+    norm: Literal["batch", "layer", "spectral", "none"] = Field(
+        description="Normalisation: after each layer but the first, or (spectral) of all weights"
+    )
+    blocks: Count = Field(description="Halvings of the side")
+    dense: Count | None = Field(description="Units of a dense layer before the last; null: none")
+
+
+class ResnetDiscriminator(_Network):
+    """Residual blocks without normalisation (after Huang et al., 2024, R3GAN)."""
+
+    kind: Literal["resnet"] = Field(description="Kind of network, a module of ganloom.nets")
+
+
+class ProjectedDiscriminator(Section):
+    """Four small networks on a frozen EfficientNet-Lite0's mixed features (Sauer et al., 2021)."""
+
+    kind: Literal["projected"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of the finest mixed features")
+
+
+class BeganDiscriminator(Section):
+    """An autoencoder: what it reproduces well is real (Berthelot et al., 2017)."""
+
+    kind: Literal["began"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(description="Channels of the first level; one more times each halving")
+    hidden: Count = Field(description="Length of the code between encoder and decoder")
+
+
+Discriminator = Annotated[
+    PlainDiscriminator
+    | DcganDiscriminator
+    | SnganDiscriminator
+    | ResnetDiscriminator
+    | ProjectedDiscriminator
+    | BeganDiscriminator,
+    Field(discriminator="kind"),
+]
 
 
 class NonSaturating(Section):
@@ -411,46 +525,224 @@ class NonSaturating(Section):
     )
 
 
-class Optimizer(Section):
-    """Adam, one for each network."""
+class Hinge(Section):
+    """D only has to be right by a margin of 1 (Lim and Ye, 2017; Miyato et al., 2018)."""
 
+    kind: Literal["hinge"] = Field(description="Kind of objective")
+
+
+class Wasserstein(Section):
+    """The critic's difference of means (Arjovsky et al., 2017); needs a clip or a penalty."""
+
+    kind: Literal["wasserstein"] = Field(description="Kind of objective")
+    critic_steps: Count = Field(description="Steps of the critic for one of the generator")
+
+
+class Relativistic(Section):
+    """Real against fake in pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024, R3GAN)."""
+
+    kind: Literal["relativistic"] = Field(description="Kind of objective")
+
+
+class Began(Section):
+    """Balance of two reconstruction errors (Berthelot et al., 2017)."""
+
+    kind: Literal["began"] = Field(description="Kind of objective")
+    reconstruction: Literal["l1", "mse", "ms_ssim"] = Field(description="Error of D's autoencoder")
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="Error of fakes over that of real images to keep: diversity against quality"
+    )
+    lambda_k: Positive = Field(description="How fast the balance k follows")
+
+
+Objective = Annotated[
+    NonSaturating | Hinge | Wasserstein | Relativistic | Began, Field(discriminator="kind")
+]
+
+
+class Penalties(Section):
+    """What D's gradients or weights are held to, besides the objective."""
+
+    gradient: Positive | None = Field(
+        default=None,
+        description="Weight of (|gradient| - 1)^2 between real and fake (Gulrajani, 2017)",
+    )
+    r1: Positive | None = Field(
+        default=None,
+        description="Weight / 2 of |gradient|^2 at real images (Mescheder et al., 2018)",
+    )
+    r2: Positive | None = Field(default=None, description="The same at fake images")
+    interval: Count = Field(
+        default=1, description="Steps between two penalties, which then weigh as many times more"
+    )
+    clip: Positive | None = Field(
+        default=None,
+        description="Clip all of D's weights to this size after its steps (Arjovsky, 2017)",
+    )
+
+
+class Code(Section):
+    """What else the generator is told, and D has to find in its images (Chen et al., 2016)."""
+
+    categorical: list[Annotated[int, Field(ge=2)]] = Field(
+        description="Values of each categorical code"
+    )
+    continuous: Annotated[int, Field(ge=0)] = Field(
+        description="How many codes from the interval [-1, 1]"
+    )
+    weight: Positive = Field(description="Weight of the categorical codes' cross-entropy")
+    weight_continuous: Annotated[float, Field(ge=0)] = Field(
+        description="Weight of the continuous codes' squared error"
+    )
+    weight_latent: Annotated[float, Field(ge=0)] = Field(
+        description="Weight of the squared error with which D finds z as well; 0: it need not"
+    )
+
+
+class Adam(Section):
+    """Adam (Kingma and Ba, 2015), one for each network."""
+
+    kind: Literal["adam"] = Field(description="Kind of optimiser")
     lr: Positive = Field(description="Learning rate")
+    lr_discriminator: Positive | None = Field(default=None, description="D's, if it has another")
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
         description="Decay of the two moments"
     )
+
+
+class RmsProp(Section):
+    """RMSprop, which the first WGAN was trained with, one for each network."""
+
+    kind: Literal["rmsprop"] = Field(description="Kind of optimiser")
+    lr: Positive = Field(description="Learning rate")
+    lr_discriminator: Positive | None = Field(default=None, description="D's, if it has another")
+
+
+Optimizer = Annotated[Adam | RmsProp, Field(discriminator="kind")]
+
+
+class InitFrom(Section):
+    """Weights to begin with: those of another training, by the names and shapes of its layers."""
+
+    folder: str = Field(
+        min_length=1, description="With generator.safetensors and discriminator.safetensors"
+    )
+    generator: Annotated[str, AfterValidator(_hash)] = Field(
+        description="sha256 of generator.safetensors"
+    )
+    discriminator: Annotated[str, AfterValidator(_hash)] = Field(
+        description="sha256 of discriminator.safetensors"
+    )
+    freeze: Annotated[int, Field(ge=0)] = Field(
+        description="Layers of D, from the image on, that keep these weights (Mo et al., 2020)"
+    )
+
+
+AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry"]
 
 
 class Model(Section):
     """A generator, a discriminator and an objective."""
 
     resolution: Annotated[int, Field(ge=8, le=1024)] = Field(
-        description="Side of the pictures in px: 4 to 7 doubled at least once"
+        description="Side of the pictures in px"
     )
     kimg: Positive = Field(description="Length of training: thousand real images shown")
     batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
     ema_kimg: Positive = Field(
         description="Half-life of the averaged generator, in thousand images"
     )
-    generator: DcganGenerator
-    discriminator: DcganDiscriminator
-    objective: NonSaturating
-    optimizer: Optimizer
-    diffaugment: Annotated[list[Literal["color", "translation", "cutout"]], Unique] = Field(
-        description="Augmentations of what D sees (Zhao et al., 2020)"
+    generator: Generator
+    discriminator: Discriminator
+    objective: Objective
+    penalties: Penalties | None = None
+    condition: Literal["onehot", "embedding"] | None = Field(
+        default=None,
+        description="Tell both networks the class: as it is (Mirza and Osindero, 2014), or learned",
     )
+    code: Code | None = None
+    optimizer: Optimizer
+    input_noise: Positive | None = Field(
+        default=None, description="Standard deviation of noise on what D sees"
+    )
+    diffaugment: Annotated[list[AUGMENTATIONS], Unique] = Field(
+        description="Augmentations of what D sees (Zhao et al., 2020); shift and symmetry: textures"
+    )
+    init_from: InitFrom | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Model:
-        blocks = doublings(self.resolution)
         for part in ("generator", "discriminator"):
-            rates = getattr(self, part).dropout
+            spec = getattr(self, part)
+            blocks = _levels(spec, self.resolution)
+            rates = getattr(spec, "dropout", 0.0)
             if isinstance(rates, list) and len(rates) != blocks:
                 raise _refusal(
                     f"{part}.dropout", rates, f"{blocks} rates at resolution {self.resolution}"
                 )
         if self.kimg * 1000 < self.batch:
             raise _refusal("kimg", self.kimg, f"at least one batch ({self.batch / 1000} kimg)")
+        self._makes_sense()
         return self
+
+    def _makes_sense(self) -> None:
+        """Refuse what would run but cannot work, with the reason."""
+        objective, D = self.objective, self.discriminator
+        penalties = self.penalties or Penalties()
+        norm = getattr(D, "norm", "none")
+        if (objective.kind == "began") != (D.kind == "began"):
+            raise _refusal(
+                "objective.kind",
+                objective.kind,
+                "'began' with a discriminator of kind 'began', and only with it: "
+                "that objective compares what an autoencoder reproduces",
+            )
+        if norm == "batch" and (penalties.gradient or objective.kind == "wasserstein"):
+            raise _refusal(
+                "discriminator.norm",
+                norm,
+                "layer, spectral or none: a penalty or a critic judges each image alone, "
+                "batch normalisation mixes them",
+            )
+        bounded = penalties.gradient or penalties.clip or norm == "spectral"
+        if objective.kind == "wasserstein" and not bounded:
+            raise _refusal(
+                "objective.kind",
+                objective.kind,
+                "with penalties.gradient, penalties.clip or discriminator.norm: spectral; "
+                "nothing else bounds the critic",
+            )
+        given = [penalties.gradient, penalties.r1, penalties.r2, penalties.clip]
+        if D.kind in ("projected", "began") and any(given):
+            raise _refusal("penalties", "given", f"none with a discriminator of kind {D.kind!r}")
+        if D.kind == "projected" and (self.code or self.condition):
+            raise _refusal("discriminator.kind", D.kind, "another kind with a code or a condition")
+        if D.kind == "began" and (self.diffaugment or self.input_noise):
+            raise _refusal(
+                "diffaugment",
+                self.diffaugment,
+                "[] and no input_noise with a discriminator of kind 'began': "
+                "it reproduces what it is shown",
+            )
+        if D.kind == "began" and self.condition:
+            raise _refusal("condition", self.condition, "none with a discriminator of kind 'began'")
+        if self.code and not (self.code.categorical or self.code.continuous):
+            raise _refusal("code.continuous", 0, "at least one code")
+
+
+class Judge(Section):
+    """Looking at a model while it is trained, beside one half of the holdout."""
+
+    every: Count = Field(description="Ticks between two looks")
+    samples: Annotated[int, Field(ge=16)] = Field(
+        description="Generated, training and holdout images to compare, each at most"
+    )
+    keep: Literal["best", "last"] = Field(
+        description="Which state becomes the model: the one with the lowest KID, or the last"
+    )
+    patience: Count | None = Field(
+        description="Stop after so many looks without a lower KID; null: never"
+    )
 
 
 class Train(Section):
@@ -460,6 +752,7 @@ class Train(Section):
     grid: Annotated[int, Field(ge=1, le=16)] = Field(
         description="Side of the grid of fixed latents in the timeline"
     )
+    judge: Judge | None = None
 
 
 # --- looking and measuring -----------------------------------------------------------------------
@@ -581,6 +874,18 @@ def _check_source(name: str, source: Source, network: Network) -> None:
             source.sha256,
             "the hash of the file at its url, without which other bytes could come at any time",
         )
+
+
+def _levels(spec: Any, resolution: int) -> int:
+    """How many blocks a network has at a resolution; refuses a resolution that it cannot have."""
+    if spec.kind == "sngan":
+        base, rest = divmod(resolution, 2**spec.blocks)
+        if rest or base < 4:
+            raise _refusal("resolution", resolution, f"4 or more doubled {spec.blocks} times")
+        return int(spec.blocks)
+    if spec.kind in ("fastgan", "projected") and resolution not in (32, 64, 128, 256):
+        raise _refusal("resolution", resolution, f"32, 64, 128 or 256 with kind {spec.kind!r}")
+    return doublings(resolution)
 
 
 def doublings(resolution: int) -> int:

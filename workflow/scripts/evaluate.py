@@ -36,7 +36,7 @@ from ganloom.metrics.protocol import (
 from ganloom.models import load_generator
 from ganloom.sampling.animation import enlarged
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import latents
+from ganloom.sampling.latents import inputs
 
 SLICES = Path("data/slices")
 COLUMNS = 8
@@ -57,8 +57,7 @@ def main() -> None:
     thumbs = training_thumbnails(images, index)
     rows = spread(len(index), samples, seed, "train")
     train = Pictures.of(training_images(images, index.iloc[rows], side))
-    z = latents(samples, about["generator"]["latent"], seed, "evaluate")
-    fake = Pictures.of(generate(net, z))
+    fake = Pictures.of(generate(net, inputs(net.inputs, samples, seed, "evaluate")))
 
     against, real = "train", train
     if len(holdout) >= FEWEST:

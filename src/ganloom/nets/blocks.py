@@ -2,9 +2,44 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ganloom import params
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says of B images.
+
+    Attributes:
+        logits: (B,), or (B, K) of several networks or places: higher is more real.
+        recovered: (B, n) what it believes the generator was told; None where it is not asked.
+        reproduced: (B, 3, R, R) the images again, from an autoencoder; None from others.
+    """
+
+    logits: Tensor
+    recovered: Tensor | None = None
+    reproduced: Tensor | None = None
+
+    def float(self) -> Verdict:
+        """In single precision: losses are."""
+        return Verdict(*(None if part is None else part.float() for part in self))  # type: ignore[arg-type]
+
+
+class Judge(nn.Module):
+    """A network whose first output is the logit, and whose others are what it recovers."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Verdict:
+        out = self.net(x)
+        return Verdict(out[:, 0], out[:, 1:] if out.shape[1] > 1 else None)
 
 
 def widths(channels: int, levels: int) -> list[int]:
@@ -22,13 +57,35 @@ def rates(dropout: float | list[float], blocks: int) -> list[float]:
 
 
 def norm(kind: str, channels: int) -> list[nn.Module]:
-    """Normalisation layers of a block, none if ``kind`` is "none"."""
-    return [nn.BatchNorm2d(channels)] if kind == "batch" else []
+    """Normalisation layers of a block; "none" and "spectral" (which is one of weights) have none.
+
+    "layer" normalises over channels and places of each image alone (Ba et al., 2016).
+    """
+    match kind:
+        case "batch":
+            return [nn.BatchNorm2d(channels)]
+        case "layer":
+            return [nn.GroupNorm(1, channels)]
+        case _:
+            return []
 
 
-def dropout(rate: float) -> list[nn.Module]:
+def spectral(net: nn.Module) -> nn.Module:
+    """Divide each weight by its largest singular value, a power iteration a step.
+
+    Miyato et al. (2018): each layer, and so D, changes no faster than its input.
+    """
+    for module in list(net.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            spectral_norm(module)
+    return net
+
+
+def dropout(rate: float, kind: params.DropoutKind = "element") -> list[nn.Module]:
     """Dropout layers of a block, none if ``rate`` is 0."""
-    return [Dropout(rate)] if rate > 0 else []
+    if rate == 0:
+        return []
+    return [Dropout(rate) if kind == "element" else nn.Dropout2d(rate)]
 
 
 class Dropout(nn.Module):
@@ -72,10 +129,19 @@ def initialise(net: nn.Module) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d):
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
             nn.init.normal_(module.weight, 1.0, 0.02)
         else:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net
+
+
+class MinibatchStddev(nn.Module):
+    """One more plane: how much the images of the batch differ (Karras et al., 2018, section 3)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C + 1, H, W)."""
+        spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        return torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], dim=1)

@@ -12,11 +12,11 @@ from ganloom import params
 from ganloom.nets import blocks
 
 
-def generator(spec: params.DcganGenerator, resolution: int) -> nn.Module:
+def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Module:
     """A dense layer to the coarsest level, then transposed convolutions that double the side.
 
     Returns:
-        Network from z: (B, spec.latent) float to (B, 3, resolution, resolution) in [-1, 1].
+        Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
     """
     levels = params.doublings(resolution)
     base = resolution >> levels
@@ -24,47 +24,53 @@ def generator(spec: params.DcganGenerator, resolution: int) -> nn.Module:
     first, *rest = blocks.rates(spec.dropout, levels)
     bias = spec.norm == "none"  # batch normalisation would take it off again
     layers = [
-        nn.Linear(spec.latent, coarse * base * base, bias=bias),
+        nn.Linear(width, coarse * base * base, bias=bias),
         nn.Unflatten(1, (coarse, base, base)),
         *blocks.norm(spec.norm, coarse),
         nn.ReLU(inplace=True),
-        *blocks.dropout(first),
+        *blocks.dropout(first, spec.dropout_kind),
     ]
-    width = coarse
+    channels = coarse
     for wider, rate in zip(finer, rest, strict=True):
         layers += [
-            nn.ConvTranspose2d(width, wider, 4, stride=2, padding=1, bias=bias),
+            nn.ConvTranspose2d(channels, wider, 4, stride=2, padding=1, bias=bias),
             *blocks.norm(spec.norm, wider),
             nn.ReLU(inplace=True),
-            *blocks.dropout(rate),
+            *blocks.dropout(rate, spec.dropout_kind),
         ]
-        width = wider
-    layers += [nn.ConvTranspose2d(width, 3, 4, stride=2, padding=1), nn.Tanh()]
+        channels = wider
+    layers += [nn.ConvTranspose2d(channels, 3, 4, stride=2, padding=1), nn.Tanh()]
     return blocks.initialise(nn.Sequential(*layers))
 
 
-def discriminator(spec: params.DcganDiscriminator, resolution: int) -> nn.Module:
-    """Strided convolutions that halve the side, mirroring the generator, and one logit.
+def discriminator(
+    spec: params.DcganDiscriminator, resolution: int, channels: int, outputs: int
+) -> nn.Module:
+    """Strided convolutions that halve the side, mirroring the generator, and one last.
 
     The first convolution is not normalised, as in the paper: D has to see colours as they are.
 
     Returns:
-        Network from (B, 3, resolution, resolution) in [-1, 1] to logits (B,).
+        Network from (B, channels, resolution, resolution) to a Verdict: the logit, and
+        ``outputs`` - 1 more numbers.
     """
     levels = params.doublings(resolution)
     layers: list[nn.Module] = []
-    width = 3
     sizes = blocks.widths(spec.channels, levels)
     for level, (wider, rate) in enumerate(
         zip(sizes, blocks.rates(spec.dropout, levels), strict=True)
     ):
         kind = spec.norm if level > 0 else "none"
         layers += [
-            nn.Conv2d(width, wider, 4, stride=2, padding=1, bias=kind == "none"),
+            nn.Conv2d(channels, wider, 4, stride=2, padding=1, bias=kind != "batch"),
             *blocks.norm(kind, wider),
             nn.LeakyReLU(0.2, inplace=True),
-            *blocks.dropout(rate),
+            *blocks.dropout(rate, spec.dropout_kind),
         ]
-        width = wider
-    layers += [nn.Conv2d(width, 1, resolution >> levels), nn.Flatten(0)]
-    return blocks.initialise(nn.Sequential(*layers))
+        channels = wider
+    if spec.minibatch_stddev:
+        layers.append(blocks.MinibatchStddev())
+        channels += 1
+    layers += [nn.Conv2d(channels, outputs, resolution >> levels), nn.Flatten()]
+    net = blocks.initialise(nn.Sequential(*layers))
+    return blocks.Judge(blocks.spectral(net) if spec.norm == "spectral" else net)

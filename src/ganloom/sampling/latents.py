@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganloom.nets.inputs import Inputs
+
 
 def latents(n: int, dim: int, seed: int, *stream: int | str) -> Tensor:
     """Draw latents from the standard normal distribution, on the CPU.
@@ -22,6 +24,21 @@ def latents(n: int, dim: int, seed: int, *stream: int | str) -> Tensor:
         (n, dim) float32.
     """
     return torch.randn(n, dim, generator=_generator(seed, *stream))
+
+
+def inputs(
+    told: Inputs, n: int, seed: int, *stream: int | str, labels: Tensor | None = None
+) -> Tensor:
+    """Draw all that a generator is told, on the CPU: (n, told.width) float32.
+
+    Args:
+        told: ``net.inputs`` of a generator.
+        n: How many.
+        seed: The seed of the project.
+        *stream: What they are for; another stream gives independent draws.
+        labels: (n,) classes; drawn evenly if none.
+    """
+    return told.draw(n, labels, _generator(seed, *stream))
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

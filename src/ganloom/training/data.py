@@ -30,6 +30,8 @@ class Images:
         crops: (M, R * R, 3) uint8.
         image: (N,) row of ``crops``.
         symmetry: (N,) 0 to 7.
+        label: (N,) number of its class.
+        classes: Their names, sorted.
         turns: (8, R * R): for each symmetry, where its pixels are found in a crop.
         seed: Of the order.
         device: Where batches go.
@@ -38,6 +40,8 @@ class Images:
     crops: Tensor
     image: Tensor
     symmetry: Tensor
+    label: Tensor
+    classes: list[str]
     turns: Tensor
     seed: int
     device: torch.device
@@ -45,8 +49,8 @@ class Images:
     def __len__(self) -> int:
         return len(self.image)
 
-    def batch(self, step: int, size: int) -> Tensor:
-        """The real images of a step: (size, 3, R, R) float in [-1, 1], channels last.
+    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """The real images of a step: (size, 3, R, R) float in [-1, 1], channels last; their labels.
 
         A function of the step alone: rows come from an endless chain of permutations, so there is
         no cursor to lose, and a batch may reach from one permutation into the next.
@@ -62,7 +66,7 @@ class Images:
         pixels = self.crops[crops, self.turns[self.symmetry[rows]]]
         side = int(self.turns.shape[1] ** 0.5)
         images = pixels.view(size, side, side, 3).to(self.device, torch.float32)
-        return images.div_(127.5).sub_(1).permute(0, 3, 1, 2)
+        return images.div_(127.5).sub_(1).permute(0, 3, 1, 2), self.label[rows].to(self.device)
 
 
 @lru_cache(maxsize=2)
@@ -83,7 +87,7 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
     Raises:
         DataError: less images than a batch.
     """
-    index = pd.read_parquet(folder / "index.parquet", columns=["image", "symmetry"])
+    index = pd.read_parquet(folder / "index.parquet", columns=["image", "symmetry", "label"])
     if len(index) < batch:
         raise DataError(
             f"{folder / 'index.parquet'}: {len(index)} training images are less than a batch of "
@@ -95,12 +99,15 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
         pixels = downsample(pixels, pixels.shape[1] // resolution)
     crops = torch.from_numpy(pixels.reshape(len(pixels), resolution * resolution, 3))
     home = device if pixels.nbytes <= RESIDENT_BYTES else torch.device("cpu")
+    label, classes = pd.factorize(index["label"], sort=True)
     positions = np.arange(resolution * resolution).reshape(resolution, resolution, 1)
     turns = np.stack([apply_symmetry(positions, k).reshape(-1) for k in range(8)])
     return Images(
         crops=crops.to(home, copy=pixels.nbytes <= RESIDENT_BYTES),
         image=torch.tensor(index["image"].to_numpy(np.int64), device=home),
         symmetry=torch.tensor(index["symmetry"].to_numpy(np.int64), device=home),
+        label=torch.tensor(label, dtype=torch.int64, device=home),
+        classes=list(classes),
         turns=torch.from_numpy(turns).to(home),
         seed=seed,
         device=device,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from tqdm import tqdm
 
 from ganloom import models, objectives, params
+from ganloom.nets.blocks import Verdict
 from ganloom.training import checkpoint, data, ema, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
@@ -64,25 +65,36 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _make_reproducible(seed, threads)
 
-    state = fresh(model, device)
-    generator, discriminator, average = state.networks.values()
-    phases = objectives.phases(model.objective)
     images = data.load(slices, model.resolution, model.batch, seed, device)
+    if model.condition and len(images.classes) < 2:
+        raise data.DataError(
+            f"models.{name}.condition: all training images have one label, {images.classes[0]!r}; "
+            "sort the pictures into folders, one for each class, or leave the condition out"
+        )
+    told = models.inputs(model, len(images.classes))
+    state = fresh(model, told, device)
+    generator, discriminator, average = state.networks.values()
+    objective = objectives.objective(model, told, device)
+    state.memory = objective.memory
     steps = max(1, round(model.kimg * 1000 / model.batch))
     ticks = {round(steps * (part + 1) / settings.ticks) for part in range(settings.ticks)}
 
     # What the timeline follows, and what the average is calibrated on.
-    rng = np.random.default_rng([seed, 1])
-    fixed = rng.standard_normal((settings.grid**2 + CALIBRATION, model.generator.latent), "float32")
-    followed, standing = torch.from_numpy(fixed).to(device).split([settings.grid**2, CALIBRATION])
+    count = settings.grid**2 + CALIBRATION
+    columns = torch.arange(count) % settings.grid % max(1, told.classes)  # of a grid: one class
+    fixed = told.draw(count, columns, torch.Generator().manual_seed(seed)).to(device)
+    followed, standing = fixed.split([settings.grid**2, CALIBRATION])
 
     # bf16 on GPUs only: most CPUs emulate it, at a third of the speed of fp32.
     autocast = partial(torch.autocast, "cuda", torch.bfloat16, enabled=device.type == "cuda")
 
-    def discriminate(x: Tensor) -> Tensor:
+    def discriminate(x: Tensor, condition: Tensor | None) -> Verdict:
+        x = augment(x, model.diffaugment)
+        if model.input_noise:
+            x = x + model.input_noise * torch.randn_like(x)
         with autocast():
-            logits = discriminator(augment(x, model.diffaugment))
-        return logits.float()
+            verdict = discriminator(x, condition)
+        return verdict.float()
 
     def look() -> None:
         kimg = state.step * model.batch / 1000
@@ -121,20 +133,28 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
         while state.step < steps:
             # One step: a batch of real images, one of fakes, and every phase that is due. Phases
             # share the fakes: G is still as it was when it made them.
-            real = images.batch(state.step, model.batch)
-            z = torch.randn(model.batch, model.generator.latent, device=device)
-            with autocast():
-                fake = generator(z).float()
-            for phase in phases:
-                if state.step % phase.interval:
-                    continue
+            # Fakes are of the classes of the real images, so that a penalty can go from one to
+            # the other.
+            due = [phase for phase in objective.phases if state.step % phase.interval == 0]
+            shown, labels = images.batch(state.step, model.batch)
+            v = told.draw(model.batch, labels).to(device)
+            condition = told.parts(v)[1] if told.classes else None
+            teach = any(phase.network == "generator" for phase in due)
+            with torch.set_grad_enabled(teach), autocast():
+                made = generator(v).float()
+            real = objectives.Batch(shown, condition)
+            fakes = {
+                "generator": objectives.Batch(made, condition, v),
+                "discriminator": objectives.Batch(made.detach(), condition, v),
+            }
+            for phase in due:
                 optimizer = state.optimizers[phase.network]
                 optimizer.zero_grad(set_to_none=True)
-                shown = fake if phase.network == "generator" else fake.detach()
-                loss, noted = phase.loss(discriminate, real, shown)
+                loss, noted = phase.loss(discriminate, real, fakes[phase.network])
                 # For this network alone: on the way to G, D's weights need no gradients.
                 loss.backward(inputs=optimizer.param_groups[0]["params"])
                 optimizer.step()
+                phase.after(state.networks[phase.network])
                 state.note(noted)
             state.step += 1
             seen = state.step * model.batch
@@ -147,7 +167,7 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
                 continue
             if not state.finite():
                 state.load(folder)
-                _write(state, name, model, threads, out)
+                _write(state, name, model, images.classes, threads, out)
                 raise DivergedError(_diverged(name, seen / 1000, state, model, out))
             if state.step in ticks:
                 look()
@@ -161,7 +181,7 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
             pause = max(CHECKPOINT_SECONDS, (time.monotonic() - saved) / CHECKPOINT_SHARE)
 
         progress.close()
-        _write(state, name, model, threads, out)
+        _write(state, name, model, images.classes, threads, out)
 
 
 def _make_reproducible(seed: int, threads: int) -> None:
@@ -174,11 +194,20 @@ def _make_reproducible(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def _write(state: State, name: str, model: params.Model, threads: int, out: Path) -> None:
+def _write(  # noqa: PLR0917
+    state: State, name: str, model: params.Model, classes: list[str], threads: int, out: Path
+) -> None:
     """Weights, and run.json: the only file with times."""
     kimg = state.step * model.batch / 1000
+    told = models.inputs(model, len(classes))
     common = {"model": name, "resolution": model.resolution, "kimg": kimg}
-    generator = {**common, "generator": model.generator.model_dump()}
+    generator = {
+        **common,
+        "generator": model.generator.model_dump(),
+        "inputs": asdict(told),
+        "condition": model.condition,
+        "classes": classes if told.classes else [],
+    }
     discriminator = {**common, "discriminator": model.discriminator.model_dump()}
     models.save(state.networks["average"], generator, out / "generator.safetensors")
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")

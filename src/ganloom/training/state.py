@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Adam, Optimizer, RMSprop
 
 from ganloom import models, params
+from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, ema
 
 # What a checkpoint holds as JSON.
@@ -25,6 +26,7 @@ class State:
         networks: generator, discriminator and average.
         optimizers: Of generator and discriminator.
         device: Where all of it lives.
+        memory: What the objective keeps from step to step; its tensors, not copies.
         step: Steps done.
         sums: Since the last tick, for each name in the history: sum and count.
         history: A row for each tick.
@@ -37,6 +39,7 @@ class State:
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
     device: torch.device
+    memory: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
@@ -72,6 +75,7 @@ class State:
                 name: checkpoint.optimizer_state(optimizer)
                 for name, optimizer in self.optimizers.items()
             },
+            "memory": self.memory,
             "sums": self.sums,
             "random": checkpoint.random_state(self.device),
         }
@@ -87,6 +91,8 @@ class State:
             net.load_state_dict(tensors["networks"][name])
         for name, optimizer in self.optimizers.items():
             checkpoint.set_optimizer_state(optimizer, tensors.get("optimizers", {}).get(name, {}))
+        for name, value in self.memory.items():
+            value.copy_(tensors["memory"][name])
         self.sums = {name: v.to(self.device) for name, v in tensors.get("sums", {}).items()}
         checkpoint.set_random_state(tensors["random"], self.device)
         for name in _FACTS:
@@ -94,17 +100,23 @@ class State:
         return True
 
 
-def fresh(model: params.Model, device: torch.device) -> State:
+def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
     """Networks with random weights from torch's global generator, and their optimisers."""
-    generator = models.build_generator(model.generator, model.resolution)
-    discriminator = models.build_discriminator(model.discriminator, model.resolution)
+    generator = models.build_generator(model.generator, model.resolution, inputs, model.condition)
+    discriminator = models.build_discriminator(model, inputs)
     players = {"generator": generator, "discriminator": discriminator}
-    beta1, beta2 = model.optimizer.betas
+    spec = model.optimizer
+    rates = {"generator": spec.lr, "discriminator": spec.lr_discriminator or spec.lr}
     optimizers: dict[str, Optimizer] = {}
     for player, network in players.items():
         # The layout in which convolutions are fastest, on CPUs as on GPUs.
         network.to(device).to(memory_format=torch.channels_last)
-        optimizers[player] = Adam(
-            network.parameters(), model.optimizer.lr, (beta1, beta2), fused=True
-        )
+        learning = [p for p in network.parameters() if p.requires_grad]
+        match spec:
+            case params.Adam():
+                beta1, beta2 = spec.betas
+                optimizer: Optimizer = Adam(learning, rates[player], (beta1, beta2), fused=True)
+            case params.RmsProp():
+                optimizer = RMSprop(learning, rates[player])
+        optimizers[player] = optimizer
     return State({**players, "average": ema.shadow(generator)}, optimizers, device)

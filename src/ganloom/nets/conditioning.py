@@ -1,0 +1,55 @@
+"""How networks are told the class: as it is, or through a learned embedding.
+
+A generator gets it in its input vector, a discriminator as planes beside the colours of an image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganloom.nets.inputs import Inputs
+
+
+class Embedded(nn.Module):
+    """z times the class's embedding, the code beside it (Odena et al., 2017).
+
+    A mixture of classes, as between two one-hot vectors, is the same mixture of their embeddings.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.embedding = nn.Parameter(torch.randn(inputs.classes, inputs.latent))
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(B, inputs.width) to (B, latent + coded)."""
+        z, condition, code = self.inputs.parts(v)
+        return torch.cat([z * (condition @ self.embedding), code], dim=1)
+
+
+class OneHotPlanes(nn.Module):
+    """A plane for each class: ones for the image's own, zeros for the others."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.planes = classes
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, C, R, R) and (B, classes) to (B, C + classes, R, R)."""
+        planes = condition[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return torch.cat([x, planes.to(x.dtype)], dim=1)
+
+
+class EmbeddedPlane(nn.Module):
+    """One plane, learned for each class."""
+
+    def __init__(self, classes: int, resolution: int) -> None:
+        super().__init__()
+        self.planes = 1
+        self.embedding = nn.Parameter(torch.randn(classes, resolution**2))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """(B, C, R, R) and (B, classes) to (B, C + 1, R, R)."""
+        plane = (condition @ self.embedding).unflatten(1, (1, *x.shape[2:]))
+        return torch.cat([x, plane.to(x.dtype)], dim=1)
