@@ -99,8 +99,8 @@ def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits"},
         {"images", "features", "similarity", "web"},
-        {"sources", "dedup", "curate", "augment", "nets", "objectives", "fetch"},
-        {"models", "export"},
+        {"sources", "dedup", "curate", "augment", "nets", "fetch"},
+        {"models", "export", "objectives"},
         {"sampling", "metrics", "training"},
         {"report", "studio"},
         {"params_docs"},

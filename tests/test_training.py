@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganloom import models, params
+from ganloom import models, objectives, params
 from ganloom.images import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
@@ -36,6 +37,7 @@ def write_slices(folder: Path, pixels: np.ndarray, symmetries: int = 8) -> Path:
         {
             "image": np.repeat(np.arange(count), symmetries),
             "symmetry": np.tile(np.arange(symmetries), count),
+            "label": np.repeat([f"class {n % 3}" for n in range(count)], symmetries),
         }
     ).to_parquet(folder / "index.parquet")
     return folder
@@ -50,7 +52,7 @@ def slices(tmp_path: Path) -> Path:
 
 def test_every_image_is_shown_once_in_each_permutation(slices: Path) -> None:
     images = data.load(slices, 16, batch=12, seed=1, device=CPU)
-    stream = np.concatenate([to_uint8(images.batch(step, 12)) for step in range(32)])  # 6 x 64
+    stream = np.concatenate([to_uint8(images.batch(step, 12)[0]) for step in range(32)])  # 6 x 64
     crops = np.load(slices / "images.npy")
     every = sorted(apply_symmetry(crop, k).tobytes() for crop in crops for k in range(8))
     orders = [[image.tobytes() for image in part] for part in np.split(stream, 6)]
@@ -64,12 +66,12 @@ def test_batches_depend_on_seed_and_step_alone(slices: Path) -> None:
     again = data.load(slices, 16, batch=12, seed=1, device=CPU)
     other = data.load(slices, 16, batch=12, seed=2, device=CPU)
     for step in (7, 3, 0):
-        assert torch.equal(images.batch(step, 12), again.batch(step, 12))
-    assert not torch.equal(images.batch(0, 12), other.batch(0, 12))
+        assert torch.equal(images.batch(step, 12)[0], again.batch(step, 12)[0])
+    assert not torch.equal(images.batch(0, 12)[0], other.batch(0, 12)[0])
 
 
 def test_batches_are_in_range_and_channels_last(slices: Path) -> None:
-    batch = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)
+    batch = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)[0]
     assert batch.shape == (12, 3, 16, 16)
     assert batch.is_contiguous(memory_format=torch.channels_last)
     assert -1 <= batch.min() < -0.9
@@ -79,14 +81,16 @@ def test_batches_are_in_range_and_channels_last(slices: Path) -> None:
 def test_images_beyond_memory_stay_in_the_file(
     slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resident = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)
+    resident = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)[0]
     monkeypatch.setattr(data, "RESIDENT_BYTES", 0)
-    assert torch.equal(data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12), resident)
+    assert torch.equal(
+        data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)[0], resident
+    )
 
 
 def test_smaller_models_see_block_means(slices: Path) -> None:
     crops = np.load(slices / "images.npy")
-    batch = to_uint8(data.load(slices, 8, batch=64, seed=1, device=CPU).batch(0, 64))
+    batch = to_uint8(data.load(slices, 8, batch=64, seed=1, device=CPU).batch(0, 64)[0])
     means = crops.reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4))
     every = sorted(apply_symmetry(m.astype(np.uint8), k).tobytes() for m in means for k in range(8))
     assert sorted(image.tobytes() for image in batch) == every
@@ -200,22 +204,69 @@ def test_average_gets_the_statistics_of_its_own_weights() -> None:
 # --- the loop ------------------------------------------------------------------------------------
 
 
+GENERATOR = {
+    "kind": "dcgan",
+    "channels": 4,
+    "latent": 6,
+    "norm": "batch",
+    "dropout": [0.2, 0.0],
+    "dropout_kind": "element",
+}
+DISCRIMINATOR = {
+    "kind": "dcgan",
+    "channels": 4,
+    "norm": "batch",
+    "dropout": 0.3,
+    "dropout_kind": "element",
+    "minibatch_stddev": False,
+}
+ADAM = {"kind": "adam", "lr": 2e-4, "betas": [0.5, 0.999]}
+CODE = {
+    "categorical": [3],
+    "continuous": 2,
+    "weight": 1.0,
+    "weight_continuous": 0.1,
+    "weight_latent": 0.1,
+}
+# What a loop has to carry besides: an objective's memory, power iterations, lazy phases, classes.
+KINDS = {
+    "dropout and augmentation": {},
+    "plain": {"diffaugment": [], "discriminator": {**DISCRIMINATOR, "dropout": 0.0}},
+    "spectral hinge": {
+        "objective": {"kind": "hinge"},
+        "discriminator": {**DISCRIMINATOR, "norm": "spectral", "minibatch_stddev": True},
+    },
+    "penalised critic with embedded classes": {
+        "objective": {"kind": "wasserstein", "critic_steps": 3},
+        "discriminator": {**DISCRIMINATOR, "norm": "layer"},
+        "penalties": {"gradient": 10.0, "interval": 2},
+        "condition": "embedding",
+    },
+    "clipped critic": {
+        "objective": {"kind": "wasserstein", "critic_steps": 2},
+        "discriminator": {**DISCRIMINATOR, "norm": "none"},
+        "penalties": {"clip": 0.01},
+        "optimizer": {"kind": "rmsprop", "lr": 5e-5},
+    },
+    "codes and classes": {"code": CODE, "condition": "onehot", "input_noise": 0.07},
+    "relativistic": {
+        "objective": {"kind": "relativistic"},
+        "discriminator": {**DISCRIMINATOR, "norm": "none"},
+        "penalties": {"r1": 1.0, "r2": 1.0, "interval": 2},
+    },
+}
+
+
 def model(**changes: Any) -> params.Model:
     plain = {
         "resolution": 16,
         "kimg": 0.08,
         "batch": 8,
         "ema_kimg": 0.02,
-        "generator": {
-            "kind": "dcgan",
-            "channels": 4,
-            "latent": 6,
-            "norm": "batch",
-            "dropout": [0.2, 0.0],
-        },
-        "discriminator": {"kind": "dcgan", "channels": 4, "norm": "batch", "dropout": 0.3},
+        "generator": GENERATOR,
+        "discriminator": DISCRIMINATOR,
         "objective": {"kind": "nonsaturating", "label_noise": 0.1},
-        "optimizer": {"lr": 2e-4, "betas": [0.5, 0.999]},
+        "optimizer": ADAM,
         "diffaugment": ["color", "translation", "cutout"],
     }
     return params.Model.model_validate({**plain, **changes})
@@ -245,24 +296,32 @@ def contents(out: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("moved", ["generator", "discriminator"])
 def test_a_phase_moves_its_own_network_alone(
-    moved: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+    moved: str, kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = []
     monkeypatch.setattr(loop, "fresh", lambda *args: states.append(fresh(*args)) or states[0])
-    every = loop.objectives.phases
-    monkeypatch.setattr(
-        loop.objectives, "phases", lambda spec: [p for p in every(spec) if p.network == moved]
-    )
-    run(tmp_path, slices, model(kimg=0.008))
+    every = objectives.objective
+
+    def only(*args: Any) -> objectives.Objective:
+        found = every(*args)
+        return dataclasses.replace(
+            found, phases=tuple(p for p in found.phases if p.network == moved)
+        )
+
+    monkeypatch.setattr(objectives, "objective", only)
+    spec = model(**KINDS[kind], kimg=0.008)
+    run(tmp_path, slices, spec)
     torch.manual_seed(1)
-    initial = fresh(model(), CPU)
+    initial = fresh(spec, models.inputs(spec, 3), CPU)
     for player in ("generator", "discriminator"):
         before, after = initial.networks[player], states[0].networks[player]
         pairs = zip(before.parameters(), after.parameters(), strict=True)
         changed = [not torch.equal(old, new) for old, new in pairs]
-        assert all(changed) if player == moved else not any(changed)
+        # Differences of logits do not move D's last bias.
+        assert changed.count(False) <= 1 if player == moved else not any(changed)
         assert player == moved or all(p.grad is None for p in after.parameters())
 
 
@@ -286,7 +345,13 @@ def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     assert kimg.to_dict("list") == {"step": [1, 2, 3], "kimg": [0.024, 0.056, 0.08]}
     spec = {"model": "tiny", "resolution": 16, "kimg": 0.08}
     generator, metadata = models.load_generator(out / "generator.safetensors", "cpu")
-    assert metadata == {**spec, "generator": model().generator.model_dump()}
+    assert metadata == {
+        **spec,
+        "generator": model().generator.model_dump(),
+        "inputs": {"latent": 6, "classes": 0, "categorical": [], "continuous": 0},
+        "condition": None,
+        "classes": [],
+    }
     facts = json.loads((out / "run.json").read_text())
     assert facts["resumed"] == 0
     assert facts["threads"] == 1
@@ -298,17 +363,11 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the project catches it."""
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        model(),
-        model(diffaugment=[], discriminator={**model().discriminator.model_dump(), "dropout": 0.0}),
-    ],
-    ids=["dropout and augmentation", "plain"],
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_training_continues_bit_for_bit(
-    spec: params.Model, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    spec = model(**KINDS[kind])
     undisturbed = contents(run(tmp_path / "a", slices, spec))
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", float("inf"))  # after every step
@@ -402,8 +461,8 @@ def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
         kimg=1.2,
         ema_kimg=0.1,
         diffaugment=[],
-        generator={**model().generator.model_dump(), "dropout": 0.0},
-        optimizer={"lr": 2e-3, "betas": [0.5, 0.999]},
+        generator=GENERATOR | {"dropout": 0.0},
+        optimizer=ADAM | {"lr": 2e-3},
     )
     out = run(tmp_path, slices, spec)
     net, _ = models.load_generator(out / "generator.safetensors", "cpu")
@@ -411,3 +470,35 @@ def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
         pixels = to_uint8(net(torch.randn(16, 6)))
     distance = np.abs(pixels.mean(axis=(0, 1, 2)) - orange)
     assert distance.max() < 40  # grey, where training begins, is 108 away
+
+
+def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
+    """Three classes, three colours: what is asked for is what comes."""
+    colours = np.array([[230, 40, 40], [40, 230, 40], [40, 40, 230]])
+    pixels = colours[np.arange(12) % 3][:, None, None].repeat(16, 1).repeat(16, 2)
+    slices = write_slices(tmp_path / "slices", pixels.astype(np.uint8))
+    for condition in ("onehot", "embedding"):
+        spec = model(
+            condition=condition,
+            kimg=4.0,
+            ema_kimg=0.1,
+            diffaugment=[],
+            generator=GENERATOR | {"dropout": 0.0},
+            discriminator=DISCRIMINATOR | {"dropout": 0.0, "norm": "none"},
+            optimizer=ADAM | {"lr": 2e-3},
+        )
+        out = run(tmp_path / condition, slices, spec)
+        net, about = models.load_generator(out / "generator.safetensors", "cpu")
+        assert about["classes"] == ["class 0", "class 1", "class 2"]
+        labels = torch.arange(30) % 3
+        with torch.no_grad():
+            made = to_uint8(net(net.inputs.draw(30, labels))).mean(axis=(1, 2))
+        nearest = np.abs(made[:, None] - colours).sum(axis=2).argmin(axis=1)
+        assert (nearest == labels.numpy()).mean() > 0.9
+
+
+def test_a_condition_needs_classes(tmp_path: Path, slices: Path) -> None:
+    index = pd.read_parquet(slices / "index.parquet")
+    index.assign(label="one").to_parquet(slices / "index.parquet")
+    with pytest.raises(data.DataError, match=r"models.tiny.condition: .* one label, 'one'; sort"):
+        run(tmp_path, slices, model(condition="onehot"))

@@ -78,7 +78,7 @@ def build_generator(
         condition: How it is told the class: "onehot", "embedding" or None.
     """
     embedded = condition == "embedding"
-    width = inputs.latent + inputs.coded if embedded else inputs.width
+    width = 2 * inputs.latent + inputs.coded if embedded else inputs.width
     front = Embedded(inputs) if embedded else nn.Identity()
     return Generator(front, _module(spec.kind).generator(spec, resolution, width), inputs)
 

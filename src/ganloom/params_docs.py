@@ -21,13 +21,15 @@ def markdown() -> str:
         "# Parameters",
         "",
         "Made from the schema by `ganloom docs > docs/params.md`. Every key must stand in",
-        "`params.yaml`; there are no hidden defaults.",
+        "`params.yaml`; there are no hidden defaults. Where a key may be missing, the table says",
+        "`optional`: what it describes is then off.",
     ]
     for path, section in seen:
         parts += ["", f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
         parts += ["| key | value | meaning |", "| --- | --- | --- |"]
         for name, field in section.model_fields.items():
-            parts.append(f"| `{name}` | {_allowed(field)} | {_meaning(field)} |")
+            allowed = _allowed(field) + ("" if field.is_required() else ", optional")
+            parts.append(f"| `{name}` | {allowed} | {_meaning(field)} |")
     return "\n".join(parts) + "\n"
 
 
@@ -38,7 +40,7 @@ def comment(text: str) -> str:
         text: YAML in block style. Comments of the user's own stay.
     """
     data = YAML(typ="safe", pure=True).load(text)
-    described: set[tuple[type[Section], str]] = set()
+    described: set[tuple[str, str]] = set()
     path: list[tuple[int, str]] = []
     lines = []
     for line in text.splitlines():
@@ -54,9 +56,11 @@ def comment(text: str) -> str:
         if section is None or field is None:
             lines.append(line)
             continue
-        bare = line.removesuffix(f"# {_meaning(field)}").rstrip()
-        lines.append(bare if (section, key) in described else f"{bare}  # {_meaning(field)}")
-        described.add((section, key))
+        chosen = None if field.description else section_at([*parents, key], data)
+        meaning = (chosen.__doc__ or "").strip() if chosen else _meaning(field)
+        bare = line.removesuffix(f"# {meaning}").rstrip()
+        lines.append(bare if (key, meaning) in described else f"{bare}  # {meaning}")
+        described.add((key, meaning))
     return "\n".join(lines) + "\n"
 
 

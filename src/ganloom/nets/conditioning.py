@@ -12,9 +12,10 @@ from ganloom.nets.inputs import Inputs
 
 
 class Embedded(nn.Module):
-    """z times the class's embedding, the code beside it (Odena et al., 2017).
+    """z, the class's embedding, as long as z, and the code (Brock et al., 2018, section 3).
 
-    A mixture of classes, as between two one-hot vectors, is the same mixture of their embeddings.
+    Beside z, not multiplied into it: the sign of z would hide the class. A mixture of classes, as
+    between two one-hot vectors, is the same mixture of their embeddings.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -23,9 +24,9 @@ class Embedded(nn.Module):
         self.embedding = nn.Parameter(torch.randn(inputs.classes, inputs.latent))
 
     def forward(self, v: Tensor) -> Tensor:
-        """(B, inputs.width) to (B, latent + coded)."""
+        """(B, inputs.width) to (B, 2 latent + coded)."""
         z, condition, code = self.inputs.parts(v)
-        return torch.cat([z * (condition @ self.embedding), code], dim=1)
+        return torch.cat([z, condition @ self.embedding, code], dim=1)
 
 
 class OneHotPlanes(nn.Module):
