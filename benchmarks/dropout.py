@@ -3,6 +3,7 @@
     cp recipes/dropout.yaml params.yaml && git commit -am "Study dropout"
     python benchmarks/dropout.py queue             # 63 experiments of two models each
     dvc queue start --jobs 2                       # a night on two cores
+    pip install matplotlib
     python benchmarks/dropout.py table             # what has run: a table, dropout.csv and .svg
 
 Every cell is a DVC experiment with a name of its own; what has run before is not queued again.
