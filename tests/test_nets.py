@@ -387,7 +387,7 @@ def test_from_class_to_class_only_the_embedding_moves() -> None:
     middle = v.mean(dim=0, keepdim=True)
     embedding = net.front.embedding
     mixed = (embedding[0] + embedding[2]) / 2
-    expected = torch.cat([middle[:, :4] * mixed, middle[:, 7:]], dim=1)
+    expected = torch.cat([middle[:, :4], mixed[None], middle[:, 7:]], dim=1)
     assert torch.allclose(net.front(middle), expected)
     assert torch.allclose(net(middle), net.net(expected))
 
