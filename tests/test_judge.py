@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,16 +33,10 @@ def write_slices(folder: Path) -> Path:
     """40 pictures to train on, 48 held out: 4 of each original, whose number is their colour."""
     folder.mkdir()
     rng = np.random.default_rng(0)
-    np.save(
-        folder / "images.npy",
-        rng.integers(0, 256, (40, 4, 4, 3), np.uint8).repeat(4, 1).repeat(4, 2),
-    )
-    index = {
-        "image": np.arange(40),
-        "symmetry": 0,
-        "label": "all",
-        "sha256": [f"t{n // 4}" for n in range(40)],
-    }
+    pixels = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
+    np.save(folder / "images.npy", pixels.repeat(4, 1).repeat(4, 2))
+    sources = [f"t{n // 4}" for n in range(40)]
+    index = {"image": np.arange(40), "symmetry": 0, "label": "all", "sha256": sources}
     pd.DataFrame(index).to_parquet(folder / "index.parquet")
     original = np.repeat(np.arange(ORIGINALS, dtype=np.uint8), 4)
     np.save(folder / "holdout.npy", np.broadcast_to(original[:, None, None, None], (48, 16, 16, 3)))
@@ -379,21 +374,25 @@ def test_a_small_holdout_is_said_in_words(slices: Path) -> None:
     assert ready.against == "16 training images, as the holdout is too small to be halved"
 
 
-def test_figures_are_reported_on_the_other_half(tmp_path: Path) -> None:
+def test_figures_are_reported_on_the_other_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Spoilt pictures of the half that looks see change no figure; spoilt others do."""
     (tmp_path / "data").mkdir()
     slices = write_slices(tmp_path / "data/slices")
     out = tmp_path / "results/models/dcgan"
     run(tmp_path, slices)
     shutil.copytree(tmp_path / "out", out)
-    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "prelude", SimpleNamespace(begin=lambda: TINY))
     sources = pd.read_parquet(slices / "holdout.parquet")["sha256"]
     halves = split_holdout(sources, TINY.train.judge, TINY.seed)
     pictures = np.load(slices / "holdout.npy")
 
     def figures(script: str, *arguments: str) -> Any:
-        path = ROOT / "workflow/scripts" / f"{script}.py"
-        subprocess.run([sys.executable, path, *arguments], cwd=tmp_path, check=True)
+        path = str(ROOT / "workflow/scripts" / f"{script}.py")
+        monkeypatch.setattr(sys, "argv", [path, *arguments])
+        runpy.run_path(path, run_name="__main__")
         name = arguments[0] if arguments else script
         return read(tmp_path / f"results/metrics/{name}.json")
 
