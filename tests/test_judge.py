@@ -363,7 +363,9 @@ def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch)
     _, unseen = split_holdout(sources, section, seed=1)
     seen = {f"h{number:02d}" for number in ready.real.tolist()}
     assert seen == set(sources) - set(sources[unseen])
-    assert ready.against == "24 pictures of one half of the holdout"
+    assert ready.against == (
+        "24 pictures of one half of the holdout; figures are of the other half"
+    )
 
 
 def test_a_small_holdout_is_said_in_words(slices: Path) -> None:

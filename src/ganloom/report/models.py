@@ -255,7 +255,7 @@ def _verdict(judgement: Values) -> Verdict | None:
         chart(
             title,
             "kimg",
-            {key: [(look["kimg"], look[key]) for look in looks]},
+            {"last look": [(look["kimg"], look[key]) for look in looks]},
             mark=chosen["kimg"],
         )
         for key, title in LOOK.items()

@@ -113,7 +113,7 @@ def prepare(section: params.Judge, slices: Path, resolution: int, told: Inputs, 
         holdout = np.load(slices / "holdout.npy", mmap_mode="r")
         pictures = holdout_images(holdout, half, index, section.samples, seed, resolution)
         real = features(pictures, LITE2)
-        against = f"{len(real)} pictures of one half of the holdout"
+        against = f"{len(real)} pictures of one half of the holdout; figures are of the other half"
     else:
         real = train
         against = f"{len(real)} training images, as the holdout is too small to be halved"
