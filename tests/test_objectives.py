@@ -1,35 +1,56 @@
-"""Losses against closed forms, and who is moved by a phase."""
+"""Losses and penalties against closed forms, in double precision."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganloom import objectives, params
+from ganloom.nets.blocks import Verdict
+from ganloom.nets.inputs import Inputs
+from ganloom.objectives import Batch, Discriminate, Loss, Phase
 
-REAL = torch.tensor([0.3, -1.2, 40.0, -3.0], dtype=torch.float64)
-FAKE = torch.tensor([-0.7, 2.0, -35.0, 0.1], dtype=torch.float64)
+F64 = torch.float64
+REAL = torch.tensor([0.3, -1.2, 40.0, -3.0], dtype=F64)
+FAKE = torch.tensor([-0.7, 2.0, -35.0, 0.1], dtype=F64)
 
 
 def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))
 
 
-def run(label_noise: float) -> tuple[objectives.Loss, objectives.Loss]:
-    """Losses of D and G where D is the identity: logits stand in for images."""
-    spec = params.NonSaturating(kind="nonsaturating", label_noise=label_noise)
-    by_network = {phase.network: phase for phase in objectives.phases(spec)}
+def identity(x: Tensor, condition: Tensor | None) -> Verdict:
+    """A discriminator for logits that stand in for images."""
+    return Verdict(x)
+
+
+def by_network(phases: tuple[Phase, ...]) -> dict[str, Phase]:
+    return {phase.network: phase for phase in phases}
+
+
+def losses(phases: tuple[Phase, ...]) -> tuple[Loss, Loss]:
+    """Of D and G where D is the identity."""
+    found = by_network(phases)
     return (
-        by_network["discriminator"].loss(lambda x: x, REAL, FAKE),
-        by_network["generator"].loss(lambda x: x, REAL, FAKE),
+        found["discriminator"].loss(identity, Batch(REAL), Batch(FAKE)),
+        found["generator"].loss(identity, Batch(REAL), Batch(FAKE)),
     )
 
 
+def nonsaturating(label_noise: float) -> tuple[Phase, ...]:
+    spec = params.NonSaturating(kind="nonsaturating", label_noise=label_noise)
+    return objectives.nonsaturating(spec)
+
+
+# --- cross-entropy -------------------------------------------------------------------------------
+
+
 def test_losses_are_those_of_the_paper() -> None:
-    (loss_d, noted), (loss_g, _) = run(label_noise=0.0)
+    (loss_d, noted), (loss_g, _) = losses(nonsaturating(0.0))
     expected = -sum(log_sigmoid(x) for x in REAL.tolist()) / 4
     expected -= sum(log_sigmoid(-x) for x in FAKE.tolist()) / 4
     assert loss_d.item() == pytest.approx(expected, rel=1e-12)
@@ -47,9 +68,9 @@ def test_label_noise_stays_within_its_bounds_on_both_sides() -> None:
 
 def test_label_noise_softens_d_alone() -> None:
     torch.manual_seed(0)
-    t, s = 0.1 * torch.rand(4, dtype=torch.float64), 0.1 * torch.rand(4, dtype=torch.float64)
+    t, s = 0.1 * torch.rand(4, dtype=F64), 0.1 * torch.rand(4, dtype=F64)
     torch.manual_seed(0)
-    (loss_d, _), (loss_g, _) = run(label_noise=0.1)
+    (loss_d, _), (loss_g, _) = losses(nonsaturating(0.1))
     real, fake = REAL.tolist(), FAKE.tolist()
     expected = -sum(
         (1 - a) * log_sigmoid(x) + a * log_sigmoid(-x) for a, x in zip(t, real, strict=True)
@@ -58,14 +79,201 @@ def test_label_noise_softens_d_alone() -> None:
         b * log_sigmoid(x) + (1 - b) * log_sigmoid(-x) for b, x in zip(s, fake, strict=True)
     )
     assert loss_d.item() == pytest.approx(float(expected) / 4, rel=1e-12)
-    assert loss_g.item() == pytest.approx(run(label_noise=0.0)[1][0].item(), rel=1e-12)
+    assert loss_g.item() == pytest.approx(losses(nonsaturating(0.0))[1][0].item(), rel=1e-12)
 
 
 def test_gradients_do_not_vanish_for_g_where_d_is_sure() -> None:
     logits = torch.tensor([-50.0, 0.0], requires_grad=True)
-    spec = params.NonSaturating(kind="nonsaturating", label_noise=0.0)
-    phase = next(p for p in objectives.phases(spec) if p.network == "generator")
-    loss: Tensor = phase.loss(lambda x: x, logits, logits)[0]
+    phase = by_network(nonsaturating(0.0))["generator"]
+    loss = phase.loss(identity, Batch(logits), Batch(logits))[0]
     loss.backward()
     assert logits.grad is not None
     assert logits.grad.tolist() == pytest.approx([-0.5, -0.25])  # -(1 - sigmoid) / 2
+
+
+# --- other objectives ----------------------------------------------------------------------------
+
+
+def test_hinge() -> None:
+    (loss_d, _), (loss_g, _) = losses(objectives.hinge())
+    assert loss_d.item() == pytest.approx((0.7 + 2.2 + 0 + 4) / 4 + (0.3 + 3 + 0 + 1.1) / 4)
+    assert loss_g.item() == pytest.approx(-FAKE.mean().item())
+
+
+def test_hinge_is_the_mean_over_several_networks() -> None:
+    phase = by_network(objectives.hinge())["discriminator"]
+    several = REAL.expand(3, 4).T  # (B, K)
+    loss, _ = phase.loss(lambda x, _: Verdict(x), Batch(several), Batch(several))
+    assert loss.item() == pytest.approx(losses_of_one(REAL))
+
+
+def losses_of_one(logits: Tensor) -> float:
+    phase = by_network(objectives.hinge())["discriminator"]
+    return phase.loss(identity, Batch(logits), Batch(logits))[0].item()
+
+
+def test_critic_and_its_steps() -> None:
+    spec = params.Wasserstein(kind="wasserstein", critic_steps=5)
+    phases = objectives.wasserstein(spec)
+    (loss_d, _), (loss_g, _) = losses(phases)
+    assert loss_d.item() == pytest.approx((FAKE.mean() - REAL.mean()).item())
+    assert loss_g.item() == pytest.approx(-FAKE.mean().item())
+    assert {phase.network: phase.interval for phase in phases} == {
+        "discriminator": 1,
+        "generator": 5,
+    }
+
+
+def test_relativistic_losses_compare_pairs() -> None:
+    (loss_d, _), (loss_g, _) = losses(objectives.relativistic())
+    pairs = list(zip(REAL.tolist(), FAKE.tolist(), strict=True))
+    expected = -sum(log_sigmoid(real - fake) for real, fake in pairs) / 4
+    assert loss_d.item() == pytest.approx(expected, rel=1e-12)
+    expected = -sum(log_sigmoid(fake - real) for real, fake in pairs) / 4
+    assert loss_g.item() == pytest.approx(expected, rel=1e-12)
+
+
+# --- BEGAN ---------------------------------------------------------------------------------------
+
+
+def halving(x: Tensor, condition: Tensor | None) -> Verdict:
+    """An autoencoder that reproduces half of what it is shown."""
+    return Verdict(x.new_zeros(len(x)), None, x / 2)
+
+
+def test_began_by_hand() -> None:
+    spec = params.Began(kind="began", reconstruction="l1", gamma=0.5, lambda_k=0.1)
+    k = torch.tensor(0.25, dtype=F64)
+    phases = by_network(objectives.began(spec, k))
+    real, fake = (
+        Batch(torch.full((2, 3, 4, 4), 0.8, dtype=F64)),
+        Batch(torch.full((2, 3, 4, 4), 0.4, dtype=F64)),
+    )
+    loss, noted = phases["discriminator"].loss(halving, real, fake)
+    assert loss.item() == pytest.approx(0.4 - 0.25 * 0.2)  # with k as it was
+    assert k.item() == pytest.approx(0.25 + 0.1 * (0.5 * 0.4 - 0.2))
+    assert noted["convergence"].item() == pytest.approx(0.4 + abs(0.5 * 0.4 - 0.2))
+    loss, _ = phases["generator"].loss(halving, real, fake)
+    assert loss.item() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("start, gamma, end", [(0.0, 0.1, 0.0), (1.0, 1.0, 1.0)])
+def test_the_balance_stays_between_0_and_1(start: float, gamma: float, end: float) -> None:
+    spec = params.Began(kind="began", reconstruction="mse", gamma=gamma, lambda_k=10.0)
+    k = torch.tensor(start, dtype=F64)
+    x = Batch(torch.full((1, 3, 4, 4), 0.5, dtype=F64))
+    y = Batch(torch.full((1, 3, 4, 4), 0.4, dtype=F64))
+    by_network(objectives.began(spec, k))["discriminator"].loss(halving, x, y)
+    assert k.item() == end
+
+
+def test_errors_of_a_reconstruction() -> None:
+    x = torch.rand(2, 3, 32, 32, dtype=F64) * 2 - 1
+    assert objectives.reconstruction(x, x + 0.1, "l1").item() == pytest.approx(0.1)
+    assert objectives.reconstruction(x, x + 0.1, "mse").item() == pytest.approx(0.01)
+    assert objectives.reconstruction(x, x, "ms_ssim").item() == pytest.approx(0)
+    assert objectives.reconstruction(x, -x, "ms_ssim").item() > 0.9
+
+
+# --- codes ---------------------------------------------------------------------------------------
+
+CODE = params.Code(
+    categorical=[3], continuous=2, weight=2.0, weight_continuous=0.5, weight_latent=0.25
+)
+TOLD = Inputs(latent=2, categorical=(3,), continuous=2)
+
+
+def test_what_a_code_costs_follows_its_formula() -> None:
+    v = torch.tensor([[0.5, -1.0, 0, 1, 0, 0.2, -0.4]], dtype=F64)
+    recovered = torch.tensor([[1.0, 2.0, -1.0, 0.0, 0.0, 0.0, 1.0]], dtype=F64)
+    exponentials = [math.exp(x) for x in (1.0, 2.0, -1.0)]
+    entropy = -math.log(exponentials[1] / sum(exponentials))
+    squares = (0.2**2 + 0.4**2) / 2, (0.5**2 + 2.0**2) / 2
+    expected = 2 * entropy + 0.5 * squares[0] + 0.25 * squares[1]
+    found = objectives.information(recovered, v, CODE, TOLD)
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_both_networks_learn_to_keep_the_code() -> None:
+    v = TOLD.draw(4).double()
+    recovered = torch.randn(4, 7, dtype=F64)
+    fake = Batch(FAKE, None, v)
+
+    def aware(x: Tensor, condition: Tensor | None) -> Verdict:
+        # What is recovered from real images must not count: nobody told them anything.
+        return Verdict(x, recovered if x is fake.images else torch.full_like(recovered, 1e9))
+
+    plain = by_network(nonsaturating(0.0))
+    lost = objectives.information(recovered, v, CODE, TOLD).item()
+    for network, phase in plain.items():
+        informed = objectives.informed(phase, CODE, TOLD)
+        before = phase.loss(aware, Batch(REAL), fake)[0].item()
+        assert informed.loss(aware, Batch(REAL), fake)[0].item() == pytest.approx(before + lost)
+        assert informed.network == network
+
+
+# --- penalties -----------------------------------------------------------------------------------
+
+SLOPE = torch.linspace(-1, 2, 48, dtype=F64)
+
+
+def linear(x: Tensor, condition: Tensor | None) -> Verdict:
+    """Its gradient is SLOPE everywhere."""
+    return Verdict(x.flatten(1) @ SLOPE)
+
+
+def images(seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    return Batch(torch.rand(3, 3, 4, 4, dtype=F64, generator=generator))
+
+
+def penalty(D: Discriminate = linear, **spec: Any) -> float:
+    (phase,) = objectives.penalties(params.Penalties(**spec))
+    assert phase.network == "discriminator"
+    assert phase.interval == spec.get("interval", 1)
+    return phase.loss(D, images(1), images(2))[0].item()
+
+
+def test_penalties_of_a_linear_critic() -> None:
+    norm = SLOPE.norm().item()
+    assert penalty(gradient=10.0) == pytest.approx(10 * (norm - 1) ** 2)
+    assert penalty(r1=4.0) == pytest.approx(2 * norm**2)
+    assert penalty(r2=6.0) == pytest.approx(3 * norm**2)
+    assert penalty(r1=4.0, r2=6.0) == pytest.approx(5 * norm**2)
+
+
+def test_lazy_penalties_weigh_as_many_times_more() -> None:
+    assert penalty(r1=4.0, interval=16) == pytest.approx(16 * penalty(r1=4.0))
+
+
+def test_where_penalties_look() -> None:
+    def square(x: Tensor, condition: Tensor | None) -> Verdict:
+        return Verdict(x.square().flatten(1).sum(dim=1) / 2)  # its gradient is x
+
+    def at(batch: Batch) -> float:
+        return batch.images.square().flatten(1).sum(dim=1).mean().item()
+
+    assert penalty(square, r1=2.0) == pytest.approx(at(images(1)))
+    assert penalty(square, r2=2.0) == pytest.approx(at(images(2)))
+
+
+def test_the_mixture_is_uniform_between_real_and_fake() -> None:
+    torch.manual_seed(0)
+    zeros, ones = torch.zeros(4000, 3, 2, 2, dtype=F64), torch.ones(4000, 3, 2, 2, dtype=F64)
+    mixed = objectives.mixture(zeros, ones)
+    share = mixed[:, 0, 0, 0]
+    assert torch.equal(mixed, share[:, None, None, None].expand_as(mixed))  # one draw an image
+    assert 0 <= share.min() < 0.01
+    assert 0.99 < share.max() <= 1
+    assert share.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert share.var().item() == pytest.approx(1 / 12, rel=0.1)
+
+
+def test_clipping_reaches_every_weight_of_d_alone() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4), nn.Flatten(), nn.Linear(4, 1))
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, -5.0, 5.0)
+    phases = by_network(nonsaturating(0.0))
+    objectives.clipped(phases["discriminator"], 0.01).after(network)
+    assert all(p.abs().max() <= 0.01 for p in network.parameters())
+    assert objectives.clipped(phases["generator"], 0.01) is phases["generator"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from ganloom.training.checkpoint import BusyError
 from ganloom.training.data import DataError
 from ganloom.training.loop import DivergedError, train
+from ganloom.training.transfer import TransferError
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
             out=out,
             work=Path("work/train"),
         )
-    except (BusyError, DataError, DivergedError) as error:
+    except (BusyError, DataError, DivergedError, TransferError) as error:
         sys.exit(f"error: {error}")
     judgement = json.loads((out / "judgement.json").read_text())
     for alarm in judgement["alarms"]:
