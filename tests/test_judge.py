@@ -139,6 +139,15 @@ def test_an_alarm_says_when_it_was_seen_whether_it_passed_and_what_to_do() -> No
     assert alarm.sentence.startswith("At 20 kimg (tick 2): its")
 
 
+def test_a_young_generator_may_draw_few_kinds_of_picture() -> None:
+    young = MODEL.model_copy(update={"kimg": 60.0})
+    assert judge.alarms(looks(feature_distance=[0.1, 0.4]), young) == []
+    (alarm,) = judge.alarms(looks(feature_distance=[0.1, 0.4, 0.4]), young)
+    assert alarm.tick == 3
+    (alarm,) = judge.alarms(looks(feature_distance=[0.6, 0.4]), young)
+    assert alarm.tick == 2
+
+
 def test_recall_has_to_be_lost_to_raise_an_alarm() -> None:
     assert kinds(looks(recall=[0.1, 0, 0, 0])) == ["recall"]
     assert kinds(looks(recall=[0.1, 0, 0])) == []

@@ -224,7 +224,7 @@ def alarms(history: History, model: params.Model) -> list[Alarm]:
     """All alarms of a training up to now, those seen first in front."""
     found = []
     for kind, (holds, seen, advice) in _CHECKS.items():
-        held = [holds(history[: n + 1], model.objective) for n in range(len(history))]
+        held = [holds(history[: n + 1], model) for n in range(len(history))]
         if not any(held):
             continue
         row = history[held.index(True)]
@@ -237,27 +237,33 @@ def alarms(history: History, model: params.Model) -> list[Alarm]:
     return sorted(found, key=lambda alarm: alarm.tick)
 
 
-def _has_collapsed(history: History, _: params.Objective) -> bool:
+def _has_collapsed(history: History, model: params.Model) -> bool:
+    """Whether variety was lost, or has not come by half of the training.
+
+    At its very beginning every generator's pictures are alike.
+    """
     looks = _looks(history)
-    return bool(looks) and looks[-1]["feature_distance"] < COLLAPSED
+    varied = [look["feature_distance"] >= COLLAPSED for look in looks]
+    late = bool(looks) and looks[-1]["kimg"] >= model.kimg / 2
+    return bool(looks) and not varied[-1] and (any(varied) or late)
 
 
-def _has_lost_recall(history: History, _: params.Objective) -> bool:
+def _has_lost_recall(history: History, _: params.Model) -> bool:
     recall = [row["recall"] for row in _looks(history)]
     before, late = recall[:-LOOKS_WITHOUT_RECALL], recall[-LOOKS_WITHOUT_RECALL:]
     return any(before) and not any(late)
 
 
-def _is_blind(history: History, objective: params.Objective) -> bool:
+def _is_blind(history: History, model: params.Model) -> bool:
     real = _late(history, "logits_real", TICKS_DEAD)
     fake = _late(history, "logits_fake", TICKS_DEAD)
-    if _least_loss(objective) is None or not real:
+    if _least_loss(model.objective) is None or not real:
         return False
     return max(abs(a - b) for a, b in zip(real, fake, strict=True)) < BLIND
 
 
-def _has_won(history: History, objective: params.Objective) -> bool:
-    least, losses = _least_loss(objective), _late(history, "loss_d", TICKS_DEAD)
+def _has_won(history: History, model: params.Model) -> bool:
+    least, losses = _least_loss(model.objective), _late(history, "loss_d", TICKS_DEAD)
     return least is not None and bool(losses) and max(losses) < least + WON
 
 
@@ -276,7 +282,7 @@ def _least_loss(objective: params.Objective) -> float | None:
     return None
 
 
-def _stands_still(history: History, _: params.Objective) -> bool:
+def _stands_still(history: History, _: params.Model) -> bool:
     both = [_late(history, name, TICKS_STILL) for name in ("loss_d", "loss_g")]
     return all(both) and all(
         max(values) - min(values) <= STILL * max(map(abs, values)) for values in both
@@ -293,7 +299,7 @@ def _late(history: History, name: str, ticks: int) -> list[float]:
 
 
 # Kind of alarm: when it holds, what was seen, what to do.
-_CHECKS: dict[str, tuple[Callable[[History, params.Objective], bool], str, str]] = {
+_CHECKS: dict[str, tuple[Callable[[History, params.Model], bool], str, str]] = {
     "collapse": (
         _has_collapsed,
         "its pictures differ from each other less than half as much as training images do",
