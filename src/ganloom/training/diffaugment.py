@@ -91,7 +91,8 @@ def symmetry(x: Tensor) -> Tensor:
     mirrored, upside_down, transposed = torch.rand(3, len(x), 1, 1, 1, device=x.device) < 0.5
     x = torch.where(mirrored, x.flip(3), x)
     x = torch.where(upside_down, x.flip(2), x)
-    return torch.where(transposed, x.transpose(2, 3), x)
+    x = torch.where(transposed, x.transpose(2, 3), x)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
