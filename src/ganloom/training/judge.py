@@ -29,13 +29,15 @@ from ganloom.metrics.protocol import (
     spread,
     training_images,
 )
+from ganloom.models import to_uint8
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs
 
 # Rows of the history, one for each tick; those at which there was a look have LOOK as well.
 History = Sequence[dict[str, float]]
 LOOK = ("kid", "feature_distance", "recall")
+
+# Pictures that are generated at a time.
+BATCH = 64
 
 # k of recall, as in Kynkäänniemi et al. (2019).
 NEAREST = 3
@@ -78,8 +80,11 @@ class Judge(NamedTuple):
     against: str
 
     def look(self, average: nn.Module) -> dict[str, float]:
-        """Measure a generator, in the mode that it is in."""
-        return measure(features(generate(average, self.v), LITE2), self.train, self.real)
+        """Measure a generator, in the mode that it is in, on the device that it is on."""
+        device = next(average.parameters()).device
+        with torch.inference_mode():
+            parts = [average(part.to(device)) for part in self.v.split(BATCH)]
+        return measure(features(to_uint8(torch.cat(parts)), LITE2), self.train, self.real)
 
     def is_due(self, tick: int, *, last: bool) -> bool:
         """Whether a tick, counted from 1, is one with a look; the last one always is."""
@@ -117,7 +122,10 @@ def prepare(section: params.Judge, slices: Path, resolution: int, told: Inputs, 
     else:
         real = train
         against = f"{len(real)} training images, as the holdout is too small to be halved"
-    return Judge(section, inputs(told, section.samples, seed, "judge"), train, real, against)
+    # A stream of its own: other inputs than those that the timeline follows.
+    (state,) = np.random.SeedSequence([seed, *b"judge"]).generate_state(1, np.uint64)
+    v = told.draw(section.samples, generator=torch.Generator().manual_seed(int(state)))
+    return Judge(section, v, train, real, against)
 
 
 def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
