@@ -297,8 +297,8 @@ def test_holdout_images_are_turned_as_training_images_are() -> None:
     upright = pd.DataFrame({"image": [0], "symmetry": [0]})
     turned = pd.DataFrame({"image": [0, 0], "symmetry": [2, 4]})
     rows = spread(40, 20, 1, "holdout")
-    assert np.array_equal(holdout_images(images, upright, 20, 1, 16), images[rows])
-    found = holdout_images(images, turned, 20, 1, 16)
+    assert np.array_equal(holdout_images(images, np.arange(40), upright, 20, 1, 16), images[rows])
+    found = holdout_images(images, np.arange(40), turned, 20, 1, 16)
     ways = [
         [k for k in range(8) if np.array_equal(picture, apply_symmetry(images[row], k))]
         for picture, row in zip(found, rows, strict=True)

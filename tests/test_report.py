@@ -146,6 +146,21 @@ def make_model(project: Path, name: str, kid: float) -> None:
             "cpu": HOSTILE,
         },
     )
+    kids = {10.0: 0.09, 25.0: kid, 60.0: 0.07}
+    looks = [
+        {"tick": n, "kimg": kimg, "kid": value, "feature_distance": 0.4 + n / 10, "recall": n / 9}
+        for n, (kimg, value) in enumerate(kids.items())
+    ]
+    write_json(
+        home / "judgement.json",
+        {
+            "against": "96 pictures of one half of the holdout",
+            "looks": looks,
+            "chosen": {"kimg": 25.0, "why": "It had the lowest KID of 3 looks."},
+            "stopped": "Training ended at 60 of 90 kimg.",
+            "alarms": [{"sentence": f"At 10 kimg: {HOSTILE}."}] if name == "dcgan" else [],
+        },
+    )
     images.save_png(tiles(16, 4), samples / "grid.png")
     images.save_png(tiles(20, 10), samples / "interpolation.png")
     (samples / "loop.mp4").write_bytes(b"not decoded here")
@@ -189,7 +204,7 @@ def page(project: Path) -> str:
 class Reader(HTMLParser):
     """Collects tags and text; fails where a tag is closed that is not open."""
 
-    VOID = frozenset(("meta", "img", "input", "br", "line", "path", "polygon"))
+    VOID = frozenset(("meta", "img", "input", "br", "line", "path", "polygon", "circle"))
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -290,6 +305,22 @@ def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> N
     assert "generator 4,321 and discriminator 81 parameters · 2 min 5 s at 987 img/s" in read.text
 
 
+def test_tells_which_state_was_kept_and_what_went_wrong(page: str, read: Reader) -> None:
+    words = (
+        "The model is its state at 25 kimg. It had the lowest KID of 3 looks. Training ended at "
+        "60 of 90 kimg."
+    )
+    assert read.text.count(words) == 2
+    assert f"At 10 kimg: {HOSTILE}." in read.text
+    assert read.text.count("raised an alarm") == 1
+    # In each of the three charts of a model one point is marked, and KID is where it is lowest.
+    marks = [tag for tag, attributes in read.tags if attributes.get("class") == "mark"]
+    assert marks == ["circle"] * 6
+    kid = page[page.index("<b>KID-lite2</b>") :].partition("</svg>")[0]
+    lowest = max(float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", kid))
+    assert f'cy="{lowest:.1f}"' in kid
+
+
 def test_shows_only_the_models_that_are_asked_for(page: str) -> None:
     assert 'id="model-dcgan"' in page
     assert "removed" not in page
@@ -315,6 +346,7 @@ def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None
         "results/samples/dcgan",
         "results/models/dcgan/timeline",
         "results/models/dcgan/history",
+        "results/models/dcgan/judgement.json",
         "results/models/dcgan/run.json",
     ):
         path = bare / optional

@@ -331,6 +331,8 @@ def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
         "discriminator.safetensors",
         "generator.safetensors",
         "history/metrics.json",
+        "judgement.json",
+        "last.safetensors",
         *(
             f"history/plots/metrics/{name}.tsv"
             for name in ("kimg", "loss_d", "loss_g", "logits_fake", "logits_real")

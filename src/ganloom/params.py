@@ -801,7 +801,7 @@ class Judge(Section):
 
     every: Count = Field(description="Ticks between two looks")
     samples: Annotated[int, Field(ge=16)] = Field(
-        description="Generated, training and holdout images to compare, each at most"
+        description="Generated, training and holdout images at a look, each at most"
     )
     keep: Literal["best", "last"] = Field(
         description="Which state becomes the model: the one with the lowest KID, or the last"

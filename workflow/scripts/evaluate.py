@@ -30,6 +30,7 @@ from ganloom.metrics.protocol import (
     holdout_images,
     originality,
     readable,
+    split_holdout,
     spread,
     training_images,
 )
@@ -54,15 +55,17 @@ def main() -> None:
     images = np.load(SLICES / "images.npy", mmap_mode="r")
     holdout = np.load(SLICES / "holdout.npy", mmap_mode="r")
     index = pd.read_parquet(SLICES / "index.parquet")
+    sources = pd.read_parquet(SLICES / "holdout.parquet", columns=["sha256"])["sha256"]
+    looked_at, unseen = split_holdout(sources, params.train.judge, seed)
     thumbs = training_thumbnails(images, index)
     rows = spread(len(index), samples, seed, "train")
     train = Pictures.of(training_images(images, index.iloc[rows], side))
     fake = Pictures.of(generate(net, inputs(net.inputs, samples, seed, "evaluate")))
 
     against, real = "train", train
-    if len(holdout) >= FEWEST:
-        against = "holdout"
-        real = Pictures.of(holdout_images(holdout, index, samples, seed, side))
+    if len(unseen) >= FEWEST:
+        against = "half of holdout" if len(looked_at) else "holdout"
+        real = Pictures.of(holdout_images(holdout, unseen, index, samples, seed, side))
     beside_train = compare(train, fake, params.evaluate, seed)
 
     # Copies are looked for beyond the training images chosen above: every other one that is the

@@ -21,6 +21,7 @@ from ganloom.metrics.protocol import (
     holdout_images,
     originality,
     readable,
+    split_holdout,
     spread,
     training_images,
 )
@@ -36,8 +37,10 @@ def main() -> None:
     images = np.load(SLICES / "images.npy", mmap_mode="r")
     holdout = np.load(SLICES / "holdout.npy", mmap_mode="r")
     index = pd.read_parquet(SLICES / "index.parquet")
+    sources = pd.read_parquet(SLICES / "holdout.parquet", columns=["sha256"])["sha256"]
     thumbs = training_thumbnails(images, index)
     samples, seed = params.evaluate.samples, params.seed
+    _, unseen = split_holdout(sources, params.train.judge, seed)
 
     def some(rows: NDArray[np.int64], side: int) -> Pictures:
         chosen = rows[spread(len(rows), samples, seed, "train")]
@@ -53,8 +56,8 @@ def main() -> None:
                 **compare(real, fake, params.evaluate, seed),
                 **originality(real, thumbs[first], fake),
             }
-        if min(len(holdout), len(index)) >= FEWEST:
-            real = Pictures.of(holdout_images(holdout, index, samples, seed, side))
+        if min(len(unseen), len(index)) >= FEWEST:
+            real = Pictures.of(holdout_images(holdout, unseen, index, samples, seed, side))
             train = some(np.arange(len(index)), side)
             rows["holdout"] = {
                 **compare(real, train, params.evaluate, seed),

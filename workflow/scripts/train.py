@@ -4,6 +4,7 @@ from prelude import begin
 
 params = begin()
 
+import json
 import sys
 from pathlib import Path
 
@@ -29,7 +30,11 @@ def main() -> None:
         )
     except (BusyError, DataError, DivergedError, TransferError) as error:
         sys.exit(f"error: {error}")
-    print(f"{name}: {params.models[name].kimg:g} kimg, in {out}")
+    judgement = json.loads((out / "judgement.json").read_text())
+    for alarm in judgement["alarms"]:
+        print(f"warning: {alarm['sentence']}")
+    chosen = judgement["chosen"]
+    print(f"{name}: the state at {chosen['kimg']:g} kimg, in {out}. {chosen['why']}")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from ganloom.metrics.distances import frechet, kid, kid_std
 from ganloom.metrics.neighbours import authenticity, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd
-from ganloom.params import Evaluate
+from ganloom.params import Evaluate, Judge
 
 # A covariance, a neighbour, an unbiased kernel mean: all need two.
 FEWEST = 2
+
+# A KID of fewer holdout images says too little to choose by.
+FEWEST_JUDGED = 16
 
 
 class Pictures(NamedTuple):
@@ -101,6 +104,26 @@ def halves(sources: pd.Series, seed: int) -> tuple[NDArray[np.int64], NDArray[np
     return np.flatnonzero(first), np.flatnonzero(~first)
 
 
+def split_holdout(
+    sources: pd.Series, judge: Judge | None, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the holdout that trainings look at, and rows that figures are reported on.
+
+    A state that was chosen for its KID to some pictures looks better beside those than it is. The
+    two share no original.
+
+    Args:
+        sources: ``sha256`` of ``data/slices/holdout.parquet``.
+        judge: How trainings look at their model; None: they do not, all rows are reported on. So
+            they are where half of them would be less than FEWEST_JUDGED.
+        seed: Of the choice.
+    """
+    looked_at, unseen = halves(sources, seed)
+    if judge is None or len(looked_at) < FEWEST_JUDGED:
+        return np.empty(0, np.int64), np.arange(len(sources))
+    return looked_at, unseen
+
+
 def _rng(seed: int, stream: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(stream.encode())])
 
@@ -124,8 +147,13 @@ def training_images(
     return found
 
 
-def holdout_images(
-    images: NDArray[np.uint8], index: pd.DataFrame, n: int, seed: int, resolution: int
+def holdout_images(  # noqa: PLR0917
+    images: NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    index: pd.DataFrame,
+    n: int,
+    seed: int,
+    resolution: int,
 ) -> NDArray[np.uint8]:
     """At most ``n`` holdout images, each in a random one of the symmetries that training uses.
 
@@ -134,12 +162,13 @@ def holdout_images(
 
     Args:
         images: (N, R, R, 3), ``data/slices/holdout.npy``; may be memory-mapped.
+        rows: Those to choose from: see split_holdout.
         index: ``data/slices/index.parquet``, of the training images.
         n: How many.
         seed: Of the choice.
         resolution: R over an integer.
     """
-    rows = spread(len(images), n, seed, "holdout")
+    rows = rows[spread(len(rows), n, seed, "holdout")]
     symmetries = _rng(seed, "symmetry").choice(np.sort(index["symmetry"].unique()), len(rows))
     turned = pd.DataFrame({"image": rows, "symmetry": symmetries})
     return training_images(images, turned, resolution)

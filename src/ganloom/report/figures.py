@@ -89,11 +89,15 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A named line: ``path`` is the `d` of an SVG path, ``last`` its last value in words."""
+    """A named line: ``path`` is the `d` of an SVG path, ``last`` its last value in words.
+
+    ``mark`` is where a point of it is to be marked, if one is.
+    """
 
     name: str
     path: str
     last: str
+    mark: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,16 @@ class Chart:
     y_ticks: list[Tick]
 
 
-def chart(title: str, x_label: str, series: Mapping[str, Points]) -> Chart | None:
+def chart(
+    title: str, x_label: str, series: Mapping[str, Points], mark: float | None = None
+) -> Chart | None:
     """Lay out a line chart; a value that is not finite leaves a gap.
+
+    Args:
+        title: Of the chart.
+        x_label: Of its horizontal axis.
+        series: Names of the lines, and their points.
+        mark: Where lines that have a point at this x are marked.
 
     Returns:
         None where there is nothing finite to draw.
@@ -124,7 +136,12 @@ def chart(title: str, x_label: str, series: Mapping[str, Points]) -> Chart | Non
         title,
         x_label,
         [
-            Line(name, _path([(x(a), y(b)) for a, b in points]), number(points[-1][1]))
+            Line(
+                name,
+                _path([(x(a), y(b)) for a, b in points]),
+                number(points[-1][1]),
+                next(((x(a), y(b)) for a, b in points if a == mark and math.isfinite(b)), None),
+            )
             for name, points in series.items()
             if points
         ],

@@ -29,6 +29,13 @@ from ganloom.report.tables import flat, read_json
 FRAMES = 60
 BYTES = 9_500_000
 
+# What a training finds when it looks at its model, and the titles of its charts.
+LOOK = {
+    "kid": "KID-lite2",
+    "feature_distance": "variety beside training images",
+    "recall": "recall of training images",
+}
+
 Values = Mapping[str, Any]
 
 
@@ -112,6 +119,17 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Which state became the model and why, what went wrong, and what the looks found."""
+
+    chosen: str
+    measured: str
+    stopped: str
+    alarms: list[str]
+    charts: list[Chart]
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     resolution: int
@@ -119,6 +137,7 @@ class Model:
     settings: dict[str, dict[str, str]]
     effort: str
     charts: list[Chart]
+    verdict: Verdict | None
     timeline: list[Frame]
     moments: int
     grid: Picture | None
@@ -169,6 +188,7 @@ def model(
         settings=_settings(spec),
         effort=_effort(run),
         charts=_charts(home / "history/plots/metrics"),
+        verdict=_verdict(read_json(home / "judgement.json")),
         timeline=[
             _frame(home / "timeline" / entry["file"], entry["kimg"], share // 4 // len(frames))
             for entry in frames
@@ -211,7 +231,11 @@ def _effort(run: Values) -> str:
 
 def _charts(folder: Path) -> list[Chart]:
     """The curves of a training; `loss_d` and `loss_g` share the chart `loss`."""
-    tables = {path.stem: _points(path) for path in sorted(folder.glob("*.tsv"))}
+    tables = {
+        path.stem: _points(path)
+        for path in sorted(folder.glob("*.tsv"))
+        if path.stem not in LOOK  # shown with the verdict that follows from them
+    }
     clock = dict(tables.pop("kimg", []))
     groups: dict[str, dict[str, Points]] = {}
     for key, points in tables.items():
@@ -220,6 +244,29 @@ def _charts(folder: Path) -> list[Chart]:
     x_label = "kimg" if clock else "step"
     charts = (chart(title, x_label, series) for title, series in sorted(groups.items()))
     return [drawn for drawn in charts if drawn]
+
+
+def _verdict(judgement: Values) -> Verdict | None:
+    """``judgement.json`` in words; the state that was chosen is marked in its charts."""
+    if not judgement:
+        return None
+    chosen, looks = judgement["chosen"], judgement["looks"]
+    charts = (
+        chart(
+            title,
+            "kimg",
+            {"last look": [(look["kimg"], look[key]) for look in looks]},
+            mark=chosen["kimg"],
+        )
+        for key, title in LOOK.items()
+    )
+    return Verdict(
+        chosen=f"The model is its state at {chosen['kimg']:g} kimg. {chosen['why']}",
+        measured=judgement["against"],
+        stopped=judgement["stopped"],
+        alarms=[alarm["sentence"] for alarm in judgement["alarms"]],
+        charts=[drawn for drawn in charts if drawn],
+    )
 
 
 def _points(path: Path) -> Points:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ganloom import models, objectives, params
 from ganloom.nets.blocks import Verdict
-from ganloom.training import checkpoint, data, ema, record
+from ganloom.training import checkpoint, data, ema, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
 
@@ -34,7 +34,7 @@ class DivergedError(RuntimeError):
     """A loss or a weight is no longer a number; the message says when, and what was kept."""
 
 
-def train(  # noqa: PLR0915 (one loop, from top to bottom)
+def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     name: str,
     model: params.Model,
     settings: params.Train,
@@ -50,11 +50,12 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
     Args:
         name: Of the model.
         model: What to train.
-        settings: Ticks and the timeline's grid.
+        settings: Ticks, the timeline's grid, and how the model is looked at.
         seed: Of every random draw.
         threads: Of torch and BLAS; bits depend on their number.
-        slices: Folder with ``images.npy`` and ``index.parquet``.
-        out: Folder for weights, history, timeline and run.json; what is in it is removed.
+        slices: Folder with ``images.npy`` and ``index.parquet``; for looks, with the holdout's.
+        out: Folder for weights, history, timeline, judgement.json and run.json; what is in it is
+            removed.
         work: Folder under which checkpoints live until the training is complete.
 
     Raises:
@@ -110,6 +111,8 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
         **record.machine(device),
     }
     files = [slices / "images.npy", slices / "index.parquet"]
+    if settings.judge:
+        files += [slices / "holdout.npy", slices / "holdout.parquet"]
     folder = work / f"{name}-{checkpoint.fingerprint(facts, files)}"
     with checkpoint.hold(folder, f"train@{name}"):
         shutil.rmtree(out, ignore_errors=True)  # left by a kill; the checkpoint knows it all
@@ -120,6 +123,9 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
             state.started = _now()
             look()
             state.save(folder)
+        judging = None
+        if settings.judge:
+            judging = judge.prepare(settings.judge, slices, model.resolution, told, seed)
         live = record.history(out / "history", state.history)
         progress = tqdm(
             desc=name,
@@ -130,7 +136,7 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
         )
         saved, pause = time.monotonic(), CHECKPOINT_SECONDS
 
-        while state.step < steps:
+        while state.step < steps and not (judging and judging.is_enough(state.history)):
             # One step: a batch of real images, one of fakes, and every phase that is due. Phases
             # share the fakes: G is still as it was when it made them.
             # Fakes are of the classes of the real images, so that a penalty can go from one to
@@ -167,12 +173,20 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
                 continue
             if not state.finite():
                 state.load(folder)
-                _write(state, name, model, images.classes, threads, out)
+                _write(state, name, model, judging, images.classes, threads, out)
                 raise DivergedError(_diverged(name, seen / 1000, state, model, out))
             if state.step in ticks:
                 look()
-                row = {"tick": len(state.history) + 1, "kimg": seen / 1000, **state.means()}
+                tick = len(state.history) + 1
+                row = {"tick": tick, "kimg": seen / 1000, **state.means()}
                 state.history.append(row)
+                if judging and judging.is_due(tick, last=state.step == steps):
+                    row |= judging.look(average)
+                    if judging.section.keep == "best" and judge.best(state.history) is row:
+                        state.keep()
+                for alarm in judge.alarms(state.history, model):
+                    if alarm.tick == tick:
+                        progress.write(f"{name}: {alarm.sentence}")
                 record.log(live, row)
                 progress.set_postfix({k: f"{v:.2f}" for k, v in row.items() if "loss" in k})
             state.seconds += time.monotonic() - saved
@@ -181,7 +195,7 @@ def train(  # noqa: PLR0915 (one loop, from top to bottom)
             pause = max(CHECKPOINT_SECONDS, (time.monotonic() - saved) / CHECKPOINT_SHARE)
 
         progress.close()
-        _write(state, name, model, images.classes, threads, out)
+        _write(state, name, model, judging, images.classes, threads, out)
 
 
 def _make_reproducible(seed: int, threads: int) -> None:
@@ -195,12 +209,19 @@ def _make_reproducible(seed: int, threads: int) -> None:
 
 
 def _write(  # noqa: PLR0917
-    state: State, name: str, model: params.Model, classes: list[str], threads: int, out: Path
+    state: State,
+    name: str,
+    model: params.Model,
+    judging: judge.Judge | None,
+    classes: list[str],
+    threads: int,
+    out: Path,
 ) -> None:
-    """Weights, and run.json: the only file with times."""
+    """Weights, what was judged, and run.json: the only file with times."""
     kimg = state.step * model.batch / 1000
+    judgement = judge.judgement(state.history, model, judging, kimg)
     told = models.inputs(model, len(classes))
-    common = {"model": name, "resolution": model.resolution, "kimg": kimg}
+    common = {"model": name, "resolution": model.resolution, "kimg": judgement["chosen"]["kimg"]}
     generator = {
         **common,
         "generator": model.generator.model_dump(),
@@ -209,11 +230,17 @@ def _write(  # noqa: PLR0917
         "classes": classes if told.classes else [],
     }
     discriminator = {**common, "discriminator": model.discriminator.model_dump()}
+    last = generator | {"kimg": kimg}
+    models.save(state.networks["average"], last, out / "last.safetensors")
+    for player, tensors in state.best.items():
+        state.networks[player].load_state_dict(tensors)
     models.save(state.networks["average"], generator, out / "generator.safetensors")
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
+    record.write_json(out / "judgement.json", judgement)
     record.write_json(
         out / "run.json",
         {
+            "kimg": kimg,
             "started": state.started,
             "finished": _now(),
             "seconds": round(state.seconds, 1),
@@ -233,8 +260,8 @@ def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Pa
     good = state.step * model.batch / 1000
     return (
         f"{name}: at {kimg:g} kimg a loss or weight is no longer a number. The last good state, "
-        f"at {good:g} kimg, is in {out}; to get further, lower models.{name}.optimizer.lr "
-        f"(now {model.optimizer.lr:g}) or change the objective"
+        f"at {good:g} kimg, is in {out / 'last.safetensors'}; to get further, lower "
+        f"models.{name}.optimizer.lr (now {model.optimizer.lr:g}) or change the objective"
     )
 
 

@@ -13,6 +13,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 from ganloom import models, params
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, ema, transfer
+from ganloom.training.checkpoint import Tree
 
 # What a checkpoint holds as JSON.
 _FACTS = ("step", "history", "frames", "started", "seconds", "resumed")
@@ -31,6 +32,8 @@ class State:
         sums: Since the last tick, for each name in the history: sum and count.
         history: A row for each tick.
         frames: Entries of timeline.json.
+        best: Weights of average and discriminator where the KID was lowest; empty while none is
+            kept.
         started: When the first process began, UTC.
         seconds: Time spent up to the last checkpoint, by all processes.
         resumed: How often a checkpoint was loaded.
@@ -44,6 +47,7 @@ class State:
     sums: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     frames: list[dict[str, Any]] = field(default_factory=list)
+    best: Tree = field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
     resumed: int = 0
@@ -62,6 +66,14 @@ class State:
         self.sums.clear()
         return means
 
+    def keep(self) -> None:
+        """Remember the weights of now as the best ones."""
+        self.best = {
+            name: {key: value.cpu().clone() for key, value in net.state_dict().items()}
+            for name, net in self.networks.items()
+            if name != "generator"
+        }
+
     def finite(self) -> bool:
         """Whether all that was noted since the last tick, and every weight, is a number."""
         values = [p for net in self.networks.values() for p in net.parameters()]
@@ -77,6 +89,7 @@ class State:
             },
             "memory": self.memory,
             "sums": self.sums,
+            "best": self.best,
             "random": checkpoint.random_state(self.device),
         }
         checkpoint.save(folder, tensors, {name: getattr(self, name) for name in _FACTS})
@@ -94,6 +107,7 @@ class State:
         for name, value in self.memory.items():
             value.copy_(tensors["memory"][name])
         self.sums = {name: v.to(self.device) for name, v in tensors.get("sums", {}).items()}
+        self.best = tensors.get("best", {})
         checkpoint.set_random_state(tensors["random"], self.device)
         for name in _FACTS:
             setattr(self, name, facts[name])

@@ -1,0 +1,341 @@
+"""Knowing when to stop: looks at a model while it is trained, alarms, and the state to keep.
+
+Every few ticks the averaged generator's pictures are measured beside real ones. All else here is a
+function of the history, so there is nothing that a checkpoint could lose. Neither looks nor alarms
+change a bit of the training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ganloom import params
+from ganloom.features import LITE2, features
+from ganloom.metrics.distances import kid
+from ganloom.metrics.prdc import prdc
+from ganloom.metrics.protocol import (
+    holdout_images,
+    readable,
+    split_holdout,
+    spread,
+    training_images,
+)
+from ganloom.models import to_uint8
+from ganloom.nets.inputs import Inputs
+
+# Rows of the history, one for each tick; those at which there was a look have LOOK as well.
+History = Sequence[dict[str, float]]
+LOOK = ("kid", "feature_distance", "recall")
+
+# Pictures that are generated at a time.
+BATCH = 64
+
+# k of recall, as in Kynkäänniemi et al. (2019).
+NEAREST = 3
+
+# Less variety than this share of the training images' is a collapse, and so is no recall at so many
+# looks, after there was some.
+COLLAPSED = 0.5
+LOOKS_WITHOUT_RECALL = 3
+
+# D is blind where the mean logits of real and fake differ by less, and has won where its loss is
+# no farther from the least possible, for so many ticks.
+BLIND = 0.05
+WON = 0.02
+TICKS_DEAD = 4
+
+# Losses stand still that move by no more than this share of themselves for so many ticks. Not even
+# the noise of a tick's mean is that small while a network learns.
+STILL = 0.02
+TICKS_STILL = 6
+
+
+# --- looking -------------------------------------------------------------------------------------
+
+
+class Judge(NamedTuple):
+    """What a model's pictures are measured beside.
+
+    Attributes:
+        section: How often, and what follows from it.
+        v: (samples, width) what the generator is told, the same at each look.
+        train: (N, D) features of training images.
+        real: (M, D) of those that KID is measured against.
+        against: What ``real`` is, in words.
+    """
+
+    section: params.Judge
+    v: Tensor
+    train: Tensor
+    real: Tensor
+    against: str
+
+    def look(self, average: nn.Module) -> dict[str, float]:
+        """Measure a generator, in the mode that it is in, on the device that it is on."""
+        device = next(average.parameters()).device
+        with torch.inference_mode():
+            parts = [average(part.to(device)) for part in self.v.split(BATCH)]
+        return measure(features(to_uint8(torch.cat(parts)), LITE2), self.train, self.real)
+
+    def is_due(self, tick: int, *, last: bool) -> bool:
+        """Whether a tick, counted from 1, is one with a look; the last one always is."""
+        return last or tick % self.section.every == 0
+
+    def is_enough(self, history: History) -> bool:
+        """Whether so many looks have passed without a lower KID that training ends."""
+        found, patience = best(history), self.section.patience
+        if found is None or patience is None:
+            return False
+        return sum(row["tick"] > found["tick"] for row in _looks(history)) >= patience
+
+
+def prepare(section: params.Judge, slices: Path, resolution: int, told: Inputs, seed: int) -> Judge:
+    """Read and describe the real pictures. Draws from no generator of the training.
+
+    Args:
+        section: How many pictures.
+        slices: Folder with ``images.npy``, ``index.parquet``, ``holdout.npy``, ``holdout.parquet``.
+        resolution: Of the model.
+        told: What its generator is told.
+        seed: Of every choice; ``evaluate`` makes the same one of the holdout's halves.
+    """
+    images = np.load(slices / "images.npy", mmap_mode="r")
+    index = pd.read_parquet(slices / "index.parquet")
+    rows = spread(len(index), section.samples, seed, "judge")
+    train = features(training_images(images, index.iloc[rows], resolution), LITE2)
+    sources = pd.read_parquet(slices / "holdout.parquet", columns=["sha256"])["sha256"]
+    half, _ = split_holdout(sources, section, seed)
+    if len(half):
+        holdout = np.load(slices / "holdout.npy", mmap_mode="r")
+        pictures = holdout_images(holdout, half, index, section.samples, seed, resolution)
+        real = features(pictures, LITE2)
+        against = f"{len(real)} pictures of one half of the holdout; figures are of the other half"
+    else:
+        real = train
+        against = f"{len(real)} training images, as the holdout is too small to be halved"
+    # A stream of its own: other inputs than those that the timeline follows.
+    (state,) = np.random.SeedSequence([seed, *b"judge"]).generate_state(1, np.uint64)
+    v = told.draw(section.samples, generator=torch.Generator().manual_seed(int(state)))
+    return Judge(section, v, train, real, against)
+
+
+def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
+    """What a look adds to the history, of features (N, D) each.
+
+    Returns:
+        ``kid`` (fake to real), ``feature_distance`` (mean distance between two fakes over that
+        between two training images) and ``recall`` (of the training images).
+    """
+    distance = _variety(fake) / max(_variety(train), 1e-12)
+    found = (kid(real, fake), distance, prdc(train, fake, NEAREST)["recall"])
+    return dict(zip(LOOK, map(readable, found), strict=True))
+
+
+def _variety(x: Tensor) -> float:
+    return float(torch.pdist(x.double()).mean())
+
+
+# --- the state to keep ---------------------------------------------------------------------------
+
+
+def best(history: History) -> dict[str, float] | None:
+    """The row with the lowest KID, the first of equals; None before the first look."""
+    return min(_looks(history), key=lambda row: row["kid"], default=None)
+
+
+def _looks(history: History) -> list[dict[str, float]]:
+    return [row for row in history if "kid" in row]
+
+
+def judgement(
+    history: History, model: params.Model, judging: Judge | None, kimg: float
+) -> dict[str, Any]:
+    """What ``judgement.json`` holds.
+
+    Args:
+        history: Of the whole training.
+        model: What was trained.
+        judging: How it was looked at; None: it was not.
+        kimg: Length of the training.
+
+    Returns:
+        ``against`` (what KID was measured against, in words), ``looks`` (rows of the history),
+        ``chosen`` (``kimg`` and ``why`` of the state that became the model), ``stopped`` (why
+        training ended early; "" if it did not), ``alarms`` (see Alarm).
+    """
+    looks, lowest = _looks(history), best(history)
+    if judging is None:
+        chosen, why = kimg, "It is the last one: there is no train.judge, which compares them."
+    elif lowest is None:
+        chosen, why = kimg, "It is the last good one: training broke down before the first look."
+    elif judging.section.keep == "last":
+        chosen = kimg
+        why = "It is the last one, as train.judge.keep asks for" + (
+            f"; the lowest KID of {len(looks)} looks was seen at {lowest['kimg']:g} kimg."
+            if lowest["kimg"] != kimg
+            else f", and had the lowest KID of {len(looks)} looks."
+        )
+    else:
+        chosen = lowest["kimg"]
+        why = f"It had the lowest KID of {len(looks)} looks, {lowest['kid']:.4f}" + (
+            f"; the last look, at {looks[-1]['kimg']:g} kimg, found {looks[-1]['kid']:.4f}."
+            if lowest is not looks[-1]
+            else ", and is also the last."
+        )
+    stopped = ""
+    if judging and judging.is_enough(history):
+        stopped = (
+            f"Training ended at {kimg:g} of {model.kimg:g} kimg: the KID was no lower at "
+            f"{judging.section.patience} looks (train.judge.patience)."
+        )
+    return {
+        "against": judging.against if judging else "",
+        "looks": [{key: row[key] for key in ("tick", "kimg", *LOOK)} for row in looks],
+        "chosen": {"kimg": chosen, "why": why},
+        "stopped": stopped,
+        "alarms": [asdict(alarm) for alarm in alarms(history, model)],
+    }
+
+
+# --- alarms --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something that went wrong.
+
+    Attributes:
+        kind: One of collapse, recall, blind, won and still.
+        tick: When it was first seen.
+        kimg: The same in thousand images.
+        over: In thousand images, when it had passed; None: it lasted to the end.
+        sentence: What was seen, when, and what to do.
+    """
+
+    kind: str
+    tick: int
+    kimg: float
+    over: float | None
+    sentence: str
+
+
+def alarms(history: History, model: params.Model) -> list[Alarm]:
+    """All alarms of a training up to now, those seen first in front."""
+    found = []
+    for kind, (holds, seen, advice) in _CHECKS.items():
+        held = [holds(history[: n + 1], model) for n in range(len(history))]
+        if not any(held):
+            continue
+        row = history[held.index(True)]
+        last = len(held) - 1 - held[::-1].index(True)
+        over = history[last + 1]["kimg"] if last + 1 < len(held) else None
+        tick, kimg = int(row["tick"]), row["kimg"]
+        until = "" if over is None else f", until {over:g} kimg"
+        sentence = f"At {kimg:g} kimg (tick {tick}){until}: {seen}. {advice}."
+        found.append(Alarm(kind, tick, kimg, over, sentence))
+    return sorted(found, key=lambda alarm: alarm.tick)
+
+
+def _has_collapsed(history: History, model: params.Model) -> bool:
+    """Whether variety was lost, or has not come by half of the training.
+
+    At its very beginning every generator's pictures are alike.
+    """
+    looks = _looks(history)
+    varied = [look["feature_distance"] >= COLLAPSED for look in looks]
+    late = bool(looks) and looks[-1]["kimg"] >= model.kimg / 2
+    return bool(looks) and not varied[-1] and (any(varied) or late)
+
+
+def _has_lost_recall(history: History, _: params.Model) -> bool:
+    recall = [row["recall"] for row in _looks(history)]
+    before, late = recall[:-LOOKS_WITHOUT_RECALL], recall[-LOOKS_WITHOUT_RECALL:]
+    return any(before) and not any(late)
+
+
+def _is_blind(history: History, model: params.Model) -> bool:
+    real = _late(history, "logits_real", TICKS_DEAD)
+    fake = _late(history, "logits_fake", TICKS_DEAD)
+    if _least_loss(model.objective) is None or not real:
+        return False
+    return max(abs(a - b) for a, b in zip(real, fake, strict=True)) < BLIND
+
+
+def _has_won(history: History, model: params.Model) -> bool:
+    least, losses = _least_loss(model.objective), _late(history, "loss_d", TICKS_DEAD)
+    return least is not None and bool(losses) and max(losses) < least + WON
+
+
+def _least_loss(objective: params.Objective) -> float | None:
+    """The loss of a D that is always right; None where logits have no scale, or are none.
+
+    Where targets are drawn from [0, noise] and [1 - noise, 1], no logits can be better than those
+    of their mean: cross-entropy is linear in its target.
+    """
+    match objective:
+        case params.NonSaturating():
+            p = objective.label_noise / 2
+            return -2 * (p * math.log(p) + (1 - p) * math.log(1 - p)) if p else 0.0
+        case params.Hinge() | params.Relativistic():
+            return 0.0
+    return None
+
+
+def _stands_still(history: History, _: params.Model) -> bool:
+    both = [_late(history, name, TICKS_STILL) for name in ("loss_d", "loss_g")]
+    return all(both) and all(
+        max(values) - min(values) <= STILL * max(map(abs, values)) for values in both
+    )
+
+
+def _late(history: History, name: str, ticks: int) -> list[float]:
+    """A value's course over the last ticks; [] where it is not known at all of them.
+
+    Where G is updated in few steps, a short tick may have none of its losses.
+    """
+    values = [row[name] for row in history[-ticks:] if name in row]
+    return values if len(values) == ticks else []
+
+
+# Kind of alarm: when it holds, what was seen, what to do.
+_CHECKS: dict[str, tuple[Callable[[History, params.Model], bool], str, str]] = {
+    "collapse": (
+        _has_collapsed,
+        "its pictures differ from each other less than half as much as training images do",
+        "It draws few kinds of picture: try diffaugment, minibatch_stddev or penalties.r1, "
+        "or a lower optimizer.lr",
+    ),
+    "recall": (
+        _has_lost_recall,
+        f"for {LOOKS_WITHOUT_RECALL} looks no training image has lain among its pictures, as "
+        "some did before",
+        "It has lost variety: keep the best state, train for less kimg, or try diffaugment",
+    ),
+    "blind": (
+        _is_blind,
+        f"for {TICKS_DEAD} ticks the discriminator has given real and generated pictures the "
+        "same marks",
+        "The generator learns nothing from it: give it more channels, less dropout, or a higher "
+        "optimizer.lr_discriminator",
+    ),
+    "won": (
+        _has_won,
+        f"for {TICKS_DEAD} ticks the discriminator has been right about nearly every picture",
+        "The generator gets no direction from it: try diffaugment, penalties.r1 or a lower "
+        "optimizer.lr_discriminator",
+    ),
+    "still": (
+        _stands_still,
+        f"for {TICKS_STILL} ticks neither loss has moved by more than {STILL:.0%}",
+        "It has stopped learning: train for less kimg, or try another optimizer.lr or objective",
+    ),
+}
