@@ -638,6 +638,27 @@ class InitFrom(Section):
     )
 
 
+# How far two pictures are apart: squares, structure at one scale or several, EfficientNet-Lite0.
+LIKENESS = Literal["mse", "ssim", "ms_ssim", "features"]
+
+
+class Predictor(Section):
+    """A network that guesses, from a picture, what the generator was told."""
+
+    channels: Count = Field(
+        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+    )
+    steps: Count = Field(
+        description="Steps on the generator's own samples: what it was told against the guess"
+    )
+    image_steps: Annotated[int, Field(ge=0)] = Field(
+        description="Steps after them on training images: each against what its guess generates"
+    )
+    image_loss: LIKENESS = Field(description="By how far two pictures are apart in these")
+    lr: Positive = Field(description="Learning rate (Adam)")
+    batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
+
+
 AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry"]
 
 
@@ -669,6 +690,7 @@ class Model(Section):
         description="Augmentations of what D sees (Zhao et al., 2020); shift and symmetry: textures"
     )
     init_from: InitFrom | None = None
+    predictor: Predictor | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Model:
@@ -743,6 +765,18 @@ class Judge(Section):
     patience: Count | None = Field(
         description="Stop after so many looks without a lower KID; null: never"
     )
+
+
+class Invert(Section):
+    """Recovering what each generator must be told to make a given picture, by optimisation."""
+
+    images: Annotated[int, Field(ge=1, le=32)] = Field(
+        description="Pictures to recover, from the holdout where there is one"
+    )
+    steps: Count = Field(description="Steps of Adam")
+    starts: Count = Field(description="Attempts for each picture, of which the best is kept")
+    loss: LIKENESS = Field(description="How far two pictures are apart")
+    lr: Positive = Field(description="Learning rate at the start; falls to 0")
 
 
 class Train(Section):
@@ -821,6 +855,7 @@ class Params(Section):
     )
     sample: Sample
     evaluate: Evaluate
+    invert: Invert
     report: Report
 
     @model_validator(mode="after")
