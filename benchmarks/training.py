@@ -99,7 +99,13 @@ def main() -> None:
 
 
 def specification(resolution: int, dropout: float, steps: int) -> params.Model:
-    common = {"kind": "dcgan", "channels": 32, "norm": "batch", "dropout": dropout}
+    common = {
+        "kind": "dcgan",
+        "channels": 32,
+        "norm": "batch",
+        "dropout": dropout,
+        "dropout_kind": "element",
+    }
     return params.Model.model_validate(
         {
             "resolution": resolution,
@@ -107,9 +113,9 @@ def specification(resolution: int, dropout: float, steps: int) -> params.Model:
             "batch": BATCH,
             "ema_kimg": 2.0,
             "generator": {**common, "latent": 128},
-            "discriminator": common,
+            "discriminator": {**common, "minibatch_stddev": False},
             "objective": {"kind": "nonsaturating", "label_noise": 0.1},
-            "optimizer": {"lr": 2e-4, "betas": [0.5, 0.999]},
+            "optimizer": {"kind": "adam", "lr": 2e-4, "betas": [0.5, 0.999]},
             "diffaugment": [],
         }
     )
@@ -122,7 +128,7 @@ def draw(folder: Path, resolution: int) -> Path:
     small = np.random.default_rng(0).integers(0, 256, (PICTURES, 8, 8, 3), np.uint8)
     pixels = small.repeat(resolution // 8, 1).repeat(resolution // 8, 2)
     np.save(folder / "images.npy", pixels)
-    index = pd.DataFrame({"image": np.arange(PICTURES), "symmetry": 0})
+    index = pd.DataFrame({"image": np.arange(PICTURES), "symmetry": 0, "label": ""})
     index.to_parquet(folder / "index.parquet")
     for number, picture in enumerate(pixels):
         Image.fromarray(picture).save(folder / f"files/all/{number:05}.jpg", quality=90)
@@ -176,8 +182,9 @@ def files(model: params.Model, folder: Path, threads: int) -> float:
 def plain(model: params.Model, batches: Iterator[Tensor], threads: int) -> float:
     """The steps of pytorch/examples/dcgan, on the same networks."""
     torch.set_num_threads(threads)
-    netG = usual(models.build_generator(model.generator, model.resolution))
-    netD = usual(models.build_discriminator(model.discriminator, model.resolution))
+    told = models.inputs(model, classes=1)
+    netG = usual(models.build_generator(model.generator, model.resolution, told).net)
+    netD = usual(models.build_discriminator(model, told).net.net)
     optimizerG = torch.optim.Adam(netG.parameters(), lr=2e-4, betas=(0.5, 0.999))
     optimizerD = torch.optim.Adam(netD.parameters(), lr=2e-4, betas=(0.5, 0.999))
     criterion = F.binary_cross_entropy_with_logits
@@ -187,14 +194,14 @@ def plain(model: params.Model, batches: Iterator[Tensor], threads: int) -> float
         if step == WARM_UP:
             begun = time.perf_counter()
         netD.zero_grad()
-        error_real = criterion(netD(next(batches)), ones)
+        error_real = criterion(netD(next(batches))[:, 0], ones)
         error_real.backward()
         fake = netG(torch.randn(BATCH, model.generator.latent))
-        error_fake = criterion(netD(fake.detach()), zeros)
+        error_fake = criterion(netD(fake.detach())[:, 0], zeros)
         error_fake.backward()
         optimizerD.step()
         netG.zero_grad()
-        error_generator = criterion(netD(fake), ones)
+        error_generator = criterion(netD(fake)[:, 0], ones)
         error_generator.backward()
         optimizerG.step()
         _ = error_real.item(), error_fake.item(), error_generator.item()

@@ -1,71 +1,268 @@
-"""Networks: shapes at tiny width, dropout, and files that rebuild them."""
+"""Networks: shapes at tiny width, what they are told, single steps, and files."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from ganloom import models, params
-from ganloom.nets import blocks
+from ganloom import models, objectives, params
+from ganloom.features import LITE0, network
+from ganloom.nets import blocks, conditioning, projected
+from ganloom.nets.inputs import Inputs
+from ganloom.training.state import State, fresh
 
-RESOLUTIONS = [8, 28, 32, 64, 80]
+CPU = torch.device("cpu")
+RESOLUTIONS = [16, 28, 32, 64, 80]
+
+DROPOUT = {"dropout": 0.0, "dropout_kind": "element"}
+GENERATORS: dict[str, dict[str, Any]] = {
+    "plain": {"channels": 8, "dense": 8, "kernel": 3},
+    "dcgan": {"channels": 4, "norm": "batch", **DROPOUT},
+    "sngan": {"channels": 4, "norm": "batch", "blocks": 2, **DROPOUT},
+    "resnet": {"channels": 6},
+    "fastgan": {"channels": 4},
+    "began": {"channels": 12},
+}
+DISCRIMINATORS: dict[str, dict[str, Any]] = {
+    "plain": {"first": 8, "channels": 16, "kernel": 3, "dropout": 0.0},
+    "dcgan": {"channels": 8, "norm": "batch", "minibatch_stddev": False, **DROPOUT},
+    "sngan": {"channels": 6, "norm": "spectral", "blocks": 2, "dense": None, **DROPOUT},
+    "resnet": {"channels": 8},
+    "projected": {"channels": 4},
+    "began": {"channels": 8, "hidden": 16},
+}
+NONSATURATING = {"kind": "nonsaturating", "label_noise": 0.0}
+BEGAN = {"kind": "began", "reconstruction": "l1", "gamma": 0.7, "lambda_k": 0.01}
+CODE = {
+    "categorical": [3],
+    "continuous": 2,
+    "weight": 1.0,
+    "weight_continuous": 0.1,
+    "weight_latent": 0.1,
+}
+R1_R2 = {"r1": 0.1, "r2": 0.1, "interval": 2}
+
+# What there is to train, each at tiny width: an objective, penalties, and how it is told things.
+MODELS: dict[str, dict[str, Any]] = {
+    "plain": {"generator": "plain", "discriminator": "plain"},
+    "dcgan": {"generator": "dcgan", "discriminator": "dcgan"},
+    "cgan": {"generator": "dcgan", "discriminator": "dcgan", "condition": "onehot"},
+    "wgan": {
+        "generator": "dcgan",
+        "discriminator": "dcgan norm=none",
+        "objective": {"kind": "wasserstein", "critic_steps": 2},
+        "penalties": {"clip": 0.1},
+        "optimizer": {"kind": "rmsprop", "lr": 1e-3},
+    },
+    "cwgan_gp": {
+        "generator": "sngan",
+        "discriminator": "dcgan norm=layer",
+        "objective": {"kind": "wasserstein", "critic_steps": 2},
+        "penalties": {"gradient": 10.0},
+        "condition": "embedding",
+    },
+    "sngan": {"generator": "sngan", "discriminator": "sngan", "objective": {"kind": "hinge"}},
+    "infogan": {"generator": "dcgan", "discriminator": "dcgan", "code": CODE, "input_noise": 0.05},
+    "r3": {
+        "generator": "resnet",
+        "discriminator": "resnet",
+        "objective": {"kind": "relativistic"},
+        "penalties": R1_R2,
+    },
+    "projected": {
+        "resolution": 32,
+        "generator": "fastgan",
+        "discriminator": "projected",
+        "objective": {"kind": "hinge"},
+    },
+    "info_began": {
+        "generator": "began",
+        "discriminator": "began",
+        "objective": BEGAN,
+        "code": CODE | {"weight_latent": 0.0},
+    },
+}
 
 
-def generator(resolution: int = 32, **changes: object) -> nn.Module:
-    spec = {"kind": "dcgan", "channels": 2, "latent": 5, "norm": "batch", "dropout": 0.0}
-    return models.build_generator(params.DcganGenerator(**{**spec, **changes}), resolution)
+def spec(kinds: dict[str, dict[str, Any]], text: str) -> dict[str, Any]:
+    """A specification: a kind, and what of it is different (`dcgan norm=none`)."""
+    kind, *words = text.split()
+    changes = dict(word.split("=") for word in words)
+    return {
+        "kind": kind,
+        **kinds[kind],
+        **{key: int(value) if value.isdigit() else value for key, value in changes.items()},
+    }
 
 
-def discriminator(resolution: int = 32, **changes: object) -> nn.Module:
-    spec = {"kind": "dcgan", "channels": 2, "norm": "batch", "dropout": 0.0}
-    return models.build_discriminator(params.DcganDiscriminator(**{**spec, **changes}), resolution)
+def generator_spec(text: str, latent: int = 5) -> params.Generator:
+    return model(generator=text, resolution=32, latent=latent).generator
 
 
-@pytest.mark.parametrize("norm", ["batch", "none"])
+def model(
+    generator: str = "dcgan", discriminator: str = "dcgan", latent: int = 5, **changes: Any
+) -> params.Model:
+    told = {
+        "resolution": 16,
+        "kimg": 2,
+        "batch": 8,
+        "ema_kimg": 0.2,
+        "generator": {"latent": latent, **spec(GENERATORS, generator)},
+        "discriminator": spec(DISCRIMINATORS, discriminator),
+        "objective": NONSATURATING,
+        "optimizer": {"kind": "adam", "lr": 2e-3, "betas": [0.5, 0.9]},
+        "diffaugment": [],
+    }
+    return params.Model.model_validate(told | changes)
+
+
+# --- shapes --------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_images_from_latents_and_a_logit_from_each(resolution: int, norm: str) -> None:
-    images = generator(resolution, norm=norm, dropout=0.3)(torch.randn(3, 5))
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_generator_makes_pictures(kind: str, resolution: int) -> None:
+    if kind == "fastgan" and resolution not in (32, 64):
+        pytest.skip("FastGAN has levels from 4 px on, and heads from 32 px on")
+    told = Inputs(5, 2, (3,), 1)
+    net = models.build_generator(generator_spec(kind), resolution, told)
+    images = net(told.draw(3))
     assert images.shape == (3, 3, resolution, resolution)
     assert images.abs().max() <= 1
-    assert discriminator(resolution, norm=norm, dropout=0.3)(images).shape == (3,)
+    assert (images[0] - images[1]).abs().max() > 1e-4  # z makes a difference from the start
+
+
+@pytest.mark.parametrize("resolution", [128, 256])
+def test_fastgan_excites_fine_levels_by_coarse_ones(resolution: int) -> None:
+    net = models.build_generator(generator_spec("fastgan"), resolution, Inputs(5))
+    v = torch.randn(2, 5)
+    images = net(v)
+    assert images.shape == (2, 3, resolution, resolution)
+    excitation = net.net.excitations[str(resolution)]
+    excitation.net[3].weight.data.mul_(-50)
+    assert not torch.allclose(net(v), images, atol=1e-4)
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("kind", DISCRIMINATORS)
+def test_a_discriminator_gives_a_verdict(kind: str, resolution: int) -> None:
+    objective = BEGAN if kind == "began" else {"kind": "hinge"}
+    code = None if kind == "projected" else CODE
+    whole = model(discriminator=kind, objective=objective, resolution=resolution, code=code)
+    told = models.inputs(whole, 0)
+    net = models.build_discriminator(whole, told)
+    verdict = net(torch.rand(3, 3, resolution, resolution) * 2 - 1)
+    assert verdict.logits.shape == ((3, 4) if kind == "projected" else (3,))
+    if code:
+        assert verdict.recovered.shape == (3, 3 + 2 + 5)  # categorical, continuous, z
+    else:
+        assert verdict.recovered is None
+    if kind == "began":
+        assert verdict.reproduced.shape == (3, 3, resolution, resolution)
+    else:
+        assert verdict.reproduced is None
+
+
+def test_each_place_of_a_large_image_is_judged_by_projected() -> None:
+    net = projected.discriminator(
+        params.ProjectedDiscriminator(kind="projected", channels=2), 256, 3, 1
+    )
+    assert net(torch.zeros(2, 3, 256, 256)).logits.shape == (2, 4 * 5 * 5)
+
+
+def test_a_dense_layer_of_the_authors_own_size() -> None:
+    # 134 million weights at 128 px in its original; here the same form, small.
+    whole = model(discriminator="sngan", resolution=32)
+    dense = whole.discriminator.model_copy(update={"dense": 7})
+    net = models.build_discriminator(whole.model_copy(update={"discriminator": dense}), Inputs(5))
+    widths = [m.out_features for m in net.modules() if isinstance(m, nn.Linear)]
+    assert widths == [7, 1]
 
 
 def test_channels_double_each_time_the_side_halves_up_to_16_times() -> None:
     assert blocks.widths(4, 6) == [4, 8, 16, 32, 64, 64]
-    convolutions = [m for m in discriminator(64).modules() if isinstance(m, nn.Conv2d)]
-    assert [m.out_channels for m in convolutions] == [2, 4, 8, 16, 1]
-    transposed = [m for m in generator(64).modules() if isinstance(m, nn.ConvTranspose2d)]
-    assert [m.out_channels for m in transposed] == [8, 4, 2, 3]
+    net = models.build_discriminator(model(resolution=64), Inputs(5))
+    convolutions = [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert convolutions == [8, 16, 32, 64, 1]
+    made = models.build_generator(generator_spec("dcgan"), 64, Inputs(5))
+    transposed = [m.out_channels for m in made.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert transposed == [16, 8, 4, 3]
+
+
+def test_the_networks_of_shipibo_and_of_the_animals_have_their_sizes() -> None:
+    """Parameters by hand, from the tables of the systems."""
+    shipibo = params.PlainGenerator(kind="plain", latent=100, channels=128, dense=256, kernel=3)
+    net = models.build_generator(shipibo, 32, Inputs(100))
+    dense, first = 101 * 256 * 16, 256 * 128 * 16 + 128
+    assert count(net) == dense + first + 2 * (128 * 128 * 16 + 128) + 128 * 3 * 9 + 3
+    animals = params.PlainDiscriminator(
+        kind="plain", first=128, channels=128, kernel=5, dropout=0.4
+    )
+    judge = models.build_discriminator(
+        model().model_copy(update={"discriminator": animals, "resolution": 80}), Inputs(5)
+    )
+    convolutions = 3 * 128 * 25 + 128 + 4 * (128 * 128 * 25 + 128)
+    assert count(judge) == convolutions + 128 * 5 * 5 + 1
+
+
+def count(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+# --- parts ---------------------------------------------------------------------------------------
 
 
 def test_weights_begin_as_in_the_paper() -> None:
     torch.manual_seed(0)
-    net = generator(32, channels=32, latent=64)
-    for module in net.modules():
+    wide = params.DcganGenerator(kind="dcgan", channels=32, latent=64, norm="batch", **DROPOUT)
+    for module in models.build_generator(wide, 32, Inputs(64)).modules():
         if isinstance(module, nn.ConvTranspose2d | nn.Linear):
             assert module.weight.std().item() == pytest.approx(0.02, rel=0.05)
         if isinstance(module, nn.BatchNorm2d):
             assert module.weight.mean().item() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("kind", ["plain", "dcgan norm=none", "sngan norm=none", "resnet", "began"])
+def test_nothing_fades_or_bursts_in_a_deep_network_without_normalisation(kind: str) -> None:
+    torch.manual_seed(0)
+    net = models.build_generator(generator_spec(kind), 256, Inputs(5)).net
+    assert isinstance(net, nn.Sequential)
+    x = torch.randn(16, 5)
+    for layer in net[:-2]:  # the last convolution is drawn small on purpose
+        x = layer(x)
+    assert 0.1 < x.square().mean().sqrt() < 10
+
+
 def test_colours_reach_the_discriminator_unnormalised() -> None:
-    first = next(i for i, m in enumerate(discriminator(32)) if isinstance(m, nn.BatchNorm2d))
-    convolutions = [i for i, m in enumerate(discriminator(32)) if isinstance(m, nn.Conv2d)]
-    assert first > convolutions[1]
+    for kind in ("dcgan norm=batch", "sngan norm=layer"):
+        net = models.build_discriminator(model(discriminator=kind, resolution=32), Inputs(5))
+        kinds = [type(m) for m in net.modules() if isinstance(m, (*blocks.LAYERS, *blocks.NORMS))]
+        assert kinds[:2] == [nn.Conv2d, nn.Conv2d]
 
 
 def test_one_rate_for_all_blocks_or_one_for_each() -> None:
-    def rates(net: nn.Module) -> list[float]:
-        return [m.rate for m in net.modules() if isinstance(m, blocks.Dropout)]
+    def rates(kind: str, part: str, given: object) -> list[float]:
+        told = model(**{part: kind}, resolution=64).model_dump()
+        told[part]["dropout"] = given
+        whole = params.Model.model_validate(told)
+        nets = {
+            "generator": models.build_generator(whole.generator, 64, Inputs(5)),
+            "discriminator": models.build_discriminator(whole, Inputs(5)),
+        }
+        return [m.rate for m in nets[part].modules() if isinstance(m, blocks.Dropout)]
 
-    assert rates(generator(64, dropout=0.25)) == [0.25] * 4
-    assert rates(generator(64, dropout=[0.3, 0.25, 0.2, 0.0])) == [0.3, 0.25, 0.2]
-    assert rates(discriminator(64, dropout=[0.0, 0.5, 0.5, 0.4])) == [0.5, 0.5, 0.4]
+    assert rates("dcgan", "generator", 0.25) == [0.25] * 4
+    assert rates("dcgan", "generator", [0.3, 0.25, 0.2, 0.0]) == [0.3, 0.25, 0.2]
+    assert rates("dcgan", "discriminator", [0.0, 0.5, 0.5, 0.4]) == [0.5, 0.5, 0.4]
+    assert rates("sngan", "generator", [0.3, 0.0]) == [0.3]
+    assert rates("sngan", "discriminator", 0.25) == [0.25, 0.25]
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.35, 0.9])
@@ -100,20 +297,269 @@ def test_dropout_is_off_in_eval_mode() -> None:
     assert torch.equal(blocks.Dropout(0.5).eval()(x), x)
 
 
-def test_a_file_rebuilds_the_same_images(tmp_path: Path) -> None:
-    net = generator(28, dropout=[0.5, 0.0])
-    net(torch.randn(16, 5))  # moves the running statistics
-    spec = {"kind": "dcgan", "channels": 2, "latent": 5, "norm": "batch", "dropout": [0.5, 0.0]}
-    metadata = {"model": "m", "resolution": 28, "generator": spec, "kimg": 0.5}
+def test_channel_dropout_drops_whole_channels_of_an_image() -> None:
+    torch.manual_seed(0)
+    (layer,) = blocks.dropout(0.5, "channel")
+    y = layer(torch.ones(16, 8, 4, 4))
+    each = y.flatten(2)
+    assert (each == each[:, :, :1]).all()  # all or nothing
+    assert set(y.unique().tolist()) == {0.0, 2.0}
+    assert blocks.dropout(0.0, "channel") == []
+
+
+def test_layer_normalisation_is_of_each_image_alone() -> None:
+    (layer,) = blocks.norm("layer", 6)
+    x = 3 * torch.randn(4, 6, 5, 5) + 2
+    y = layer(x)
+    assert y.flatten(1).mean(dim=1).abs().max() < 1e-5
+    assert torch.allclose(y.flatten(1).std(dim=1, unbiased=False), torch.ones(4), atol=1e-4)
+    assert torch.equal(layer(x[:1]), y[:1])
+
+
+def test_minibatch_stddev_is_how_much_a_batch_varies() -> None:
+    # Pixels of 0 in one image and 2 in the other: standard deviation 1. Then none.
+    x = torch.stack([torch.zeros(3, 4, 4), 2 * torch.ones(3, 4, 4)])
+    y = blocks.MinibatchStddev()(x)
+    assert torch.equal(y[:, :3], x)
+    assert torch.allclose(y[:, 3], torch.ones(2, 4, 4))
+    assert blocks.MinibatchStddev()(torch.ones(2, 3, 4, 4))[:, 3].max() < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["sngan", "dcgan norm=spectral", "sngan dense=6"])
+def test_the_largest_singular_value_of_every_layer_is_1(kind: str) -> None:
+    torch.manual_seed(0)
+    whole = model(discriminator=kind)
+    net = models.build_discriminator(whole, Inputs(5))
+    x = torch.randn(2, 3, 16, 16)
+    for _ in range(300):  # a power iteration each
+        net(x)
+    layers = [m for m in net.modules() if isinstance(m, blocks.LAYERS)]
+    assert len(layers) >= 3
+    for layer in layers:
+        largest = torch.linalg.svdvals(layer.weight.detach().double().flatten(1))[0]
+        assert largest.item() == pytest.approx(1, abs=1e-3)
+
+
+def test_residual_blocks_begin_as_nothing() -> None:
+    for net in (
+        models.build_generator(generator_spec("resnet"), 32, Inputs(5)),
+        models.build_discriminator(model(discriminator="resnet"), Inputs(5)),
+    ):
+        branches = [m.branch for m in net.modules() if hasattr(m, "branch")]
+        assert len(branches) >= 4
+        for branch in branches:
+            assert branch(torch.randn(2, branch[0].in_channels, 8, 8)).abs().max() == 0
+
+
+# --- what networks are told ----------------------------------------------------------------------
+
+
+def test_the_class_is_a_plane_of_ones_beside_the_colours() -> None:
+    x = torch.randn(2, 3, 4, 4)
+    y = conditioning.OneHotPlanes(3)(x, torch.eye(3)[[2, 0]])
+    assert torch.equal(y[:, :3], x)
+    assert y[0, 3:].mean(dim=(1, 2)).tolist() == [0, 0, 1]
+    assert y[1, 3:].mean(dim=(1, 2)).tolist() == [1, 0, 0]
+
+
+def test_an_embedded_class_is_one_plane_of_its_own() -> None:
+    front = conditioning.EmbeddedPlane(3, 4)
+    x = torch.randn(2, 3, 4, 4)
+    y = front(x, torch.eye(3)[[2, 0]])
+    assert torch.equal(y[:, :3], x)
+    assert torch.equal(y[0, 3], front.embedding[2].view(4, 4))
+
+
+def test_discriminators_judge_the_class_too() -> None:
+    for condition in ("onehot", "embedding"):
+        whole = model(condition=condition)
+        net = models.build_discriminator(whole, models.inputs(whole, 3)).eval()
+        x = torch.randn(1, 3, 16, 16)
+        one, other = net(x, torch.eye(3)[:1]), net(x, torch.eye(3)[1:2])
+        assert one.logits != other.logits
+
+
+def test_from_class_to_class_only_the_embedding_moves() -> None:
+    told = Inputs(4, classes=3, continuous=1)
+    net = models.build_generator(generator_spec("dcgan"), 16, told, "embedding").eval()
+    v = told.draw(2, torch.tensor([0, 2]))
+    v[1, :4], v[1, 7:] = v[0, :4], v[0, 7:]  # the same z and code
+    middle = v.mean(dim=0, keepdim=True)
+    embedding = net.front.embedding
+    mixed = (embedding[0] + embedding[2]) / 2
+    expected = torch.cat([middle[:, :4] * mixed, middle[:, 7:]], dim=1)
+    assert torch.allclose(net.front(middle), expected)
+    assert torch.allclose(net(middle), net.net(expected))
+
+
+# --- one step ------------------------------------------------------------------------------------
+
+
+def classes_of(spec: params.Model) -> int:
+    return 2 if spec.condition else 0
+
+
+def begun(name: str) -> tuple[params.Model, Inputs, State, tuple[objectives.Phase, ...]]:
+    torch.manual_seed(1)
+    spec = model(**MODELS[name])
+    told = models.inputs(spec, classes_of(spec))
+    state = fresh(spec, told, CPU)
+    objective = objectives.objective(spec, told, CPU)
+    state.memory = objective.memory
+    return spec, told, state, objective.phases
+
+
+def update(
+    spec: params.Model, told: Inputs, state: State, phase: objectives.Phase, shown: torch.Tensor
+) -> None:
+    """One update of one network, as the training loop does it."""
+    v = told.draw(len(shown))
+    condition = told.parts(v)[1] if told.classes else None
+    made = state.networks["generator"](v)
+    if phase.network == "discriminator":
+        made = made.detach()
+    optimizer = state.optimizers[phase.network]
+    optimizer.zero_grad(set_to_none=True)
+    fake = objectives.Batch(made, condition, v)
+    real = objectives.Batch(shown, condition)
+    loss, _ = phase.loss(state.networks["discriminator"], real, fake)
+    loss.backward(inputs=optimizer.param_groups[0]["params"])
+    optimizer.step()
+    phase.after(state.networks[phase.network])
+
+
+def weights(state: State, player: str) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in state.networks[player].parameters()]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_step_moves_its_own_networks_weights_and_no_others(name: str) -> None:
+    spec, told, state, phases = begun(name)
+    shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
+    assert {phase.network for phase in phases} == {"generator", "discriminator"}
+    for phase in phases:
+        before = {player: weights(state, player) for player in state.networks}
+        update(spec, told, state, phase, shown)
+        for player, old in before.items():
+            same = [torch.equal(a, b) for a, b in zip(old, weights(state, player), strict=True)]
+            if player == phase.network:
+                assert not all(same)  # the others of a residual branch wait for its last layer
+            else:
+                assert all(same)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path) -> None:
+    spec, told, state, phases = begun(name)
+    shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
+
+    def step(state: State, phases: tuple[objectives.Phase, ...]) -> None:
+        for phase in phases:
+            update(spec, told, state, phase, shown)
+
+    step(state, phases)
+    state.save(tmp_path)
+    step(state, phases)
+    _, _, again, others = begun(name)
+    torch.manual_seed(7)
+    assert again.load(tmp_path)
+    step(again, others)
+    for player, net in state.networks.items():
+        found = again.networks[player].state_dict()
+        for key, value in net.state_dict().items():
+            assert torch.equal(found[key], value), f"{player}.{key}"
+
+
+# --- the projected discriminator -----------------------------------------------------------------
+
+
+def judge(seed: int = 0) -> projected.Projected:
+    torch.manual_seed(seed)
+    spec = params.ProjectedDiscriminator(kind="projected", channels=2)
+    net = projected.discriminator(spec, 32, 3, 1)
+    assert isinstance(net, projected.Projected)
+    return net
+
+
+def test_the_trained_network_is_neither_trained_nor_stored() -> None:
+    net = judge().train()
+    before = {key: t.clone() for key, t in network(LITE0).state_dict().items()}
+    mixing = {key: t.clone() for key, t in net.named_buffers() if "across" in key}
+    assert len(mixing) == 16  # weight and bias of eight convolutions
+    optimizer = torch.optim.SGD(net.parameters(), 1.0)
+    net(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    optimizer.step()
+    for key, tensor in network(LITE0).state_dict().items():
+        assert torch.equal(tensor, before[key])
+    for key, tensor in mixing.items():
+        assert torch.equal(net.get_buffer(key), tensor)
+    assert not any("frozen" in key for key in net.state_dict())
+    assert {key.split(".")[0] for key, _ in net.named_parameters()} == {"judges"}
+
+
+def test_the_mixing_is_drawn_from_the_seed_and_stored() -> None:
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(judge(1)(x).logits, judge(1)(x).logits)
+    stored = judge(1).state_dict()
+    other = judge(2)
+    assert not torch.equal(other(x).logits, judge(1)(x).logits)
+    other.load_state_dict(stored)
+    assert torch.equal(other(x).logits, judge(1)(x).logits)
+
+
+def test_its_features_are_those_of_the_trained_network() -> None:
+    x = torch.rand(1, 3, 128, 128) * 2 - 1
+    found = judge().frozen(x)
+    assert [tuple(f.shape[1:]) for f in found] == [
+        (24, 32, 32),
+        (40, 16, 16),
+        (112, 8, 8),
+        (320, 4, 4),
+    ]
+    net: Any = network(LITE0)
+    rest = net.global_pool(net.bn2(net.conv_head(found[-1])))
+    assert torch.allclose(rest, net(x), atol=1e-5)
+
+
+def test_gradients_reach_the_image_through_the_trained_network() -> None:
+    x = torch.randn(2, 3, 32, 32, requires_grad=True)
+    judge()(x).logits[0].sum().backward()
+    assert x.grad is not None
+    assert (x.grad[0] != 0).float().mean() > 0.9
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def described(spec: params.Model, told: Inputs) -> dict[str, Any]:
+    """The metadata of a file, as the training writes it."""
+    return {
+        "model": "m",
+        "resolution": spec.resolution,
+        "kimg": 0.5,
+        "generator": spec.generator.model_dump(),
+        "inputs": asdict(told),
+        "condition": spec.condition,
+        "classes": ["a", "b"][: told.classes],
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
+    spec, told, state, _ = begun(name)
+    net = state.networks["generator"]
+    net(told.draw(16))  # moves the running statistics
+    metadata = described(spec, told)
     path = tmp_path / "generator.safetensors"
     models.save(net, metadata, path)
     first = path.read_bytes()
     models.save(net, metadata, path)
     assert path.read_bytes() == first
     again, found = models.load_generator(path, "cpu")
-    z = torch.randn(4, 5)
-    assert torch.equal(again(z), net.to(memory_format=torch.channels_last).eval()(z))
-    assert found == metadata
+    v = told.draw(4)
+    assert torch.equal(again(v), net.eval()(v))
+    assert found["generator"] == metadata["generator"]
+    assert again.inputs == told
 
 
 def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> None:
@@ -126,10 +572,9 @@ def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> No
     other.write_bytes(b"PK")
     with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
         models.load_generator(other, "cpu")
-    spec = {"kind": "dcgan", "channels": 2, "latent": 5, "norm": "batch", "dropout": 0.0}
-    for wrong in ({"kind": "gone"}, spec):  # a kind of another version; other tensors
-        metadata = {"model": "m", "resolution": 32, "generator": wrong, "kimg": 1}
+    right = described(model(), Inputs(5))
+    for wrong in (right | {"generator": {"kind": "gone"}}, right):  # another version's; no weights
         tensors = {"a": torch.zeros(1)}
-        other.write_bytes(safetensors.torch.save(tensors, {"ganloom": json.dumps(metadata)}))
+        other.write_bytes(safetensors.torch.save(tensors, {"ganloom": json.dumps(wrong)}))
         with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
             models.load_generator(other, "cpu")

@@ -124,6 +124,119 @@ def test_a_refusal_names_key_value_and_way_out(key: str, value: Any, parts: list
         assert part in text
 
 
+JUDGES: dict[str, dict[str, Any]] = {
+    "dcgan": {},
+    "projected": {"kind": "projected", "channels": 8},
+    "began": {"kind": "began", "channels": 8, "hidden": 16},
+}
+WASSERSTEIN = {"kind": "wasserstein", "critic_steps": 5}
+BEGAN = {"kind": "began", "reconstruction": "mse", "gamma": 0.5, "lambda_k": 0.001}
+CODE = {
+    "categorical": [10],
+    "continuous": 2,
+    "weight": 1.0,
+    "weight_continuous": 0.1,
+    "weight_latent": 0.0,
+}
+START = {"folder": "results", "generator": "0" * 64, "discriminator": "0" * 64, "freeze": 2}
+
+
+def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """The default recipe with another discriminator, or changes to its own, in `dcgan`."""
+    data = changed("models.dcgan_diffaug", ...)
+    own = data["models"]["dcgan"]
+    own["discriminator"] = (JUDGES[judge] or own["discriminator"]) | discriminator
+    own |= model
+    return data
+
+
+@pytest.mark.parametrize(
+    "judge, discriminator, model, parts",
+    [
+        ("began", {}, {}, ["objective.kind: 'nonsaturating'", "what an autoencoder reproduces"]),
+        ("dcgan", {}, {"objective": BEGAN}, ["objective.kind: 'began'", "only with it"]),
+        ("projected", {}, {"objective": WASSERSTEIN}, ["'wasserstein'", "frozen network changes"]),
+        ("projected", {}, {"penalties": {"r1": 1.0}}, ["penalties", "no penalty can change"]),
+        ("projected", {}, {"condition": "onehot"}, ["'projected'", "sees colours only"]),
+        ("projected", {}, {"code": CODE}, ["'projected'", "sees colours only"]),
+        ("projected", {}, {"init_from": START}, ["init_from.freeze: 2", "frozen as it is"]),
+        (
+            "began",
+            {},
+            {"objective": BEGAN, "penalties": {"gradient": 10.0}},
+            ["penalties", "balance k"],
+        ),
+        (
+            "began",
+            {},
+            {"objective": BEGAN, "diffaugment": ["color"]},
+            ["diffaugment: ['color']", "reproduces what it is shown"],
+        ),
+        ("began", {}, {"objective": BEGAN, "input_noise": 0.1}, ["no input_noise"]),
+        ("began", {}, {"objective": BEGAN, "condition": "onehot"}, ["condition", "has no class"]),
+        (
+            "began",
+            {},
+            {"resolution": 8, "objective": BEGAN | {"reconstruction": "ms_ssim"}},
+            ["objective.reconstruction: 'ms_ssim'", "below 11 px"],
+        ),
+        ("dcgan", {}, {"penalties": {"r1": 1.0}}, ["norm: 'batch'", "each image alone"]),
+        ("dcgan", {}, {"penalties": {"gradient": 10.0}}, ["norm: 'batch'", "each image alone"]),
+        ("dcgan", {}, {"objective": WASSERSTEIN}, ["norm: 'batch'", "each image alone"]),
+        (
+            "dcgan",
+            {"norm": "layer", "minibatch_stddev": True},
+            {"penalties": {"gradient": 10.0}},
+            ["minibatch_stddev: True", "not how a batch varies"],
+        ),
+        (
+            "dcgan",
+            {"norm": "spectral"},
+            {"objective": WASSERSTEIN, "penalties": {"clip": 0.01}},
+            ["penalties.clip: 0.01", "takes the size of weights off"],
+        ),
+        (
+            "dcgan",
+            {"norm": "layer"},
+            {"objective": WASSERSTEIN},
+            ["objective.kind: 'wasserstein'", "nothing else bounds the critic"],
+        ),
+        (
+            "dcgan",
+            {},
+            {"code": CODE | {"categorical": [], "continuous": 0}},
+            ["code.continuous: 0", "at least one code"],
+        ),
+    ],
+)
+def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(
+    judge: str, discriminator: dict[str, Any], model: dict[str, Any], parts: list[str]
+) -> None:
+    text = message(combined(judge, discriminator, model))
+    for part in ["models.dcgan.", *parts]:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "judge, discriminator, model",
+    [
+        ("dcgan", {"norm": "none", "minibatch_stddev": True}, {"penalties": {"r1": 1.0}}),
+        ("dcgan", {"norm": "spectral"}, {"objective": WASSERSTEIN}),
+        ("dcgan", {"norm": "layer"}, {"objective": WASSERSTEIN, "penalties": {"clip": 0.01}}),
+        ("dcgan", {}, {"condition": "embedding", "code": CODE, "objective": {"kind": "hinge"}}),
+        ("dcgan", {"norm": "spectral"}, {"objective": {"kind": "relativistic"}}),
+        ("dcgan", {}, {"init_from": START, "input_noise": 0.1, "diffaugment": ["symmetry"]}),
+        ("projected", {}, {"objective": {"kind": "relativistic"}, "diffaugment": ["shift"]}),
+        ("projected", {}, {"resolution": 16}),
+        ("began", {}, {"objective": BEGAN | {"reconstruction": "ms_ssim"}, "code": CODE}),
+    ],
+)
+def test_any_other_combination_is_allowed(
+    judge: str, discriminator: dict[str, Any], model: dict[str, Any]
+) -> None:
+    assert isinstance(parse(combined(judge, discriminator, model)), Params)
+
+
 def test_every_problem_is_told_at_once() -> None:
     data = changed("seed", "x")
     del data["report"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from ganloom.training.checkpoint import BusyError
 from ganloom.training.data import DataError
 from ganloom.training.loop import DivergedError, train
+from ganloom.training.transfer import TransferError
 
 
 def main() -> None:
@@ -26,7 +27,7 @@ def main() -> None:
             out=out,
             work=Path("work/train"),
         )
-    except (BusyError, DataError, DivergedError) as error:
+    except (BusyError, DataError, DivergedError, TransferError) as error:
         sys.exit(f"error: {error}")
     print(f"{name}: {params.models[name].kimg:g} kimg, in {out}")
 

@@ -11,6 +11,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganloom import params
 
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+NORMS = (nn.BatchNorm2d, nn.GroupNorm)
+
 
 class Verdict(NamedTuple):
     """What a discriminator says of B images.
@@ -127,15 +130,45 @@ def initialise(net: nn.Module) -> nn.Module:
     As in Radford et al. (2015), from torch's global generator.
     """
     for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, LAYERS):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+        elif isinstance(module, NORMS):
             nn.init.normal_(module.weight, 1.0, 0.02)
         else:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return net
+
+
+def initialise_bare(net: nn.Module) -> nn.Module:
+    """Draw weights for a network without normalisation; biases are 0.
+
+    As in He et al. (2015), arXiv:1502.01852, for a leaky ReLU of slope 0.2: what goes through a
+    layer keeps its size, where N(0, 0.02) would shrink it at each narrow layer until nothing is
+    left. The last layer alone is drawn from N(0, 0.02): images begin grey, logits near 0.
+    """
+    layers = [m for m in net.modules() if isinstance(m, LAYERS)]
+    for layer in layers:
+        fan = layer.weight[0].numel()
+        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, ...), and not all of it reaches a px
+            fan = layer.weight[:, 0].numel() // (layer.stride[0] * layer.stride[1])
+        nn.init.normal_(layer.weight, 0.0, nn.init.calculate_gain("leaky_relu", 0.2) / fan**0.5)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(layers[-1].weight, 0.0, 0.02)
+    return net
+
+
+def finished(net: nn.Module, norm: str) -> nn.Module:
+    """The network with its first weights, drawn for the normalisation that it has."""
+    match norm:
+        case "none":
+            return initialise_bare(net)
+        case "spectral":
+            return spectral(initialise_bare(net))
+        case _:
+            return initialise(net)
 
 
 class MinibatchStddev(nn.Module):

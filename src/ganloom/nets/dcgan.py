@@ -40,7 +40,7 @@ def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Mo
         ]
         channels = wider
     layers += [nn.ConvTranspose2d(channels, 3, 4, stride=2, padding=1), nn.Tanh()]
-    return blocks.initialise(nn.Sequential(*layers))
+    return blocks.finished(nn.Sequential(*layers), spec.norm)
 
 
 def discriminator(
@@ -72,5 +72,4 @@ def discriminator(
         layers.append(blocks.MinibatchStddev())
         channels += 1
     layers += [nn.Conv2d(channels, outputs, resolution >> levels), nn.Flatten()]
-    net = blocks.initialise(nn.Sequential(*layers))
-    return blocks.Judge(blocks.spectral(net) if spec.norm == "spectral" else net)
+    return blocks.Judge(blocks.finished(nn.Sequential(*layers), spec.norm))

@@ -2,7 +2,8 @@
 
 Both real and fake images go through them, on every call of D, so that G does not learn to make
 augmented images. Each image of a batch gets its own draw from torch's global generator. Formulas
-and strengths are those of the paper's code.
+and strengths of colour, translation and cutout are those of the paper's code; shift and symmetry
+are for textures, which look as likely upside down and wherever they are cut.
 """
 
 from __future__ import annotations
@@ -70,8 +71,34 @@ def _cut(count: int, side: int, device: torch.device) -> Tensor:
     return (offset >= 0) & (offset < length)
 
 
+def shift(x: Tensor) -> Tensor:
+    """Shift by any number of px along each axis; what leaves on one side comes in on the other."""
+    count, _, height, width = x.shape
+    rows = _turned(count, height, x.device)[:, :, None]
+    columns = _turned(count, width, x.device)[:, None, :]
+    image = torch.arange(count, device=x.device)[:, None, None]
+    return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
+
+
+def _turned(count: int, side: int, device: torch.device) -> Tensor:
+    """Indices (count, side) into an axis, each row turned round it by its own draw."""
+    start = torch.randint(side, (count, 1), device=device)
+    return (torch.arange(side, device=device) + start) % side
+
+
+def symmetry(x: Tensor) -> Tensor:
+    """One of the square's 8 symmetries: any of mirrored, upside down and transposed."""
+    mirrored, upside_down, transposed = torch.rand(3, len(x), 1, 1, 1, device=x.device) < 0.5
+    x = torch.where(mirrored, x.flip(3), x)
+    x = torch.where(upside_down, x.flip(2), x)
+    x = torch.where(transposed, x.transpose(2, 3), x)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "color": color,
     "translation": translation,
     "cutout": cutout,
+    "shift": shift,
+    "symmetry": symmetry,
 }

@@ -12,7 +12,7 @@ from torch.optim import Adam, Optimizer, RMSprop
 
 from ganloom import models, params
 from ganloom.nets.inputs import Inputs
-from ganloom.training import checkpoint, ema
+from ganloom.training import checkpoint, ema, transfer
 
 # What a checkpoint holds as JSON.
 _FACTS = ("step", "history", "frames", "started", "seconds", "resumed")
@@ -101,10 +101,18 @@ class State:
 
 
 def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
-    """Networks with random weights from torch's global generator, and their optimisers."""
+    """Networks with random weights from torch's global generator, and their optimisers.
+
+    With ``init_from``, weights of another training take the place of random ones where they fit.
+
+    Raises:
+        TransferError: these weights are not there, or are others than they should be.
+    """
     generator = models.build_generator(model.generator, model.resolution, inputs, model.condition)
     discriminator = models.build_discriminator(model, inputs)
     players = {"generator": generator, "discriminator": discriminator}
+    if model.init_from:
+        transfer.begin(generator, discriminator, model.init_from)
     spec = model.optimizer
     rates = {"generator": spec.lr, "discriminator": spec.lr_discriminator or spec.lr}
     optimizers: dict[str, Optimizer] = {}

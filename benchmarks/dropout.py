@@ -1,0 +1,143 @@
+"""How much dropout a GAN on few pictures wants: the study behind docs/dropout.md.
+
+    cp recipes/dropout.yaml params.yaml && git commit -am "Study dropout"
+    python benchmarks/dropout.py queue             # 63 experiments of two models each
+    dvc queue start --jobs 2                       # a night on two cores
+    pip install matplotlib
+    python benchmarks/dropout.py table             # what has run: a table, dropout.csv and .svg
+
+Every cell is a DVC experiment with a name of its own; what has run before is not queued again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib import pyplot as plt
+
+SEEDS = (1, 2, 3)
+MODELS = ("plain", "diffaug")  # as recipes/dropout.yaml names them
+BLOCKS = 3  # at 32 px
+
+
+class Cell(NamedTuple):
+    """One setting: D's rates and G's, a rate for each block, and what is dropped."""
+
+    name: str
+    where: str
+    discriminator: float
+    generator: float
+    rates_d: list[float]
+    rates_g: list[float]
+    kind: str
+
+
+def cells() -> Iterator[Cell]:
+    """Element-wise in every layer; whole channels; before the last layer alone."""
+    rates = (0.0, 0.1, 0.25, 0.35, 0.5)
+    for d in rates:
+        for g in (0.0, 0.15, 0.30):
+            # Decreasing, as in Shipibo-GAN: the early layers lose most, the last nothing.
+            falling = [round(g * (1 - block / (BLOCKS - 1)), 3) for block in range(BLOCKS)]
+            yield Cell(f"every-d{d}-g{g}", "every layer", d, g, [d] * BLOCKS, falling, "element")
+    for d in rates[1:]:
+        yield Cell(f"channel-d{d}", "channels", d, 0.0, [d] * BLOCKS, [0.0] * BLOCKS, "channel")
+    for d in (0.25, 0.5):
+        last = [0.0] * (BLOCKS - 1) + [d]
+        yield Cell(f"head-d{d}", "before the last", d, 0.0, last, [0.0] * BLOCKS, "element")
+
+
+def name(cell: Cell, seed: int) -> str:
+    return f"{cell.name}-s{seed}".replace(".", "_")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("what", choices=["queue", "table"])
+    {"queue": queue, "table": table}[parser.parse_args().what]()
+
+
+def queue() -> None:
+    """Add what is neither queued nor done, all cells of one seed before the next."""
+    known = {experiment["name"] for experiment in experiments()}
+    for seed in SEEDS:
+        for cell in cells():
+            if name(cell, seed) in known:
+                continue
+            changes = {"seed": seed}
+            for model in MODELS:
+                changes |= {
+                    f"models.{model}.discriminator.dropout": cell.rates_d,
+                    f"models.{model}.discriminator.dropout_kind": cell.kind,
+                    f"models.{model}.generator.dropout": cell.rates_g,
+                }
+            flags = [f for key, value in changes.items() for f in ("-S", f"{key}={value}")]
+            command = ["dvc", "exp", "run", "--queue", "--name", name(cell, seed), *flags]
+            subprocess.run(command, check=True)
+
+
+def experiments() -> list[dict[str, Any]]:
+    done = subprocess.run(["dvc", "exp", "show", "--json"], check=True, stdout=subprocess.PIPE)
+    return [e for commit in json.loads(done.stdout) for e in commit.get("experiments") or []]
+
+
+def table() -> None:
+    """Mean and spread over seeds, as a table for docs/dropout.md and a plot."""
+    by_name = {name(cell, seed): (cell, seed) for cell in cells() for seed in SEEDS}
+    rows = []
+    for experiment in experiments():
+        data = (experiment["revs"] or [{}])[-1].get("data") or {}
+        if experiment["name"] not in by_name or not data.get("metrics"):
+            continue
+        cell, seed = by_name[experiment["name"]]
+        for model in MODELS:
+            found = data["metrics"][f"results/metrics/{model}.json"]["data"]
+            rows.append(
+                {
+                    "where": cell.where,
+                    "d": cell.discriminator,
+                    "g": cell.generator,
+                    "model": model,
+                    "seed": seed,
+                    **{key: found[key] for key in ("kid_lite2", "swd", "recall", "coverage")},
+                }
+            )
+    if not rows:
+        raise SystemExit("no experiment of this study has run; see --help")
+    runs = pd.DataFrame(rows).sort_values(["where", "d", "g", "model", "seed"])
+    runs.to_csv("dropout.csv", index=False)
+    cell_of = runs.groupby(["where", "d", "g", "model"])["kid_lite2"]
+    summary = cell_of.agg(["mean", "min", "max", "count"]).reset_index()
+    print(
+        f"{'dropped':16} {'D':>5} {'G':>5} {'model':8} {'KID-lite2':>9} {'from':>6} {'to':>6}  runs"
+    )
+    for row in summary.itertuples(index=False):
+        print(
+            f"{row.where:16} {row.d:5.2f} {row.g:5.2f} {row.model:8} {row.mean:9.3f} "
+            f"{row.min:6.3f} {row.max:6.3f}  {row.count}"
+        )
+    plot(summary)
+
+
+def plot(summary: pd.DataFrame) -> None:
+    mpl.rcParams["svg.hashsalt"] = "ganloom"
+    figure, axes = plt.subplots(1, len(MODELS), sharey=True, figsize=(9, 3.6), layout="constrained")
+    for axis, model in zip(axes, MODELS, strict=True):
+        for (where, g), line in summary[summary.model == model].groupby(["where", "g"]):
+            label = f"{where}, G {g:g}" if where == "every layer" else where
+            axis.fill_between(line.d, line["min"], line["max"], alpha=0.15)
+            axis.plot(line.d, line["mean"], marker="o", label=label)
+        axis.set(title=model, xlabel="share dropped in D")
+    axes[0].set_ylabel("KID-lite2 against holdout")
+    axes[0].legend(fontsize=7)
+    figure.savefig("dropout.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()

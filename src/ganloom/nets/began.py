@@ -1,0 +1,92 @@
+"""BEGAN: a discriminator that reproduces images (Berthelot et al., 2017, arXiv:1703.10717).
+
+ELU, nearest upsampling, no normalisation, as in section 3.5. The generator has the form of the
+decoder. Left out are the paper's optional skips from the code to each level.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ganloom import params
+from ganloom.nets import blocks
+
+
+def generator(spec: params.BeganGenerator, resolution: int, width: int) -> nn.Module:
+    """The decoder, with z for its code.
+
+    Returns:
+        Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
+    """
+    return blocks.initialise_bare(_decoder(width, resolution, spec.channels))
+
+
+class Autoencoder(nn.Module):
+    """(B, C, R, R) to a Verdict: the images again, and what the code says beside."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module | None) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.head = encoder, decoder, head
+
+    def forward(self, x: Tensor) -> blocks.Verdict:
+        code = self.encoder(x)
+        again = self.decoder(code)
+        # The worse an image is reproduced, the less it is held for real.
+        logits = -(again - x).abs().flatten(1).mean(dim=1)
+        return blocks.Verdict(logits, self.head(code) if self.head else None, again)
+
+
+def discriminator(
+    spec: params.BeganDiscriminator, resolution: int, channels: int, outputs: int
+) -> nn.Module:
+    """The autoencoder, whose code of ``hidden`` numbers also tells ``outputs`` - 1 numbers.
+
+    Returns:
+        Network from (B, 3, resolution, resolution) to a Verdict, whose logit is minus the mean
+        absolute error of an image.
+    """
+    assert channels == 3  # params refuse classes
+    head = nn.Linear(spec.hidden, outputs - 1) if outputs > 1 else None
+    return Autoencoder(
+        blocks.initialise_bare(_encoder(spec.hidden, resolution, spec.channels)),
+        blocks.initialise_bare(_decoder(spec.hidden, resolution, spec.channels)),
+        blocks.initialise_bare(head) if head else None,
+    )
+
+
+def _encoder(hidden: int, resolution: int, channels: int) -> nn.Module:
+    """(B, 3, R, R) to (B, hidden); each halving adds ``channels``."""
+    levels = params.doublings(resolution)
+    layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.ELU(inplace=True)]
+    for level in range(1, levels + 1):
+        layers += [
+            *_convolutions(channels * level),
+            nn.Conv2d(channels * level, channels * (level + 1), 3, stride=2, padding=1),
+            nn.ELU(inplace=True),
+        ]
+    wide = channels * (levels + 1)
+    return nn.Sequential(
+        *layers,
+        *_convolutions(wide),
+        nn.Flatten(),
+        nn.Linear(wide * (resolution >> levels) ** 2, hidden),
+    )
+
+
+def _decoder(hidden: int, resolution: int, channels: int) -> nn.Module:
+    """(B, hidden) to (B, 3, R, R) in [-1, 1]; all levels are ``channels`` wide."""
+    levels = params.doublings(resolution)
+    base = resolution >> levels
+    layers: list[nn.Module] = [
+        nn.Linear(hidden, channels * base * base),
+        nn.Unflatten(1, (channels, base, base)),
+        *_convolutions(channels),
+    ]
+    for _ in range(levels):
+        layers += [nn.UpsamplingNearest2d(scale_factor=2), *_convolutions(channels)]
+    return nn.Sequential(*layers, nn.Conv2d(channels, 3, 3, padding=1), nn.Tanh())
+
+
+def _convolutions(channels: int) -> list[nn.Module]:
+    pair = ((nn.Conv2d(channels, channels, 3, padding=1), nn.ELU(True)) for _ in range(2))
+    return [layer for both in pair for layer in both]

@@ -1,0 +1,131 @@
+"""Beginning with another training's weights: what is taken, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ganloom import models, params
+from ganloom.nets import blocks
+from ganloom.nets.inputs import Inputs
+from ganloom.training import transfer
+from ganloom.training.state import State, fresh
+
+CPU = torch.device("cpu")
+
+
+def model(start: dict[str, Any] | None = None, **changes: Any) -> params.Model:
+    dcgan = {"kind": "dcgan", "channels": 4, "norm": "batch"}
+    dropout = {"dropout": 0.0, "dropout_kind": "element"}
+    told: dict[str, Any] = {
+        "resolution": 32,
+        "kimg": 1,
+        "batch": 4,
+        "ema_kimg": 1,
+        "generator": dcgan | dropout | {"latent": 5},
+        "discriminator": dcgan | dropout | {"minibatch_stddev": False},
+        "objective": {"kind": "hinge"},
+        "optimizer": {"kind": "adam", "lr": 1e-3, "betas": [0.5, 0.9]},
+        "diffaugment": [],
+    }
+    return params.Model.model_validate(told | changes | ({"init_from": start} if start else {}))
+
+
+def begun(spec: params.Model, seed: int = 2) -> State:
+    torch.manual_seed(seed)
+    return fresh(spec, Inputs(5), CPU)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> dict[str, Any]:
+    """Files of another training, and the section that names them."""
+    state = begun(model(), seed=1)
+    start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0}
+    for player in ("generator", "discriminator"):
+        path = tmp_path / f"{player}.safetensors"
+        models.save(state.networks[player], {}, path)
+        start[player] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return start
+
+
+def test_all_weights_are_taken_and_the_average_begins_there(
+    trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, other = begun(model(trained)), begun(model(), seed=1)
+    for player in ("generator", "discriminator", "average"):
+        for key, value in other.networks[player].state_dict().items():
+            assert torch.equal(state.networks[player].state_dict()[key], value)
+    assert "generator.safetensors: 20 of 20 tensors" in capsys.readouterr().err
+
+
+def test_what_does_not_fit_keeps_its_random_weights(
+    trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    narrow = model(trained).generator.model_dump() | {"latent": 7}
+    spec = model(trained, generator=narrow)
+    torch.manual_seed(2)
+    state = fresh(spec, Inputs(7), CPU)
+    other = begun(model(), seed=1).networks["generator"].state_dict()
+    for key, value in state.networks["generator"].state_dict().items():
+        assert (value.shape != other[key].shape) == (key == "net.0.weight")
+        if value.shape == other[key].shape:
+            assert torch.equal(value, other[key])
+    assert "generator.safetensors: 19 of 20 tensors" in capsys.readouterr().err
+
+
+def test_another_training_is_named_by_its_hash(trained: dict[str, Any]) -> None:
+    with pytest.raises(
+        transfer.TransferError, match=r"init_from\.discriminator: .* has the sha256"
+    ):
+        begun(model(trained | {"discriminator": "0" * 64}))
+    with pytest.raises(transfer.TransferError, match=r"init_from\.folder: .*no such file"):
+        begun(model(trained | {"folder": "nowhere"}))
+
+
+def test_a_file_of_which_nothing_fits_is_refused(trained: dict[str, Any]) -> None:
+    plain = {"kind": "began", "channels": 3, "latent": 5}
+    with pytest.raises(transfer.TransferError, match=r"no tensor of .* kind, channels"):
+        begun(model(trained, generator=plain))
+
+
+def test_a_file_that_is_no_safetensors_is_refused(trained: dict[str, Any]) -> None:
+    path = Path(trained["folder"]) / "generator.safetensors"
+    path.write_bytes(b"PK")
+    start = trained | {"generator": hashlib.sha256(b"PK").hexdigest()}
+    with pytest.raises(transfer.TransferError, match="not a safetensors file"):
+        begun(model(start))
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_lower_layers_of_d_stay_as_they_were(
+    trained: dict[str, Any], layers: int, norm: str, tmp_path: Path
+) -> None:
+    judge = model().discriminator.model_dump() | {"norm": norm}
+    path = tmp_path / "discriminator.safetensors"
+    models.save(begun(model(discriminator=judge), 1).networks["discriminator"], {}, path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    start = trained | {"freeze": layers, "discriminator": sha256}
+    state = begun(model(start, discriminator=judge))
+    net = state.networks["discriminator"]
+    before = [p.clone() for p in net.parameters()]
+    net(torch.randn(4, 3, 32, 32)).logits.square().sum().backward()
+    state.optimizers["discriminator"].step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
+    found = [
+        any(p.requires_grad for p in m.parameters())
+        for m in net.modules()
+        if isinstance(m, blocks.LAYERS)
+    ]
+    assert found == [False] * layers + [True] * (4 - layers)
+    kept = sum(not p.requires_grad for p in net.parameters())
+    assert moved == [False] * kept + [True] * (len(moved) - kept)
+
+
+def test_something_must_be_left_to_learn(trained: dict[str, Any]) -> None:
+    with pytest.raises(transfer.TransferError, match=r"freeze: .* has 4 layers; at most 3"):
+        begun(model(trained | {"freeze": 4}))
