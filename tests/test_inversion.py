@@ -227,7 +227,6 @@ def make_project(folder: Path, told: Inputs, holdout: int) -> None:
     model = next(iter(data["models"].values()))
     model["condition"] = "onehot" if told.classes else None
     if told.coded:
-        model["predictor"] = predictor(steps=3, image_steps=2).model_dump()
         model["code"] = {
             "categorical": list(told.categorical),
             "continuous": told.continuous,
@@ -238,6 +237,8 @@ def make_project(folder: Path, told: Inputs, holdout: int) -> None:
     data["models"] = {"tried": model}
     data["sample"] |= {"loop_frames": 2, "grid": 2, "strips": 2, "steps": 3}
     data["invert"] |= {"steps": 2, "images": 3}
+    if told.coded:
+        data["invert"]["predictors"] = {"tried": predictor(steps=3, image_steps=2).model_dump()}
     folder.mkdir()
     YAML().dump(data, folder / "params.yaml")
     torch.manual_seed(1)

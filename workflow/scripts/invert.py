@@ -52,7 +52,7 @@ def main() -> None:
 
     numbers: dict[str, Any] = {"against": "holdout" if len(holdout) else "train"}
     shown, guess = [real], None
-    spec = params.models[name].predictor
+    spec = (params.invert.predictors or {}).get(name)
     if spec:
         rows = index.iloc[spread(len(index), SEEN, seed, "predictor")]
         learned = learn(net, spec, training_images(images, rows, side), seed)
