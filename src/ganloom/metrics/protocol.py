@@ -105,7 +105,7 @@ def labels_like(labels: pd.Series, classes: list[str], n: int, seed: int) -> NDA
     Raises:
         ValueError: an image has a label that is no class.
     """
-    known = np.sort(pd.Categorical(labels, categories=classes).codes).astype(np.int64)
+    known = np.sort(pd.Index(classes).get_indexer(pd.Index(labels)))
     if known[0] < 0:
         strange = ", ".join(sorted(set(labels) - set(classes)))
         raise ValueError(f"images have labels that the model was not told: {strange}")
