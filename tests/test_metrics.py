@@ -35,6 +35,7 @@ from ganloom.metrics.protocol import (
     downsampled,
     halves,
     holdout_images,
+    labels_like,
     originality,
     readable,
     spread,
@@ -321,6 +322,16 @@ def test_a_generator_of_one_picture_is_measured_without_a_nan() -> None:
     found = compare(Pictures(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
     json.dumps({key: readable(value) for key, value in found.items()}, allow_nan=False)
     assert found["recall"] == 0
+
+
+def test_samples_have_the_classes_of_the_images_in_the_same_shares() -> None:
+    labels = pd.Series(["dog"] * 60 + ["cat"] * 30 + ["owl"] * 10)
+    for n in (20, 300):
+        drawn = labels_like(labels, ["cat", "dog", "owl"], n, 1)
+        assert np.bincount(drawn).tolist() == [3 * n // 10, 6 * n // 10, n // 10]
+        assert np.any(np.diff(drawn) < 0), "in random order"
+    with pytest.raises(ValueError, match="not told: owl"):
+        labels_like(labels, ["cat", "dog"], 20, 1)
 
 
 def test_numbers_are_readable() -> None:

@@ -35,6 +35,14 @@ ARCHIVE: dict[str, Any] = {
     "max_bytes": 10**9,
     "licence": "CC0",
 }
+PREDICTOR: dict[str, Any] = {
+    "channels": 8,
+    "steps": 10,
+    "image_steps": 0,
+    "image_loss": "mse",
+    "lr": 0.001,
+    "batch": 8,
+}
 
 
 def changed(key: str, value: Any) -> dict[str, Any]:
@@ -114,6 +122,11 @@ def message(data: Any) -> str:
             "sources.zip",
             ARCHIVE | {"url": "https://a.org/b.zip", "path": "src/ganloom/sources/archive.py"},
             ["sources.zip.sha256: None", "hash of the file"],
+        ),
+        (
+            "invert.predictors",
+            {"dcgna": PREDICTOR},
+            ["invert.predictors: 'dcgna'", "the models: dcgan, dcgan_diffaug"],
         ),
         ("sources.zip", ARCHIVE | {"sha256": "abc"}, ["sources.zip.sha256: 'abc'", "hexadecimal"]),
     ],

@@ -163,6 +163,17 @@ def make_model(project: Path, name: str, kid: float) -> None:
     )
     images.save_png(tiles(16, 4), samples / "grid.png")
     images.save_png(tiles(20, 10), samples / "interpolation.png")
+    inversions = project / "results/inversions" / name
+    for picture in ("classes", "class_morph", "codes"):
+        images.save_png(tiles(20, 10), samples / f"{picture}.png")
+    write_json(samples / "classes.json", {"classes": ["maze", HOSTILE]})
+    for picture in ("inversion", "edits"):
+        images.save_png(tiles(16, 8), inversions / f"{picture}.png")
+    likeness = {"psnr": 21.25, "ms_ssim": 0.875}
+    write_json(
+        inversions / "inversion.json",
+        {"against": "holdout", "median": likeness, "predictor": {"psnr": 12.5, "ms_ssim": 0.4}},
+    )
     (samples / "loop.mp4").write_bytes(b"not decoded here")
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
     frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
@@ -326,6 +337,14 @@ def test_shows_only_the_models_that_are_asked_for(page: str) -> None:
     assert "removed" not in page
 
 
+def test_shows_what_a_model_was_told_and_what_it_makes_again(read: Reader) -> None:
+    assert "Each row is one latent as every class; columns: maze, " in read.text
+    assert "that it never saw, and the nearest that it can come to them (PSNR 21.2" in read.text
+    assert "a predictor guesses at a glance (PSNR 12.5 dB, MS-SSIM 0.400)" in read.text
+    for headline in ("What it was told", "What it can make again"):
+        assert headline in read.text
+
+
 def test_says_whether_it_copies() -> None:
     unseen = {"holdout": {"authenticity": 0.55}}
     assert "60% of the samples" in models.copying({"authenticity": 0.4}, unseen)
@@ -381,7 +400,7 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
     shutil.copytree(project, copy)
     loaded = params.load(copy / "params.yaml")
     rng = np.random.default_rng(1)
-    for folder in ("models", "samples", "metrics"):
+    for folder in ("models", "samples", "metrics", "inversions"):
         for path in (copy / "results" / folder / "dcgan").rglob("*.png"):
             images.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
     home = copy / "results/models/dcgan/timeline"
@@ -394,7 +413,7 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
     specs = {}
     for n in range(10):
         specs[f"m{n}"] = loaded.models["dcgan"]
-        for folder in ("models", "samples", "metrics"):
+        for folder in ("models", "samples", "metrics", "inversions"):
             (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "dcgan")
         (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/dcgan.json")
     assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000

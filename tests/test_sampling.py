@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from ganloom.images import grid
+from ganloom.nets.inputs import Inputs
 from ganloom.sampling.animation import enlarged, save_mp4, save_webp
+from ganloom.sampling.conditional import class_knob, code_knobs, morphs, stacked, turned
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import latents, loop, slerp
+from ganloom.sampling.latents import inputs, latents, loop, slerp
 
 T = torch.linspace(0, 1, 9)
 
@@ -47,7 +50,9 @@ def test_latents_are_normal_and_follow_seed_and_stream() -> None:
     assert not any(torch.equal(z, other) for other in others)
 
 
-vectors = st.lists(st.floats(-1024, 1024, width=32), min_size=3, max_size=3).map(torch.tensor)
+vectors = st.lists(
+    st.floats(-1024, 1024, width=32, allow_subnormal=False), min_size=3, max_size=3
+).map(torch.tensor)
 
 
 @settings(deadline=None)
@@ -120,6 +125,77 @@ def test_generate_maps_minus_one_to_one_onto_all_bytes() -> None:
 def test_generate_refuses_nan() -> None:
     with pytest.raises(FloatingPointError, match="training failed"):
         generate(Painter(), torch.full((1, 3), torch.nan))
+
+
+# --- classes and codes ---------------------------------------------------------------------------
+
+TOLD = Inputs(latent=5, classes=3, categorical=(4, 2), continuous=2)
+
+
+class ClassPainter(nn.Module):
+    """Paints the class as a colour, red, green or blue, and z's first number as its darkness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        z, condition, _ = TOLD.parts(v)
+        colour = 2 * condition * z[:, :1].sigmoid() * self.scale - 1
+        return colour[:, :, None, None].expand(-1, -1, 4, 4)
+
+
+def test_the_columns_of_a_class_grid_are_the_classes() -> None:
+    every = turned(inputs(TOLD, 2, 1), class_knob(TOLD))
+    sheet = grid(generate(ClassPainter(), every.flatten(0, 1)), every.shape[1])
+    assert sheet.shape == (8, 12, 3)
+    for row in range(2):
+        tiles = sheet[4 * row, ::4]
+        assert tiles.argmax(axis=1).tolist() == [0, 1, 2]
+        assert len(set(tiles.max(axis=1).tolist())) == 1, "a row is one latent"
+    assert sheet[0].max() != sheet[4].max()
+
+
+def test_a_morph_holds_the_latent_and_goes_straight_from_class_to_class() -> None:
+    v = inputs(TOLD, 1, 1)
+    paths = [turned(v, knob)[0] for knob in morphs(TOLD, 5)]
+    for start, path in enumerate(paths):
+        z, condition, code = TOLD.parts(path)
+        true_z, _, true_code = TOLD.parts(v)
+        assert torch.equal(z, true_z.expand_as(z))
+        assert torch.equal(code, true_code.expand_as(code))
+        end = (start + 1) % 3
+        assert condition[:, start].tolist() == [1, 0.75, 0.5, 0.25, 0]
+        assert condition[:, end].tolist() == [0, 0.25, 0.5, 0.75, 1]
+        assert torch.equal(condition.sum(dim=1), torch.ones(5))
+
+
+def test_a_sweep_changes_its_code_alone() -> None:
+    v = inputs(TOLD, 3, 1)
+    knobs = code_knobs(TOLD, 5)
+    assert [len(knob.settings) for knob in knobs] == [4, 2, 5, 5]
+    for knob in knobs:
+        every = turned(v, knob)
+        rest = torch.ones(TOLD.width, dtype=torch.bool)
+        rest[knob.columns] = False
+        assert torch.equal(every[..., rest], v[:, None, rest].expand(-1, len(knob.settings), -1))
+        assert torch.equal(every[0, :, knob.columns], every[2, :, knob.columns])
+    # What changes is where the generator looks for it.
+    changed = [TOLD.codes(TOLD.parts(turned(v, knob)[0])[2]) for knob in knobs]
+    assert torch.equal(changed[0][0][0], torch.eye(4))
+    assert torch.equal(changed[1][0][1], torch.eye(2))
+    assert changed[2][1][:, 0].tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert changed[3][1][:, 1].tolist() == [-1, -0.5, 0, 0.5, 1]
+
+
+def test_sheets_of_any_width_stand_one_under_the_other() -> None:
+    sheet = stacked([np.zeros((2, 3, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)], gap=1)
+    assert (sheet[..., 0] == 0).tolist() == [
+        [True, True, True, False, False],
+        [True, True, True, False, False],
+        [False] * 5,
+        [True] * 5,
+    ]
 
 
 # --- animations ----------------------------------------------------------------------------------

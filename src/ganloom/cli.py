@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> None:
     generate.add_argument("-n", type=int, default=64, help="how many pictures (64)")
     generate.add_argument("--seed", type=int, default=0, help="same seed, same pictures (0)")
     generate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
+    generate.add_argument(
+        "--class", dest="label", metavar="NAME", help="only of this class, of those it was taught"
+    )
     generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     generate.set_defaults(run=_generate)
 
@@ -86,11 +89,19 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import inputs
 
-    net, _ = load_generator(path, torch.device("cpu"))
-    z = inputs(net.inputs, options.n, options.seed, "generate")
+    net, about = load_generator(path, torch.device("cpu"))
+    labels = None
+    if options.label is not None:
+        classes = about["classes"]
+        if options.label not in classes:
+            known = ", ".join(classes) or f"none: {options.model} was not told any"
+            sys.exit(f"--class {options.label} is not possible; classes: {known}")
+        labels = torch.full((options.n,), classes.index(options.label))
+    v = inputs(net.inputs, options.n, options.seed, "generate", labels=labels)
+    v[:, : net.inputs.latent] *= options.truncation
     options.out.mkdir(parents=True, exist_ok=True)
     digits = len(str(options.n - 1))
-    for number, picture in enumerate(generate(net, z * options.truncation)):
+    for number, picture in enumerate(generate(net, v)):
         save_png(picture, options.out / f"{options.model}_{number:0{digits}d}.png")
     print(f"{options.n} pictures in {options.out}")
 

@@ -17,7 +17,7 @@ import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 from tqdm import tqdm
 
 # The networks were trained at 224 and 260 px, but know enlarged small pictures best at 128 (a
@@ -79,6 +79,27 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
             x = interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=True)
             found.append(net(x / 127.5 - 1).cpu())
     return torch.cat(found)
+
+
+def maps(images: Tensor, weights: Weights) -> list[Tensor]:
+    """What the network sees where, at four scales, with gradients back to the images.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1], square; brought to 128 x 128 px.
+        weights: Which network: LITE0 or LITE2.
+
+    Returns:
+        (B, C, 64, 64), (B, C, 32, 32), (B, C, 16, 16) and (B, C, 8, 8), C as the network has it.
+    """
+    # Two steps whose gradients add up in the same order each time, on a GPU too; that of the
+    # antialiased resizing does not.
+    x = avg_pool2d(images, max(1, images.shape[-1] // SIDE))
+    x = interpolate(x, size=(SIDE, SIDE), mode="bilinear")
+    net = network(weights).to(images.device)
+    found: list[Tensor] = net.forward_intermediates(  # type: ignore[operator]
+        x, indices=[0, 1, 2, 3], stop_early=True, intermediates_only=True
+    )
+    return found
 
 
 @cache

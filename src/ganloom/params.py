@@ -811,6 +811,43 @@ class Judge(Section):
     )
 
 
+# How far two pictures are apart: squares, structure at one scale or several, EfficientNet-Lite0.
+LIKENESS = Literal["mse", "ssim", "ms_ssim", "features"]
+
+
+class Predictor(Section):
+    """A network that guesses, from a picture, what the generator was told."""
+
+    channels: Count = Field(
+        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+    )
+    steps: Count = Field(
+        description="Steps on the generator's own samples: what it was told against the guess"
+    )
+    image_steps: Annotated[int, Field(ge=0)] = Field(
+        description="Steps after them on training images: each against what its guess generates"
+    )
+    image_loss: LIKENESS = Field(description="By how far two pictures are apart in these")
+    lr: Positive = Field(description="Learning rate (Adam)")
+    batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
+
+
+class Invert(Section):
+    """Recovering what each generator must be told to make a given picture, by optimisation."""
+
+    images: Annotated[int, Field(ge=1, le=32)] = Field(
+        description="Pictures to recover, from the holdout where there is one"
+    )
+    steps: Count = Field(description="Steps of Adam")
+    starts: Count = Field(description="Attempts for each picture, of which the best is kept")
+    loss: LIKENESS = Field(description="How far two pictures are apart")
+    lr: Positive = Field(description="Learning rate at the start; falls to 0")
+    # Not a part of a model: a change of its predictor is no reason to train it again.
+    predictors: dict[Name, Predictor] | None = Field(
+        default=None, description="For models, by their names: guesses that it begins with as well"
+    )
+
+
 class Train(Section):
     """What all trainings share."""
 
@@ -887,6 +924,7 @@ class Params(Section):
     )
     sample: Sample
     evaluate: Evaluate
+    invert: Invert
     report: Report
 
     @model_validator(mode="after")
@@ -907,6 +945,9 @@ class Params(Section):
                     self.augment.sizes,
                     f"sides of at least augment.resolution ({full}): smaller ones would be blurred",
                 )
+        for name in self.invert.predictors or {}:
+            if name not in self.models:
+                raise _refusal("invert.predictors", name, f"the models: {', '.join(self.models)}")
         for name, source in self.sources.items():
             _check_source(name, source, self.network)
         if self.evaluate.samples <= self.evaluate.nearest_k:
@@ -1038,7 +1079,7 @@ def _explain(error: ErrorDetails, data: Any) -> str:
         case "combination":
             key = context["key"]
             if keys and not key.startswith(
-                ("models.", "sources.", "network.", "augment.", "evaluate.")
+                ("models.", "sources.", "network.", "augment.", "evaluate.", "invert.")
             ):
                 key = f"{path}.{key}"
             text = f"{key}: {context['value']!r} is not possible; allowed: {context['allowed']}"

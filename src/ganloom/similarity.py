@@ -65,6 +65,7 @@ def scales(side: int) -> int:
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Contrast-structure and luminance in each window: (B, C, H - 10, W - 10) twice."""
+    x, y = x + 1, y + 1  # luminance is compared as a ratio, so black has to be 0
     c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
     both = torch.cat([x, y, x * x, y * y, x * y])
     mean_x, mean_y, square_x, square_y, product = _blurred(both).chunk(5)

@@ -28,6 +28,7 @@ from ganloom.metrics.protocol import (
     Pictures,
     compare,
     holdout_images,
+    labels_like,
     originality,
     readable,
     split_holdout,
@@ -60,7 +61,11 @@ def main() -> None:
     thumbs = training_thumbnails(images, index)
     rows = spread(len(index), samples, seed, "train")
     train = Pictures.of(training_images(images, index.iloc[rows], side))
-    fake = Pictures.of(generate(net, inputs(net.inputs, samples, seed, "evaluate")))
+    labels = None
+    if about["classes"]:
+        labels = torch.from_numpy(labels_like(index["label"], about["classes"], samples, seed))
+    v = inputs(net.inputs, samples, seed, "evaluate", labels=labels)
+    fake = Pictures.of(generate(net, v))
 
     against, real = "train", train
     if len(unseen) >= FEWEST:

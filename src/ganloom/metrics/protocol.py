@@ -91,6 +91,30 @@ def spread(rows: int, n: int, seed: int, stream: str) -> NDArray[np.int64]:
     return rng.permutation(rng.integers(edges[:-1], edges[1:]))
 
 
+def labels_like(labels: pd.Series, classes: list[str], n: int, seed: int) -> NDArray[np.int64]:
+    """Classes for ``n`` samples, in the shares in which images have them, in random order.
+
+    Distances between sets of other shares would measure those as well.
+
+    Args:
+        labels: Of the images.
+        classes: Names of the classes, in the order of their numbers.
+        n: How many.
+        seed: Of the order.
+
+    Returns:
+        (n,) numbers of classes.
+
+    Raises:
+        ValueError: an image has a label that is no class.
+    """
+    known = np.sort(pd.Index(classes).get_indexer(pd.Index(labels)))
+    if known[0] < 0:
+        strange = ", ".join(sorted(set(labels) - set(classes)))
+        raise ValueError(f"images have labels that the model was not told: {strange}")
+    return _rng(seed, "labels").permutation(known[(2 * np.arange(n) + 1) * len(known) // (2 * n)])
+
+
 def halves(sources: pd.Series, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row numbers of two random halves that share no original.
 

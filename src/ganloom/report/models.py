@@ -142,6 +142,13 @@ class Model:
     moments: int
     grid: Picture | None
     interpolation: Picture | None
+    classes: Picture | None
+    class_morph: Picture | None
+    class_names: list[str]
+    codes: Picture | None
+    inversion: Picture | None
+    edits: Picture | None
+    recovered: str
     loop: str
     loop_still: Picture | None
     neighbours: Picture | None
@@ -177,6 +184,7 @@ def model(
     """Gather what is known of a trained model, which shares the page with ``models`` in all."""
     home = project / "results/models" / name
     samples = project / "results/samples" / name
+    inversions = project / "results/inversions" / name
     run = read_json(home / "run.json")
     timeline = read_json(home / "timeline/timeline.json") or []
     frames = spread(timeline, max(5, min(25, FRAMES // models)))
@@ -196,6 +204,13 @@ def model(
         moments=len(timeline),
         grid=picture_file(samples / "grid.png", 800, share // 12),
         interpolation=picture_file(samples / "interpolation.png", 1200, share // 12),
+        classes=picture_file(samples / "classes.png", 800, share // 24),
+        class_morph=picture_file(samples / "class_morph.png", 1200, share // 24),
+        class_names=(read_json(samples / "classes.json") or {}).get("classes", []),
+        codes=picture_file(samples / "codes.png", 1200, share // 24),
+        inversion=picture_file(inversions / "inversion.png", 1200, share // 24),
+        edits=picture_file(inversions / "edits.png", 1200, share // 24),
+        recovered=recovered(read_json(inversions / "inversion.json") or {}),
         loop=_loop(samples, share * 2 // 5),
         loop_still=picture_file(samples / "loop.webp", 512, share // 12),
         neighbours=picture_file(
@@ -307,6 +322,25 @@ def copying(metrics: Values, reference: Values) -> str:
         else "That is no more than likeness explains: no sign of copying."
     )
     return f"{sentence}; of originals that it never saw, {1 - unseen:.0%} do. {verdict}"
+
+
+def recovered(inversion: Values) -> str:
+    """What was recovered how well, in words."""
+    if not inversion:
+        return ""
+    whose = "that it never saw" if inversion["against"] == "holdout" else "that it was trained on"
+    median = inversion["median"]
+    sentence = (
+        f"Real pictures {whose}, and the nearest that it can come to them "
+        f"(PSNR {number(median['psnr'])} dB, MS-SSIM {number(median['ms_ssim'])} in the median)"
+    )
+    if "predictor" not in inversion:
+        return f"{sentence}: originals, recovered."
+    guess = inversion["predictor"]
+    return (
+        f"{sentence}: originals, what a predictor guesses at a glance (PSNR "
+        f"{number(guess['psnr'])} dB, MS-SSIM {number(guess['ms_ssim'])}), recovered."
+    )
 
 
 # --- all models --------------------------------------------------------------------------------

@@ -1,0 +1,346 @@
+"""What a generator was told, found again: by optimisation, and by a network that guesses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from ruamel.yaml import YAML
+from torch import Tensor, nn
+
+from ganloom import models, params
+from ganloom.models import Generator
+from ganloom.nets.inputs import Inputs
+from ganloom.sampling import inversion
+from ganloom.sampling.conditional import class_knob, code_knobs, turned
+from ganloom.sampling.generate import generate
+from ganloom.sampling.inversion import Recovered, apart, bound, invert, unbound
+from ganloom.sampling.latents import inputs
+from ganloom.sampling.predictor import Predictor, as_input, latent_loss, learn
+
+ROOT = Path(__file__).parents[1]
+TOLD = Inputs(latent=6, classes=3, categorical=(4,), continuous=1)
+SIDE = 16
+
+
+def smooth_generator(told: Inputs = TOLD) -> Generator:
+    """Random patterns of 4 x 4 px for each number of v, added up and made smooth."""
+    torch.manual_seed(1)
+    dense = nn.Linear(told.width, 3 * 16)
+    nn.init.normal_(dense.weight, 0, 0.4)
+    net = nn.Sequential(
+        dense,
+        nn.Unflatten(1, (3, 4, 4)),
+        nn.Upsample(scale_factor=4, mode="bilinear"),
+        nn.Tanh(),
+    )
+    return Generator(nn.Identity(), net, told).eval()
+
+
+def settings(**changes: Any) -> params.Invert:
+    values = {"images": 4, "steps": 150, "starts": 3, "loss": "mse", "lr": 0.1}
+    return params.Invert.model_validate(values | changes)
+
+
+def images_of(net: Generator, v: Tensor) -> Tensor:
+    with torch.no_grad():
+        return net(v)
+
+
+# --- by optimisation -----------------------------------------------------------------------------
+
+
+def test_a_picture_of_the_generator_is_found_with_its_class_and_its_code() -> None:
+    net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
+    # Of six numbers, some lie far from the sphere on which nearly all of a hundred do.
+    v[:, : TOLD.latent] *= TOLD.latent**0.5 / v[:, : TOLD.latent].norm(dim=1, keepdim=True)
+    found = invert(net, images_of(net, v), settings(starts=6), 1)
+    assert found.steps[0] == 0
+    assert found.steps[-1] == 150
+    assert float(found.psnr[0].max()) < 20
+    assert float(found.psnr[-1].min()) > 35
+    assert torch.all(found.ms_ssim[-1] > 0.99)
+    assert torch.all(found.ms_ssim[-1] > found.ms_ssim[0])
+    (z, condition, code), (true_z, true_condition, true_code) = TOLD.parts(found.v), TOLD.parts(v)
+    assert torch.equal(condition.round(), true_condition)
+    assert torch.equal(TOLD.codes(code)[0][0].round(), TOLD.codes(true_code)[0][0])
+    torch.testing.assert_close(z, true_z, rtol=0, atol=0.1)
+
+
+def test_the_best_start_is_kept_for_each_picture() -> None:
+    net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
+    images = images_of(net, v)
+    found = invert(net, images, settings(steps=3, starts=6), 1)
+    assert len(set(found.start.tolist())) > 1
+    error = apart("mse", images)(images_of(net, found.v))
+    torch.testing.assert_close(error, found.loss)
+    alone = [invert(net, images, settings(steps=3, starts=starts), 1).loss for starts in (1, 6)]
+    assert torch.all(alone[1] < alone[0].max())
+    # A guess is the first start, and the right one wins.
+    guessed = invert(net, images, settings(steps=3), 1, guess=v)
+    assert guessed.start.tolist() == [0] * 4
+    assert torch.all(guessed.loss < found.loss)
+
+
+@pytest.mark.parametrize("loss", ["mse", "ssim", "ms_ssim", "features"])
+def test_every_loss_is_nothing_between_equals_and_falls(loss: params.LIKENESS) -> None:
+    net, v = smooth_generator(), inputs(TOLD, 2, 1, "truth")
+    images = images_of(net, v)
+    assert torch.all(apart(loss, images)(images).abs() < 1e-6)
+    begin = invert(net, images, settings(steps=1, starts=1, loss=loss, lr=1e-9), 1)
+    found = invert(net, images, settings(steps=30, starts=1, loss=loss), 1)
+    assert float(found.loss.sum()) < 0.6 * float(begin.loss.sum())
+
+
+def test_a_known_class_stays() -> None:
+    net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
+    labels = torch.tensor([2, 2, 0, 1])
+    found = invert(net, images_of(net, v), settings(steps=20), 1, labels=labels)
+    assert torch.equal(TOLD.parts(found.v)[1], torch.eye(3)[labels])
+
+
+def test_the_prior_keeps_latents_where_the_generator_knows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = Inputs(latent=16)
+    net = smooth_generator(told)
+    images = images_of(net, 3 * inputs(told, 4, 1, "truth"))
+    root = told.latent**0.5
+    near = invert(net, images, settings(), 1).v.norm(dim=1)
+    monkeypatch.setattr(inversion, "PRIOR", 0.0)
+    free = invert(net, images, settings(), 1).v.norm(dim=1)
+    assert torch.all((near - root).abs() < (free - root).abs())
+    assert torch.all((near / root - 1).abs() < 0.5)
+
+
+def test_the_generator_is_left_as_it_was_and_the_seed_decides() -> None:
+    net, v = smooth_generator(), inputs(TOLD, 2, 1, "truth")
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+
+    def once(seed: int) -> Recovered:
+        return invert(net, images_of(net, v), settings(steps=10), seed)
+
+    first, again, other = once(1), once(1), once(2)
+    for a, b in zip(first, again, strict=True):
+        assert a == b if isinstance(a, list) else torch.equal(a, b)
+    assert not torch.equal(first.v, other.v)
+    assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_free_numbers_are_bound_to_what_a_generator_may_be_told() -> None:
+    free = 5 * torch.randn(50, TOLD.width, generator=torch.Generator().manual_seed(1))
+    for sharpness in (0.1, 1.0):
+        z, condition, code = TOLD.parts(bound(TOLD, free, sharpness))
+        (value,), continuous = TOLD.codes(code)
+        assert torch.equal(z, TOLD.parts(free)[0])
+        for shares in (condition, value):
+            torch.testing.assert_close(shares.sum(dim=1), torch.ones(50))
+            assert float(shares.min()) >= 0
+        assert float(continuous.abs().max()) <= 1
+    v = inputs(TOLD, 50, 1)
+    again = bound(TOLD, unbound(TOLD, v), 1.0)
+    torch.testing.assert_close(again, v, rtol=0, atol=0.15)
+    assert torch.equal(bound(TOLD, unbound(TOLD, v), 0.1)[:, :13].round(), v[:, :13].round())
+
+
+# --- by a network --------------------------------------------------------------------------------
+
+
+def predictor(**changes: Any) -> params.Predictor:
+    values = {"channels": 8, "steps": 300, "image_steps": 0, "image_loss": "mse"}
+    return params.Predictor.model_validate(values | {"lr": 0.003, "batch": 32} | changes)
+
+
+def test_a_predictor_learns_what_the_generator_was_told() -> None:
+    net = smooth_generator()
+    real = generate(net, inputs(TOLD, 64, 1, "real"))
+    learned = learn(net, predictor(), real, 1)
+    assert learned.latent_loss[-1] < 0.5 * learned.latent_loss[0]
+    assert learned.image_loss == []
+    v = inputs(TOLD, 64, 1, "unseen")
+    guess = learned.net.guess(images_of(net, v))
+    columns = TOLD.latent, TOLD.latent + TOLD.classes, TOLD.latent + TOLD.classes + 4
+    for start, end in pairwise(columns):
+        right = guess[:, start:end].argmax(dim=1) == v[:, start:end].argmax(dim=1)
+        assert float(right.float().mean()) > 0.9
+    # A guess of one picture does not depend on the others.
+    alone = learned.net.guess(images_of(net, v[:1]))
+    torch.testing.assert_close(guess[:1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_predictor_goes_on_with_what_is_made_of_its_guesses() -> None:
+    net = smooth_generator()
+    real = generate(net, inputs(TOLD, 64, 1, "real"))
+    for loss in ("mse", "ms_ssim"):
+        learned = learn(net, predictor(steps=20, image_steps=80, image_loss=loss), real, 1)
+        assert learned.image_loss[-1] < 0.8 * learned.image_loss[0]
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_the_same_seed_the_same_predictor() -> None:
+    net = smooth_generator()
+    real = generate(net, inputs(TOLD, 40, 1, "real"))
+    first, again, other = (
+        learn(net, predictor(steps=3, image_steps=2), real, seed) for seed in (1, 1, 2)
+    )
+    assert first[1:] == again[1:]
+    assert first[1:] != other[1:]
+    for a, b in zip(first.net.parameters(), again.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_loss_of_a_guess_is_its_formula() -> None:
+    told = Inputs(latent=2, classes=2, categorical=(3,), continuous=1)
+    v = torch.tensor([[1.0, -1.0, 0, 1, 0, 0, 1, 0.5]], dtype=torch.float64)
+    free = torch.tensor([[0.0, 0.0, 1, 3, 0, 0, 0, 0.0]], dtype=torch.float64)
+    z = 1.0
+    condition = np.log1p(np.exp(-2.0))
+    code = np.log(3.0)
+    continuous = 0.25
+    loss = float(latent_loss(told, free, v))
+    assert loss == pytest.approx(z + condition + code + continuous)
+
+
+@pytest.mark.parametrize("side", [8, 14, 28, 80])
+def test_a_predictor_takes_any_size(side: int) -> None:
+    assert Predictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
+
+
+# --- the stages ----------------------------------------------------------------------------------
+
+NAMES = ["cat", "dog", "owl"]
+
+
+def make_project(folder: Path, told: Inputs, holdout: int) -> None:
+    data = YAML(typ="safe").load(ROOT / "recipes" / "tiny.yaml")
+    model = next(iter(data["models"].values()))
+    model["condition"] = "onehot" if told.classes else None
+    if told.coded:
+        model["code"] = {
+            "categorical": list(told.categorical),
+            "continuous": told.continuous,
+            "weight": 1.0,
+            "weight_continuous": 1.0,
+            "weight_latent": 0.0,
+        }
+    data["models"] = {"tried": model}
+    data["sample"] |= {"loop_frames": 2, "grid": 2, "strips": 2, "steps": 3}
+    data["invert"] |= {"steps": 2, "images": 3}
+    if told.coded:
+        data["invert"]["predictors"] = {"tried": predictor(steps=3, image_steps=2).model_dump()}
+    folder.mkdir()
+    YAML().dump(data, folder / "params.yaml")
+    torch.manual_seed(1)
+    spec = params.DcganGenerator.model_validate(model["generator"])
+    net = models.build_generator(spec, SIDE, told, model["condition"])
+    for weight in net.parameters():  # the first weights make flat grey
+        weight.data *= 10
+    about = {
+        "model": "tried",
+        "resolution": SIDE,
+        "generator": model["generator"],
+        "condition": model["condition"],
+        "classes": NAMES[: told.classes],
+        "inputs": asdict(told),
+        "kimg": 1.0,
+    }
+    models.save(net, about, folder / "results/models/tried/generator.safetensors")
+    slices = folder / "data/slices"
+    slices.mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    np.save(slices / "images.npy", rng.integers(0, 256, (12, SIDE, SIDE, 3), np.uint8))
+    np.save(slices / "holdout.npy", rng.integers(0, 256, (holdout, SIDE, SIDE, 3), np.uint8))
+    index = {"image": range(12), "symmetry": 0, "label": NAMES * 4, "sha256": "a"}
+    pd.DataFrame(index).to_parquet(slices / "index.parquet")
+
+
+def run(folder: Path, stage: str) -> dict[str, bytes]:
+    """The files that a stage writes for the model ``tried``, by name."""
+    command = [sys.executable, ROOT / f"workflow/scripts/{stage}.py", "tried"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    out = folder / "results" / {"sample": "samples", "invert": "inversions"}[stage] / "tried"
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def picture(folder: Path, name: str) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(folder / "results" / name))
+
+
+def test_a_model_with_classes_and_codes_shows_and_inverts_them(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    make_project(project, TOLD, holdout=0)
+    always = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp"]
+    told = ["class_morph.png", "classes.json", "classes.png", "codes.png"]
+    samples = run(project, "sample")
+    assert list(samples) == sorted([*always, *told])
+    assert json.loads(samples["classes.json"]) == {"classes": NAMES}
+
+    net, _ = models.load_generator(project / "results/models/tried/generator.safetensors", "cpu")
+    rows = turned(inputs(TOLD, 2, 1, "classes"), class_knob(TOLD))
+    sheet = picture(project, "samples/tried/classes.png")
+    assert sheet.shape == (2 * SIDE, 3 * SIDE, 3)
+    assert np.array_equal(sheet[SIDE:, 2 * SIDE :], generate(net, rows[1, 2:])[0])
+    assert not np.array_equal(sheet[SIDE:, SIDE : 2 * SIDE], sheet[SIDE:, 2 * SIDE :])
+    assert picture(project, "samples/tried/class_morph.png").shape == (3 * SIDE, 3 * SIDE, 3)
+    assert picture(project, "samples/tried/codes.png").shape == (4 * SIDE + SIDE // 2, 4 * SIDE, 3)
+
+    inversions = run(project, "invert")
+    expected = ["edits.png", "inversion.json", "inversion.png", "predictor.safetensors"]
+    assert list(inversions) == expected
+    about = json.loads(inversions["inversion.json"])
+    assert about["against"] == "train"
+    assert [len(about["images"]), len(about["curves"]["psnr"])] == [3, 3]
+    assert picture(project, "inversions/tried/inversion.png").shape == (3 * SIDE, 3 * SIDE, 3)
+    # The original, the recovered one, three classes, four values, three points of a code.
+    edits = picture(project, "inversions/tried/edits.png")
+    assert edits.shape == (3 * SIDE, (2 + 3 + 4 + 3) * SIDE, 3)
+    assert len(code_knobs(TOLD, 3)) == 2
+    assert np.array_equal(
+        edits[:SIDE, :SIDE], picture(project, "inversions/tried/inversion.png")[:SIDE, :SIDE]
+    )
+
+    assert run(project, "sample") == samples
+    assert run(project, "invert") == inversions
+
+
+def test_a_model_that_is_told_nothing_shows_nothing_of_it(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    make_project(project, Inputs(latent=6), holdout=5)
+    always = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp"]
+    assert list(run(project, "sample")) == always
+    inversions = run(project, "invert")
+    assert list(inversions) == ["inversion.json", "inversion.png"]
+    assert json.loads(inversions["inversion.json"])["against"] == "holdout"
+    assert picture(project, "inversions/tried/inversion.png").shape == (2 * SIDE, 3 * SIDE, 3)
+
+
+def test_one_class_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ganloom.cli import main
+
+    make_project(tmp_path / "project", TOLD, holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    command = ["generate", "--model", "tried", "-n", "2", "--out", "out"]
+    with pytest.raises(SystemExit, match="classes: cat, dog, owl"):
+        main([*command, "--class", "cow"])
+    main([*command, "--class", "dog"])
+    net, _ = models.load_generator(Path("results/models/tried/generator.safetensors"), "cpu")
+    v = inputs(TOLD, 2, 0, "generate", labels=torch.tensor([1, 1]))
+    expected = generate(net, v)
+    for number, picture in enumerate(expected):
+        assert np.array_equal(np.asarray(Image.open(f"out/tried_{number}.png")), picture)
+
+
+def test_pictures_become_inputs_as_outputs_become_pictures() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    assert np.array_equal(models.to_uint8(as_input(pixels)), pixels)
