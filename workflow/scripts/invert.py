@@ -43,19 +43,22 @@ def main() -> None:
     holdout = np.load(SLICES / "holdout.npy", mmap_mode="r")
     index = pd.read_parquet(SLICES / "index.parquet")
     if len(holdout):
-        real, labels = holdout_images(holdout, index, params.invert.images, seed, side), None
+        # All of it: training may have been stopped by looking at one half, but learned none of it.
+        rows = np.arange(len(holdout))
+        real = holdout_images(holdout, rows, index, params.invert.images, seed, side)
+        labels = None
     else:
-        rows = index.iloc[spread(len(index), params.invert.images, seed, "invert")]
-        real = training_images(images, rows, side)
-        labels = numbered(rows["label"], about["classes"])
+        chosen = index.iloc[spread(len(index), params.invert.images, seed, "invert")]
+        real = training_images(images, chosen, side)
+        labels = numbered(chosen["label"], about["classes"])
     targets = as_input(real).to(device)
 
     numbers: dict[str, Any] = {"against": "holdout" if len(holdout) else "train"}
     shown, guess = [real], None
     spec = (params.invert.predictors or {}).get(name)
     if spec:
-        rows = index.iloc[spread(len(index), SEEN, seed, "predictor")]
-        learned = learn(net, spec, training_images(images, rows, side), seed)
+        chosen = index.iloc[spread(len(index), SEEN, seed, "predictor")]
+        learned = learn(net, spec, training_images(images, chosen, side), seed)
         save(
             learned.net,
             {
