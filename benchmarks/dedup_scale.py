@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as in the stage
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+# Workers import this file, too: here is nothing that only their parent needs, as in the stage.
 from ganloom import images, params
-from ganloom.dedup import collection, fingerprint, group, search
+from ganloom.dedup import fingerprint
 
 SECTION = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml").dedup
 CORES = 2
@@ -64,6 +64,10 @@ def hashes(count: int) -> NDArray[Any]:
 
 
 def grow(count: int) -> None:
+    import faiss  # noqa: PLC0415
+
+    from ganloom.dedup import group  # noqa: PLC0415
+
     faiss.omp_set_num_threads(CORES)
     prints = hashes(count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -99,6 +103,8 @@ def clocks() -> NDArray[np.float64]:
 
 
 def from_shards(folder: Path) -> NDArray[np.float64]:
+    from ganloom.dedup import collection  # noqa: PLC0415
+
     start = clocks()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(CORES, mp_context=spawn) as pool:
@@ -107,6 +113,8 @@ def from_shards(folder: Path) -> NDArray[np.float64]:
 
 
 def searched(symmetries: bool) -> float:
+    from ganloom.dedup import search  # noqa: PLC0415
+
     section = SECTION.model_copy(update={"symmetries": symmetries})
     prints = hashes(SEARCHED)
     start = time.perf_counter()
@@ -118,6 +126,8 @@ def searched(symmetries: bool) -> float:
 
 
 def main() -> None:
+    import faiss  # noqa: PLC0415
+
     print(f"{'hashes':>9}{'seconds':>10}{'MB before':>12}{'MB peak':>10}{'copies found':>16}")
     spawn = multiprocessing.get_context("spawn")
     for count in (10_000, 100_000, 300_000, *((1_000_000,) if "--million" in sys.argv else ())):

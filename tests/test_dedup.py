@@ -49,7 +49,12 @@ def turned(image: Image.Image, k: int) -> Image.Image:
 
 
 def printed(name: str, image: Image.Image, hash_size: int = 8) -> fingerprint.Fingerprint:
-    return fingerprint.fingerprint(name, images.png(image), hash_size, 10**8)
+    return of_file(name, images.png(image), hash_size)
+
+
+def of_file(name: str, data: bytes, hash_size: int = 8) -> fingerprint.Fingerprint:
+    seen = images.preview(data, 10**8, fingerprint.SIDE)
+    return fingerprint.describe({name: seen}, hash_size)[0]
 
 
 def grouped(
@@ -204,7 +209,7 @@ def test_search_finds_what_comparing_all_with_all_finds(
 @pytest.mark.parametrize("hash_size", [8, 16])
 def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int) -> None:
     grey = blobs(3, (150, 100)).convert("L")
-    ours = fingerprint.hashes(grey, hash_size)[k]
+    ours = fingerprint.hashes([blobs(4).convert("L"), grey], hash_size)[1, k]
     side = 4 * hash_size
     small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))[..., None]
     theirs = imagehash.phash(Image.fromarray(images.apply_symmetry(small, k)[..., 0]), hash_size)
@@ -274,12 +279,12 @@ def test_a_part_joins_the_whole_where_no_hash_does() -> None:
 def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
     """Its blocks have sharp edges."""
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
-    original = Image.blend(blobs(1), fine, 0.02)
+    original = Image.blend(blobs(2), fine, 0.02)
     files = {}
     for name, level in (("poor", 40), ("good", 92)):
         file = io.BytesIO()
         original.save(file, "JPEG", quality=level)
-        files[name] = fingerprint.fingerprint(name, file.getvalue(), 8, 10**8)
+        files[name] = of_file(name, file.getvalue())
     assert grouped(list(files.values()))["poor"].cluster == "good"
 
 
@@ -287,7 +292,8 @@ def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
 
 
 def looks(image: Image.Image) -> quality.Looks:
-    return quality.looks(image.convert("L"))
+    seen = images.preview(images.png(image), 10**8, fingerprint.SIDE)
+    return quality.looks(seen.image.convert("L"))
 
 
 def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:
@@ -324,10 +330,10 @@ def test_what_differs_from_the_rest_is_off_topic() -> None:
     page = Image.new("RGB", (120, 120), "white")
     page.paste("black", (10, 10, 110, 14))
     features = np.stack([p.descriptor for p in [*prints, printed("page", page)]])
-    away = quality.off_topic(features)
+    away = collection.off_topic(features)
     assert int(away.argmax()) == 20
     assert away[20] > 3
-    assert quality.off_topic(features[:3]).tolist() == [0, 0, 0]
+    assert collection.off_topic(features[:3]).tolist() == [0, 0, 0]
 
 
 # --- crops ---------------------------------------------------------------------------------------
@@ -435,10 +441,7 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
         parents = {row["file"]: row["parent"] for row in csv.DictReader(file)}
     names = [name for name in parents if name.startswith(("B97", "B1", "B2"))]
     assert len(names) > 100
-    prints = [
-        fingerprint.fingerprint(name, (shared_data / "batik" / name).read_bytes(), 8, 10**8)
-        for name in names
-    ]
+    prints = [of_file(name, (shared_data / "batik" / name).read_bytes()) for name in names]
     members = grouped(prints)
     turns = [
         ("B97559_10.jpg", "B97559_9.jpg"),
@@ -464,7 +467,7 @@ def test_real_photographs_are_found_mirrored_and_resized(shared_data: Path) -> N
     files = {name: (folder / "mixed_images" / name).read_bytes() for name in names}
     others = sorted((folder / "base_images").iterdir())
     files |= {p.name: p.read_bytes() for p in others if p.name != names[0]}
-    prints = [fingerprint.fingerprint(n, data, 8, 10**8) for n, data in files.items()]
+    prints = [of_file(n, data) for n, data in files.items()]
     members = grouped(prints)
     assert {members[name].cluster for name in names} == {members[names[0]].cluster}
     assert sum(m.kind == "keeper" for m in members.values()) == len(others)

@@ -24,10 +24,9 @@ def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> lis
     """The credits of the pictures in use, by author.
 
     Args:
-        manifest: Rows of data/manifest.csv; of several candidates with one file, the first counts.
+        manifest: Rows of data/manifest.csv.
         used: The sha256 of each picture in use.
     """
-    first = {row["sha256"]: row for row in reversed(manifest) if not row["error"]}
     found = {
         Credit(
             row["creator"],
@@ -36,10 +35,15 @@ def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> lis
             row["licence"],
             row["licence_url"],
         )
-        for sha256, row in first.items()
+        for sha256, row in fetched(manifest).items()
         if sha256 in used
     }
     return sorted(found)
+
+
+def fetched(manifest: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """What was fetched, by sha256; of several candidates with one file, the first counts."""
+    return {row["sha256"]: row for row in reversed(manifest) if not row["error"]}
 
 
 def is_web_address(text: str) -> bool:

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from ganloom import images
+from ganloom.credits import fetched
 from ganloom.sources import read_rows
 
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
@@ -107,18 +108,18 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
 
 
 def _raw(data: Path) -> list[Item]:
-    facts = _manifest(data)
+    facts = fetched(read_rows(data / "manifest.csv"))
     return _originals(data, facts, {sha256: ("all", row["label"]) for sha256, row in facts.items()})
 
 
 def _kept(data: Path) -> list[Item]:
     kept = read_rows(data / "kept.csv")
     places = {row["sha256"]: (row["split"], row["label"]) for row in kept}
-    return _originals(data, _manifest(data), places)
+    return _originals(data, fetched(read_rows(data / "manifest.csv")), places)
 
 
 def _originals(
-    data: Path, facts: Mapping[str, dict[str, str]], places: Mapping[str, tuple[str, str]]
+    data: Path, facts: Mapping[str, Mapping[str, str]], places: Mapping[str, tuple[str, str]]
 ) -> list[Item]:
     shards = images.Shards(data / "raw")
     extensions = {known.mime: known.extension for known in images.FORMATS.values()}
@@ -136,7 +137,7 @@ def _originals(
 
 
 def _slices(data: Path) -> list[Item]:
-    facts = _manifest(data)
+    facts = fetched(read_rows(data / "manifest.csv"))
     items = []
     for split, pixels, table in (
         ("train", "images.npy", "index.parquet"),
@@ -154,12 +155,6 @@ def _slices(data: Path) -> list[Item]:
 
 def _slice(crops: images.Array, row: int, symmetry: int) -> bytes:
     return images.png(images.apply_symmetry(crops[row], symmetry))
-
-
-def _manifest(data: Path) -> dict[str, dict[str, str]]:
-    """Fetched pictures by sha256; of several candidates with one file, the first counts."""
-    rows = read_rows(data / "manifest.csv")
-    return {row["sha256"]: row for row in reversed(rows) if not row["error"]}
 
 
 CONTENTS: dict[str, Callable[[Path], list[Item]]] = {

@@ -8,18 +8,21 @@ from prelude import begin
 
 params = begin()
 
-import faiss
 import numpy as np
-import pandas as pd
 
 from ganloom import images
-from ganloom.dedup import collection
-from ganloom.dedup.group import sheet
 
 DATA = Path("data")
 
 
 def main() -> None:
+    # Not above: the workers, which import this file, start in half the time without these.
+    import faiss  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    from ganloom.dedup import collection  # noqa: PLC0415
+    from ganloom.dedup.group import sheet  # noqa: PLC0415
+
     shards = images.Shards(DATA / "raw")
     max_pixels = params.fetch.max_pixels
     faiss.omp_set_num_threads(params.threads)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -14,8 +15,9 @@ from tqdm import tqdm
 from ganloom import params
 from ganloom.dedup.fingerprint import fingerprints, same_pixels, table
 from ganloom.dedup.group import Member, group
-from ganloom.dedup.quality import off_topic
 from ganloom.images import Shards
+
+NEIGHBOURS = 5  # how near their mean is says how much a picture belongs
 
 
 class Found(NamedTuple):
@@ -63,6 +65,30 @@ def find(shards: Shards, section: params.Dedup, max_pixels: int, pool: Executor)
     away = np.zeros(len(prints), np.float32)
     away[keepers] = off_topic(features[keepers])
     return Found(members, prints, np.ascontiguousarray(features), away[keeper])
+
+
+def off_topic(features: NDArray[np.float16]) -> NDArray[np.float32]:
+    """How far pictures are from the others, as a robust z-score: above 3 or so is worth a look.
+
+    The mean distance to the nearest five others, less its median, in units of 1.4826 times the
+    median deviation (a standard deviation, were it a normal distribution).
+
+    Args:
+        features: (N, D) of unit length, one picture of each group of near-duplicates: copies
+            would keep each other company.
+
+    Returns:
+        (N,).
+    """
+    if len(features) < NEIGHBOURS + 2:
+        return np.zeros(len(features), np.float32)
+    x = features.astype(np.float32)
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+    likeness, _ = index.search(x, NEIGHBOURS + 1)
+    distance = np.sqrt(np.maximum(0, 2 - 2 * likeness[:, 1:])).mean(axis=1)
+    away = distance - np.median(distance)
+    return np.asarray(away / max(1.4826 * float(np.median(np.abs(away))), 1e-6), np.float32)
 
 
 def rows(found: Found) -> Iterator[dict[str, Any]]:

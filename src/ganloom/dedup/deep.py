@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom import params
-from ganloom.dedup.fingerprint import SIDE as PREVIEW
 from ganloom.dedup.fingerprint import THUMBNAIL
 from ganloom.dedup.search import differences, distances
 from ganloom.features import LITE0, SIDE, WIDTH, features
 from ganloom.images import Array, Shards, apply_symmetry, preview
 
+PREVIEW = 120  # px, the shorter side of what is decoded: enough for both looks at a picture
 CHUNK = 512  # pictures in memory at a time
 NEIGHBOURS = 6  # of each picture are proposed, at most
 WHOLE = 64  # px, the longer side of the picture in which the other is looked for

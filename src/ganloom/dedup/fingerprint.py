@@ -1,6 +1,6 @@
 """What is compared of a picture: hashes, a thumbnail, a descriptor, and what its quality shows in.
 
-Everything is seen at a shorter side of 120 px, so a JPEG is decoded at a fraction of its size and
+Everything is seen at a shorter side of 72 px, so a JPEG is decoded at a fraction of its size and
 numbers of pictures of different sizes can be compared. Whether two files show the very same pixels
 is asked only of those that look the same at that size.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.dedup import quality
-from ganloom.images import Array, Shards, decode, preview
+from ganloom.images import Array, Preview, Shards, decode, preview
 
-SIDE = 120  # px: half of that is enough for the hash; a JPEG of 500 px is decoded at a quarter
-TASK = 16  # originals that a worker reads at a time
+SIDE = 72  # px: half of that is enough for the hash; a JPEG of 576 px is decoded at an eighth
+TASK = 64  # originals that a worker reads at a time
 THUMBNAIL = 16  # px: coarse enough to forgive a trimmed edge
 DECIMALS = 3  # of a coefficient: noise of rounding must not decide a symmetric picture's bits
 
 
 class Fingerprint(NamedTuple):
-    """What is compared of a picture, seen at a shorter side of 120 px (smaller ones: as they are).
+    """What is compared of a picture, seen at a shorter side of 72 px (smaller ones: as they are).
 
     Attributes:
         sha256: Of the file.
@@ -98,56 +98,65 @@ def _parts(shards: Shards, digests: Sequence[str]) -> Iterator[Shards]:
 
 
 def _of_originals(hash_size: int, max_pixels: int, part: Shards) -> list[Fingerprint]:
-    return [fingerprint(digest, data, hash_size, max_pixels) for digest, data in part.items()]
+    # First decode all, then measure all: in turns, each would find the processor's caches full of
+    # the other's code and data.
+    seen = {digest: preview(data, max_pixels, SIDE) for digest, data in part.items()}
+    return describe(seen, hash_size)
 
 
-def fingerprint(digest: str, data: bytes, hash_size: int, max_pixels: int) -> Fingerprint:
-    """Fingerprint the file ``data`` with the sha256 ``digest``.
-
-    Raises:
-        ImageError: it cannot be decoded.
-    """
-    image, width, height, coarseness = preview(data, max_pixels, SIDE)
-    seen = f"{width} {height} {image.size}".encode() + image.tobytes()
-    grey = image.convert("L")
-    looks = quality.looks(grey)
-    thumbnail = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-    return Fingerprint(
-        sha256=digest,
-        width=width,
-        height=height,
-        coarseness=coarseness,
-        pixels=hashlib.sha256(seen).hexdigest()[:32],
-        contrast=looks.contrast,
-        sharpness=looks.sharpness,
-        detail=looks.detail,
-        blurred=looks.blurred,
-        information=looks.information,
-        hashes=hashes(grey, hash_size),
-        thumbnail=thumbnail,
-        descriptor=quality.descriptor(grey, thumbnail),
+def describe(seen: Mapping[str, Preview], hash_size: int) -> list[Fingerprint]:
+    """Fingerprint pictures, seen at ``SIDE``, by the sha256 of their files."""
+    greys = [picture.image.convert("L") for picture in seen.values()]
+    thumbnails = np.stack(
+        [np.asarray(p.image.resize((THUMBNAIL,) * 2, Image.Resampling.BOX)) for p in seen.values()]
     )
+    described = quality.descriptors(greys, thumbnails)
+    hashed = hashes(greys, hash_size)
+    return [
+        Fingerprint(
+            digest,
+            picture.width,
+            picture.height,
+            picture.coarseness,
+            _digest(picture),
+            *quality.looks(grey),
+            hashes=hashed[i],
+            thumbnail=thumbnails[i],
+            descriptor=described[i],
+        )
+        for i, ((digest, picture), grey) in enumerate(zip(seen.items(), greys, strict=True))
+    ]
 
 
-def hashes(grey: Image.Image, hash_size: int) -> Array:
-    """The DCT hash ("pHash", as of imagehash) of each symmetry: (8, hash_size**2 / 8).
+def _digest(picture: Preview) -> str:
+    image = picture.image
+    size = f"{picture.width} {picture.height} {image.size}"
+    return hashlib.sha256(size.encode() + image.tobytes()).hexdigest()[:32]
+
+
+def hashes(greys: Sequence[Image.Image], hash_size: int) -> Array:
+    """The DCT hash ("pHash", as of imagehash) of each symmetry: (N, 8, hash_size**2 / 8).
 
     One transform serves all eight: mirroring a picture changes the sign of every other coefficient,
     and turning it by a quarter transposes them besides.
     """
     side = 4 * hash_size
-    small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS), np.float64)
+    small = np.stack(
+        [np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS)) for grey in greys]
+    )
     cosines = _cosines(side)[:hash_size]
-    low = np.round(cosines @ small @ cosines.T, DECIMALS)
+    low = np.round(cosines @ small.astype(np.float64) @ cosines.T, DECIMALS)
     sign = 1 - 2 * (np.arange(hash_size) % 2)
     across, down = sign[None, :], sign[:, None]
     # In the order of images.apply_symmetry: turned counter-clockwise by k quarters, then mirrored.
-    turned = [low, low.T * down, low * across * down, low.T * across]
-    forms = np.stack([*turned, *(form * across for form in turned)]).reshape(8, -1)
-    middle = forms.shape[1] // 2
-    ordered = np.partition(forms, (middle - 1, middle), axis=1)
-    median = ordered[:, middle - 1 : middle + 1].mean(axis=1, keepdims=True)
-    return np.packbits(forms > median, axis=1)
+    across_down, transposed = low * across * down, low.swapaxes(1, 2)
+    turned = [low, transposed * down, across_down, transposed * across]
+    forms = np.stack([*turned, *(form * across for form in turned)], axis=1)
+    forms = forms.reshape(len(greys), 8, -1)
+    middle = forms.shape[2] // 2
+    ordered = np.partition(forms, (middle - 1, middle), axis=2)
+    median = ordered[..., middle - 1 : middle + 1].mean(axis=2, keepdims=True)
+    return np.packbits(forms > median, axis=2)
 
 
 @functools.cache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,7 +13,7 @@ from PIL import Image
 from ganloom.images import Array
 
 PARTS = 8  # a side, of a picture whose detail is compared part by part
-BLUR = 5  # px: the blur that a sharp picture would suffer from
+BLUR = 3  # px: the blur that a sharp picture would suffer from
 GREY = 64  # px: what is encoded for `information` and described by `descriptor`
 JPEG_QUALITY = 50
 CELLS = 4  # a side, each with a histogram of edge directions
@@ -22,7 +22,6 @@ LEVELS = 4  # of red, green and blue
 WIDTH = CELLS * CELLS * DIRECTIONS + LEVELS**3
 _ROW, _COLUMN = np.indices((GREY - 2, GREY - 2)) * CELLS // (GREY - 2)
 FIRST_BIN = (_ROW * CELLS + _COLUMN) * DIRECTIONS  # of the cell that a pixel lies in
-NEIGHBOURS = 5  # how near their mean is says how much a picture belongs
 
 
 class Looks(NamedTuple):
@@ -70,7 +69,7 @@ def _blurred(x: NDArray[np.float32]) -> float:
     if x.shape[1] <= BLUR:
         return 0.0
     sharp = np.abs(x[:, 1:] - x[:, :-1])
-    blurred = np.abs(x[:, BLUR:] - x[:, :-BLUR]) / BLUR  # neighbours in a mean of five
+    blurred = np.abs(x[:, BLUR:] - x[:, :-BLUR]) / BLUR  # neighbours in a mean of three
     half = BLUR // 2
     sharp = sharp[:, half : half + blurred.shape[1]]
     lost = np.maximum(0, sharp - blurred)
@@ -85,52 +84,42 @@ def _information(grey: Image.Image) -> float:
     return 8 * file.tell() / GREY**2
 
 
-def descriptor(grey: Image.Image, thumbnail: Array) -> NDArray[np.float16]:
+def descriptors(greys: Sequence[Image.Image], thumbnails: Array) -> NDArray[np.float16]:
     """Shapes and colours in a few numbers: likeness of two pictures is their dot product.
 
     Histograms of edge directions in 4 x 4 cells (Dalal and Triggs, 2005) and one of 4 x 4 x 4
     colours, half the weight each.
 
     Args:
-        grey: The picture.
-        thumbnail: (S, S, 3) uint8, the same in colour.
+        greys: N pictures.
+        thumbnails: (N, S, S, 3) uint8, the same in colour.
 
     Returns:
-        (192,) of unit length.
+        (N, 192) of unit length.
     """
-    x = np.asarray(grey.resize((GREY, GREY), Image.Resampling.BOX), np.float32)
-    dx, dy = x[1:-1, 2:] - x[1:-1, :-2], x[2:, 1:-1] - x[:-2, 1:-1]
+    size = GREY, GREY
+    small = [np.asarray(grey.resize(size, Image.Resampling.BOX)) for grey in greys]
+    x = np.stack(small).astype(np.float32)
+    dx, dy = x[:, 1:-1, 2:] - x[:, 1:-1, :-2], x[:, 2:, 1:-1] - x[:, :-2, 1:-1]
     # Twice the angle, so that dark on light is as light on dark.
     direction = np.arctan2(2 * dx * dy, dx**2 - dy**2) * (DIRECTIONS / (2 * np.pi))
     bins = FIRST_BIN + np.floor(direction).astype(np.intp) % DIRECTIONS
-    edges = np.bincount(bins.ravel(), np.hypot(dx, dy).ravel(), CELLS * CELLS * DIRECTIONS)
-    level = thumbnail.reshape(-1, 3).astype(np.intp) * LEVELS // 256
-    colours = np.bincount(level @ [LEVELS * LEVELS, LEVELS, 1], minlength=LEVELS**3)
+    edges = _histograms(bins, CELLS * CELLS * DIRECTIONS, np.hypot(dx, dy))
+    level = thumbnails.astype(np.intp) * LEVELS // 256
+    colours = _histograms(level @ np.array([LEVELS * LEVELS, LEVELS, 1], np.intp), LEVELS**3)
     # Square roots, so that a dot product compares histograms (Hellinger) and none outweighs.
-    parts = [np.sqrt(part / max(part.sum(), 1)) for part in (edges, colours)]
-    found = np.concatenate(parts)
-    return np.asarray(found / max(float(np.linalg.norm(found)), 1e-9), np.float16)
+    parts = [np.sqrt(p / np.maximum(p.sum(axis=1, keepdims=True), 1)) for p in (edges, colours)]
+    found = np.concatenate(parts, axis=1)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.maximum(length, 1e-9), np.float16)
 
 
-def off_topic(features: NDArray[np.float16]) -> NDArray[np.float32]:
-    """How far pictures are from the others, as a robust z-score: above 3 or so is worth a look.
-
-    The mean distance to the nearest five others, less its median, in units of 1.4826 times the
-    median deviation (a standard deviation, were it a normal distribution).
-
-    Args:
-        features: (N, D) of unit length, one picture of each group of near-duplicates: copies
-            would keep each other company.
-
-    Returns:
-        (N,).
-    """
-    if len(features) < NEIGHBOURS + 2:
-        return np.zeros(len(features), np.float32)
-    x = features.astype(np.float32)
-    index = faiss.IndexFlatIP(x.shape[1])
-    index.add(x)
-    likeness, _ = index.search(x, NEIGHBOURS + 1)
-    distance = np.sqrt(np.maximum(0, 2 - 2 * likeness[:, 1:])).mean(axis=1)
-    away = distance - np.median(distance)
-    return np.asarray(away / max(1.4826 * float(np.median(np.abs(away))), 1e-6), np.float32)
+def _histograms(
+    bins: NDArray[np.intp], width: int, weights: NDArray[np.float32] | None = None
+) -> NDArray[np.float64]:
+    """Of each of N pictures: (N, width)."""
+    count = len(bins)
+    first = np.arange(count)[:, None, None] * width
+    flat = None if weights is None else weights.ravel()
+    found = np.bincount((first + bins).ravel(), flat, count * width)
+    return found.reshape(count, width).astype(np.float64)

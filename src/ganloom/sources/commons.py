@@ -6,6 +6,7 @@ it closes the API to crawlers of pages, and the etiquette, which is kept here, i
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -15,9 +16,9 @@ from bs4 import BeautifulSoup
 from bs4.exceptions import ParserRejectedMarkup
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, warn
-from ganloom.sources.keywords import MAX_ANSWER, member, merged, objects, parsed, text, web_url
-from ganloom.web.client import Get, WebError, browser
+from ganloom.sources import Context, Row, SourceError
+from ganloom.sources.keywords import ask_api, member, objects, parsed, text, web_url
+from ganloom.web.client import Get, WebError
 
 API = "https://commons.wikimedia.org/w/api.php"
 _WHO = "Wikimedia Commons"
@@ -42,15 +43,8 @@ def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]
     Raises:
         SourceError: no answer, or one that is not understood.
     """
-    network = context.network.model_copy(update={"robots": False})
-    found: list[tuple[str, Row]] = []
-    with browser(network, MAX_ANSWER) as get:
-        for keyword in spec.keywords:
-            rows = _take(get, keyword, spec.width, context.network.attempts)
-            if not rows:
-                warn(name, f"{_WHO} has nothing for {keyword.text!r}")
-            found += [(keyword.text, row) for row in rows]
-    return merged(name, found)
+    take = functools.partial(_take, width=spec.width, attempts=context.network.attempts)
+    return ask_api(name, _WHO, spec.keywords, context, take)
 
 
 def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Row]:

@@ -5,15 +5,44 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from ganloom.sources import Row, SourceError, candidate
+from ganloom import params
+from ganloom.sources import Context, Row, SourceError, candidate, warn
+from ganloom.web.client import Get, browser
 
 MAX_ANSWER = 8 << 20  # bytes of a page of results
 MAX_URL = 2048
 MAX_TEXT = 500
+
+
+def ask_api(
+    name: str,
+    who: str,
+    keywords: Sequence[params.Keyword],
+    context: Context,
+    take: Callable[[Get, params.Keyword], list[Row]],
+) -> list[Row]:
+    """Candidates of the source ``name`` from an API, whose robots.txt is for crawlers of pages.
+
+    Args:
+        name: The source.
+        who: Its name to people.
+        keywords: Each is asked for; one that finds nothing gives a warning.
+        context: How the network may be used.
+        take: Asks for one keyword.
+    """
+    network = context.network.model_copy(update={"robots": False})
+    found: list[tuple[str, Row]] = []
+    with browser(network, MAX_ANSWER) as get:
+        for keyword in keywords:
+            rows = take(get, keyword)
+            if not rows:
+                warn(name, f"{who} has nothing for {keyword.text!r}")
+            found += [(keyword.text, row) for row in rows]
+    return merged(name, found)
 
 
 def merged(name: str, found: Iterable[tuple[str, Row]]) -> list[Row]:

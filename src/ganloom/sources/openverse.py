@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from ganloom import params
 from ganloom.sources import Context, Row, SourceError, warn
-from ganloom.sources.keywords import MAX_ANSWER, merged, objects, parsed, text, web_url
-from ganloom.web.client import Get, WebError, browser
+from ganloom.sources.keywords import ask_api, objects, parsed, text, web_url
+from ganloom.web.client import Get, WebError
 
 API = "https://api.openverse.org/v1/images/"
 _WHO = "Openverse"
@@ -34,21 +34,18 @@ def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Ro
     Raises:
         SourceError: no answer, or one that is not understood.
     """
-    network = context.network.model_copy(update={"robots": False})
-    found: list[tuple[str, Row]] = []
-    with browser(network, MAX_ANSWER) as get:
-        for keyword in spec.keywords:
-            if keyword.max > _MOST:
-                warn(
-                    name,
-                    f"{_WHO} gives {_MOST} works a query, not {keyword.max}, for "
-                    f"{keyword.text!r}; more keywords, each a bit different, find more",
-                )
-            rows = list(itertools.islice(_rows(get, keyword.text), min(keyword.max, _MOST)))
-            if not rows:
-                warn(name, f"{_WHO} has nothing for {keyword.text!r}")
-            found += [(keyword.text, row) for row in rows]
-    return merged(name, found)
+    for keyword in spec.keywords:
+        if keyword.max > _MOST:
+            warn(
+                name,
+                f"{_WHO} gives {_MOST} works a query, not {keyword.max}, for "
+                f"{keyword.text!r}; more keywords, each a bit different, find more",
+            )
+    return ask_api(name, _WHO, spec.keywords, context, _take)
+
+
+def _take(get: Get, keyword: params.Keyword) -> list[Row]:
+    return list(itertools.islice(_rows(get, keyword.text), min(keyword.max, _MOST)))
 
 
 def _rows(get: Get, words: str) -> Iterator[Row]:
