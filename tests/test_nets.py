@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
+import timm
 import torch
 from torch import nn
 
@@ -38,7 +40,7 @@ DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "dcgan": {"channels": 8, "norm": "batch", "minibatch_stddev": False, **DROPOUT},
     "sngan": {"channels": 6, "norm": "spectral", "blocks": 2, "dense": None, **DROPOUT},
     "resnet": {"channels": 8},
-    "projected": {"channels": 4},
+    "projected": {"channels": 4, "side": 64},
     "began": {"channels": 8, "hidden": 16},
 }
 NONSATURATING = {"kind": "nonsaturating", "label_noise": 0.0}
@@ -180,7 +182,7 @@ def test_a_discriminator_gives_a_verdict(kind: str, resolution: int) -> None:
 
 def test_each_place_of_a_large_image_is_judged_by_projected() -> None:
     net = projected.discriminator(
-        params.ProjectedDiscriminator(kind="projected", channels=2), 256, 3, 1
+        params.ProjectedDiscriminator(kind="projected", channels=2, side=64), 256, 3, 1
     )
     assert net(torch.zeros(2, 3, 256, 256)).logits.shape == (2, 4 * 5 * 5)
 
@@ -483,7 +485,7 @@ def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path
 
 def judge(seed: int = 0) -> projected.Projected:
     torch.manual_seed(seed)
-    spec = params.ProjectedDiscriminator(kind="projected", channels=2)
+    spec = params.ProjectedDiscriminator(kind="projected", channels=2, side=64)
     net = projected.discriminator(spec, 32, 3, 1)
     assert isinstance(net, projected.Projected)
     return net
@@ -527,6 +529,34 @@ def test_its_features_are_those_of_the_trained_network() -> None:
     net: Any = network(LITE0)
     rest = net.global_pool(net.bn2(net.conv_head(found[-1])))
     assert torch.allclose(rest, net(x), atol=1e-5)
+
+
+def test_folding_its_normalisation_changes_nothing_that_counts() -> None:
+    whole = timm.create_model(LITE0.network, pretrained=False, num_classes=1000).eval()
+    spec = find_spec(LITE0.package)
+    assert spec
+    assert spec.origin
+    path = Path(spec.origin).parent / LITE0.file
+    tensors = torch.load(path, weights_only=True)
+    whole.load_state_dict(dict(zip(whole.state_dict(), tensors.values(), strict=True)))
+    whole.classifier = nn.Identity()
+    x = torch.rand(2, 3, 96, 96) * 2 - 1
+    with torch.inference_mode():
+        assert torch.allclose(network(LITE0)(x), whole(x), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("resolution", "side", "shown"), [(28, 64, 64), (32, 128, 128), (80, 64, 128), (32, 256, 256)]
+)
+def test_small_images_are_enlarged_for_it(resolution: int, side: Any, shown: int) -> None:
+    spec = params.ProjectedDiscriminator(kind="projected", channels=2, side=side)
+    net = projected.discriminator(spec, resolution, 3, 1)
+    assert isinstance(net, projected.Projected)
+    seen = []
+    net.frozen.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
+    logits = net(torch.randn(2, 3, resolution, resolution)).logits
+    assert seen == [(shown, shown)]
+    assert logits.shape == (2, 100 if shown == 256 else 4)
 
 
 def test_gradients_reach_the_image_through_the_trained_network() -> None:

@@ -139,7 +139,7 @@ def test_a_refusal_names_key_value_and_way_out(key: str, value: Any, parts: list
 
 JUDGES: dict[str, dict[str, Any]] = {
     "dcgan": {},
-    "projected": {"kind": "projected", "channels": 8},
+    "projected": {"kind": "projected", "channels": 8, "side": 64},
     "began": {"kind": "began", "channels": 8, "hidden": 16},
 }
 WASSERSTEIN = {"kind": "wasserstein", "critic_steps": 5}

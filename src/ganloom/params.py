@@ -498,6 +498,9 @@ class ProjectedDiscriminator(Section):
 
     kind: Literal["projected"] = Field(description="Kind of network, a module of ganloom.nets")
     channels: Count = Field(description="Channels of the finest mixed features")
+    side: Literal[64, 128, 256] = Field(
+        description="Side in px to which smaller images are enlarged: 128 and 256 show more, slower"
+    )
 
 
 class BeganDiscriminator(Section):

