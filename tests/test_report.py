@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, sync_playwright
 
 from ganloom import images, params
@@ -482,6 +483,7 @@ def test_small_pictures_grow_by_whole_pixels_and_large_ones_shrink() -> None:
 # --- in a browser --------------------------------------------------------------------------------
 
 CHROMIUM = Path("/usr/bin/chromium")
+IMPACTS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
@@ -529,6 +531,23 @@ def test_fits_the_screen(
     shown = [frame for frame in frames.all() if frame.is_visible()]
     assert len(shown) == (1 if scripts else 5)
     assert view.locator("#moment-dcgan").is_visible() is scripts
+    context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1600])
+def test_axe_finds_nothing_serious(
+    chromium: Browser, address: str, width: int, scheme: Any
+) -> None:
+    context = chromium.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    view = context.new_page()
+    view.goto(address)
+    found = Axe().run(view).response["violations"]
+    serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in IMPACTS]
+    assert serious == []
     context.close()
 
 
