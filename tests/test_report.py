@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from numpy.typing import NDArray
 from PIL import Image
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, sync_playwright
 
 from ganloom import images, params
@@ -148,6 +148,11 @@ def make_model(project: Path, name: str, kid: float) -> None:
         },
     )
     kids = {10.0: 0.09, 25.0: kid, 60.0: 0.07}
+    layer = {"name": "net.0", "kind": "Linear", "output": [[64, 4, 4]], "parameters": 1234}
+    write_json(
+        home / "architecture.json",
+        {"generator": [layer, layer | {"name": "net.1"}], "discriminator": [layer]},
+    )
     looks = [
         {"tick": n, "kimg": kimg, "kid": value, "feature_distance": 0.4 + n / 10, "recall": n / 9}
         for n, (kimg, value) in enumerate(kids.items())
@@ -179,7 +184,7 @@ def make_model(project: Path, name: str, kid: float) -> None:
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
     frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
     metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
-    metrics |= {"authenticity": 0.4, "kimg": 60.0, "against": "holdout"}
+    metrics |= {"density": 0.5 + kid, "authenticity": 0.4, "kimg": 60.0, "against": "holdout"}
     write_json(project / f"results/metrics/{name}.json", metrics)
     images.save_png(tiles(32, 8), project / f"results/metrics/{name}/neighbours.png")
 
@@ -188,11 +193,12 @@ def make_model(project: Path, name: str, kid: float) -> None:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("run")
     shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
+    shutil.copytree(ROOT / "recipes", project / "recipes")
     make_collection(project)
     for name, kid in (("dcgan", 0.0456), ("dcgan_diffaug", 0.0123), ("removed", 0.0001)):
         make_model(project, name, kid)
     reference = {
-        "train_half": {"kid_lite2": -0.0002, "swd": 0.01},
+        "train_half": {"kid_lite2": -0.0002, "swd": 0.01, "density": 1.0, "coverage": 0.96},
         "holdout": {"kid_lite2": 0.0031, "swd": 0.02, "authenticity": 0.55},
     }
     write_json(project / "results/metrics/reference.json", {"32": reference, "16": {}})
@@ -346,6 +352,32 @@ def test_shows_what_a_model_was_told_and_what_it_makes_again(read: Reader) -> No
         assert headline in read.text
 
 
+def test_lists_the_layers_of_the_networks(read: Reader) -> None:
+    assert "generator, 2,468 parameters" in read.text
+    assert "64 × 4 × 4" in read.text
+
+
+def test_draws_the_models_beside_each_other(read: Reader) -> None:
+    dots = [attrs for tag, attrs in read.tags if tag == "circle" and attrs["class"] == "dot"]
+    assert len(dots) == 2
+    assert "dcgan: coverage 0.660, density 0.546" in read.text
+    assert "Training images: one half against the other: coverage 0.960, density 1.00" in read.text
+
+
+def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "run")
+    assert (
+        "The parameters are those of the recipe recipes/kene.yaml ."
+        in Reader(page_of(tmp_path / "run")).text
+    )
+    path = tmp_path / "run/params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("kimg: 90", "kimg: 91", 1).replace("\nseed: 1", "\nseed: 5"))
+    words = Reader(page_of(tmp_path / "run")).text
+    assert "The recipe kene , but for 2 values" in words
+    assert "models.dcgan.kimg 90 91" in words
+
+
 def test_says_whether_it_copies() -> None:
     unseen = {"holdout": {"authenticity": 0.55}}
     assert "60% of the samples" in models.copying({"authenticity": 0.4}, unseen)
@@ -382,7 +414,7 @@ def test_names_the_commit_and_what_was_not_committed(project: Path, tmp_path: Pa
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     for command in (
         ("init", "-q"),
-        ("add", "params.yaml"),
+        ("add", "params.yaml", "recipes"),
         (*identity, "commit", "-qm", "first", "--no-gpg-sign"),
     ):
         subprocess.run(["git", *command], cwd=copy, check=True)
@@ -567,6 +599,30 @@ def test_the_timeline_follows_the_keyboard(chromium: Browser, address: str) -> N
     slider.press("Home")
     assert view.locator("#model-dcgan output").inner_text() == "0 kimg"
     assert slider.get_attribute("aria-valuetext") == "0 kimg"
+    view.close()
+
+
+@pytest.mark.browser
+def test_a_column_sorts_the_models(chromium: Browser, address: str) -> None:
+    view = chromium.new_page()
+    view.goto(address)
+    table = view.locator("#comparison table.metrics")
+
+    def names() -> list[str]:
+        return table.locator("tbody th").all_inner_texts()
+
+    kid = table.locator("thead th").filter(has_text="KID-lite2")
+    references = names()[2:]
+    assert names()[:2] == ["dcgan", "dcgan_diffaug"]
+    kid.get_by_role("button").focus()
+    view.keyboard.press("Enter")  # the lowest first: lower is better
+    assert names() == ["dcgan_diffaug", "dcgan", *references]
+    assert kid.get_attribute("aria-sort") == "ascending"
+    view.keyboard.press("Enter")
+    assert names() == ["dcgan", "dcgan_diffaug", *references]
+    table.locator("thead th").filter(has_text="Density").get_by_role("button").click()
+    assert names() == ["dcgan", "dcgan_diffaug", *references]  # the highest first
+    assert kid.get_attribute("aria-sort") is None
     view.close()
 
 

@@ -17,6 +17,7 @@ import jinja2
 from ganloom import params
 from ganloom.credits import is_web_address
 from ganloom.report import collection, models, reproduction
+from ganloom.report.figures import number
 from ganloom.report.tables import read_json
 
 HERE = Path(__file__).parent
@@ -70,6 +71,7 @@ def _page(**context: object) -> str:
         lstrip_blocks=True,
     )
     environment.tests["web_address"] = is_web_address
+    environment.filters["number"] = number
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("template.html.j2").render(

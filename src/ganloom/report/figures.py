@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -144,6 +144,76 @@ def chart(
             )
             for name, points in series.items()
             if points
+        ],
+        [Tick(x(value), f"{value:,.6g}") for value in x_ticks],
+        [Tick(y(value), f"{value:,.6g}") for value in y_ticks],
+    )
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A named point, and in words where it lies; ``is_reference`` where it is no model's.
+
+    Its name stands beside it at ``name_at``, where it covers no other name.
+    """
+
+    name: str
+    at: tuple[float, float]
+    name_at: float
+    words: str
+    is_reference: bool
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Geometry of named points in a box of WIDTH x HEIGHT."""
+
+    x_label: str
+    y_label: str
+    dots: list[Dot]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+
+
+def scatter(
+    x_label: str,
+    y_label: str,
+    points: Mapping[str, tuple[float, float]],
+    references: Collection[str],
+) -> Scatter | None:
+    """Lay out named points; those that are not finite are left out.
+
+    Args:
+        x_label: Of the horizontal axis, as ``y_label`` is of the vertical one.
+        y_label: As above.
+        points: Names and where they lie.
+        references: The names that are marked as no model's.
+
+    Returns:
+        None where there is nothing to compare: less than two points.
+    """
+    finite = {name: at for name, at in points.items() if all(map(math.isfinite, at))}
+    if len(finite) < 2:
+        return None
+    xs, ys = zip(*finite.values(), strict=True)
+    x_ticks, y_ticks = ticks(min(0.0, *xs), max(xs)), ticks(min(0.0, *ys), max(ys))
+    x = _scale(min(*xs, *x_ticks), max(*xs, *x_ticks), LEFT, WIDTH - 2 * RIGHT)
+    y = _scale(min(*ys, *y_ticks), max(*ys, *y_ticks), HEIGHT - BOTTOM, TOP)
+    beside, last = {}, -math.inf
+    for name in sorted(finite, key=lambda name: y(finite[name][1])):
+        beside[name] = last = max(y(finite[name][1]), last + 13)
+    return Scatter(
+        x_label,
+        y_label,
+        [
+            Dot(
+                name,
+                (x(a), y(b)),
+                beside[name],
+                f"{name}: {x_label} {number(a)}, {y_label} {number(b)}",
+                name in references,
+            )
+            for name, (a, b) in finite.items()
         ],
         [Tick(x(value), f"{value:,.6g}") for value in x_ticks],
         [Tick(y(value), f"{value:,.6g}") for value in y_ticks],

@@ -16,11 +16,13 @@ from ganloom.report.figures import (
     Chart,
     Picture,
     Points,
+    Scatter,
     chart,
     data_uri,
     number,
     picture,
     picture_file,
+    scatter,
     spread,
 )
 from ganloom.report.tables import flat, read_json
@@ -130,17 +132,29 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Layer:
+    """A layer of a network: what comes out of it, channels first, and its number of weights."""
+
+    name: str
+    kind: str
+    output: str
+    parameters: int
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     resolution: int
     kimg: str
     settings: dict[str, dict[str, str]]
+    networks: dict[str, list[Layer]]
     effort: str
     charts: list[Chart]
     verdict: Verdict | None
     timeline: list[Frame]
     moments: int
     grid: Picture | None
+    small_grid: Picture | None
     interpolation: Picture | None
     classes: Picture | None
     class_morph: Picture | None
@@ -159,11 +173,11 @@ class Model:
 
 @dataclass(frozen=True)
 class Row:
-    """Metrics by their key, in words; ``best`` are the keys in which no other model is better."""
+    """Metrics by their key; ``best`` are the keys in which no other model is better."""
 
     name: str
     is_reference: bool
-    values: dict[str, str]
+    values: dict[str, float]
     best: frozenset[str]
 
 
@@ -173,6 +187,7 @@ class Comparison:
 
     resolution: int
     rows: list[Row]
+    scatter: Scatter | None
 
 
 # --- one model ---------------------------------------------------------------------------------
@@ -194,6 +209,7 @@ def model(
         resolution=spec.resolution,
         kimg=f"{metrics.get('kimg', spec.kimg):g}",
         settings=_settings(spec),
+        networks=_networks(read_json(home / "architecture.json") or {}),
         effort=_effort(run),
         charts=_charts(home / "history/plots/metrics"),
         verdict=_verdict(read_json(home / "judgement.json")),
@@ -203,6 +219,7 @@ def model(
         ],
         moments=len(timeline),
         grid=picture_file(samples / "grid.png", 800, share // 12),
+        small_grid=picture_file(samples / "grid.png", 320, share // 36) if models > 1 else None,
         interpolation=picture_file(samples / "interpolation.png", 1200, share // 12),
         classes=picture_file(samples / "classes.png", 800, share // 24),
         class_morph=picture_file(samples / "class_morph.png", 1200, share // 24),
@@ -230,6 +247,21 @@ def _settings(spec: params.Model) -> dict[str, dict[str, str]]:
     values = spec.model_dump(mode="json")
     networks = {part: dict(flat(values.pop(part))) for part in ("generator", "discriminator")}
     return {**networks, "training": dict(flat(values))}
+
+
+def _networks(architecture: Values) -> dict[str, list[Layer]]:
+    return {
+        part: [
+            Layer(
+                layer["name"],
+                layer["kind"],
+                ", ".join(" × ".join(map(str, shape)) for shape in layer["output"]),
+                layer["parameters"],
+            )
+            for layer in layers
+        ]
+        for part, layers in sorted(architecture.items(), reverse=True)  # generator first
+    }
 
 
 def _effort(run: Values) -> str:
@@ -358,17 +390,24 @@ def comparisons(
     found = []
     for resolution in sorted(set(resolutions.values())):
         group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
-        rows = [Row(name, False, _words(group[name]), _won(name, group)) for name in group]
+        rows = [Row(name, False, _shown(group[name]), _won(name, group)) for name in group]
         rows += [
-            Row(REFERENCES.get(name, name), True, _words(values), frozenset())
+            Row(REFERENCES.get(name, name), True, _shown(values), frozenset())
             for name, values in reference.get(str(resolution), {}).items()
         ]
-        found.append(Comparison(resolution, rows))
+        places = {
+            row.name: (row.values["coverage"], row.values["density"])
+            for row in rows
+            if row.values.keys() >= {"coverage", "density"}
+        }
+        references = [row.name for row in rows if row.is_reference]
+        drawn = scatter("coverage", "density", places, references) if len(group) > 1 else None
+        found.append(Comparison(resolution, rows, drawn))
     return found
 
 
-def _words(values: Values) -> dict[str, str]:
-    return {metric.key: number(values[metric.key]) for metric in METRICS if metric.key in values}
+def _shown(values: Values) -> dict[str, float]:
+    return {metric.key: values[metric.key] for metric in METRICS if metric.key in values}
 
 
 def _won(name: str, group: Mapping[str, Values]) -> frozenset[str]:

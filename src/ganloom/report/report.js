@@ -1,5 +1,6 @@
 "use strict";
-// The page reads without this: a timeline is then a strip to scroll, and videos have controls.
+// The page reads without this: a timeline is then a strip to scroll, videos have controls,
+// and tables are in the order of params.yaml.
 for (const timeline of document.querySelectorAll(".timeline")) {
   const frames = [...timeline.querySelectorAll("figure")];
   const control = timeline.querySelector(".control");
@@ -15,6 +16,32 @@ for (const timeline of document.querySelectorAll(".timeline")) {
   timeline.querySelector(".strip").removeAttribute("tabindex");
   control.hidden = false;
   show();
+}
+// Tables of metrics are sorted by a click on a column: best first, then worst first.
+for (const table of document.querySelectorAll("table.metrics")) {
+  const body = table.tBodies[0];
+  const models = [...body.querySelectorAll("tr:not(.reference)")];
+  const heads = [...table.querySelectorAll("thead th")];
+  if (models.length < 2) continue;
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const first = head.dataset.better === "lower" ? "ascending" : "descending";
+      const turned = head.getAttribute("aria-sort") === first;
+      const order = turned ? { ascending: "descending", descending: "ascending" }[first] : first;
+      const sign = order === "ascending" ? 1 : -1;
+      const value = (row) => Number(row.querySelectorAll("td")[column].dataset.value ?? NaN);
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", order);
+      const known = models.filter((row) => !Number.isNaN(value(row)));
+      const unknown = models.filter((row) => Number.isNaN(value(row)));
+      known.sort((a, b) => sign * (value(a) - value(b)));
+      body.prepend(...known, ...unknown);
+    });
+  });
 }
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
   for (const video of document.querySelectorAll("video")) video.pause();

@@ -11,9 +11,29 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from ganloom.params import PARAMS_FILE
+from ganloom.report.tables import flat
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "timm", "dvc", "snakemake")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A parameter in the recipe and here; "" where it is not set."""
+
+    key: str
+    recipe: str
+    here: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The recipe that the parameters come closest to, and where they differ from it."""
+
+    name: str
+    differences: list[Difference]
 
 
 @dataclass(frozen=True)
@@ -26,6 +46,7 @@ class Reproduction:
     machine: dict[str, str]
     versions: dict[str, str]
     params: str
+    recipe: Recipe | None
 
 
 def reproduction(project: Path) -> Reproduction:
@@ -37,7 +58,24 @@ def reproduction(project: Path) -> Reproduction:
         machine=_machine(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         params=(project / PARAMS_FILE).read_text(encoding="utf-8"),
+        recipe=_recipe(project),
     )
+
+
+def _recipe(project: Path) -> Recipe | None:
+    """The recipe with the fewest differences; the first by name if several are as close."""
+    here = _values(project / PARAMS_FILE)
+    found = []
+    for path in sorted((project / "recipes").glob("*.yaml")):
+        there = _values(path)
+        keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+        differences = [Difference(key, there.get(key, ""), here.get(key, "")) for key in keys]
+        found.append(Recipe(path.stem, differences))
+    return min(found, key=lambda recipe: len(recipe.differences), default=None)
+
+
+def _values(path: Path) -> dict[str, str]:
+    return dict(flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
 
 
 def _git(project: Path, *arguments: str) -> str:

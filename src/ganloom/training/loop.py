@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from ganloom import models, objectives, params
 from ganloom.nets.blocks import Verdict
+from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, ema, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
@@ -54,8 +56,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         seed: Of every random draw.
         threads: Of torch and BLAS; bits depend on their number.
         slices: Folder with ``images.npy`` and ``index.parquet``; for looks, with the holdout's.
-        out: Folder for weights, history, timeline, judgement.json and run.json; what is in it is
-            removed.
+        out: Folder for weights, history, timeline, judgement.json, architecture.json and run.json;
+            what is in it is removed.
         work: Folder under which checkpoints live until the training is complete.
 
     Raises:
@@ -237,6 +239,7 @@ def _write(  # noqa: PLR0917
     models.save(state.networks["average"], generator, out / "generator.safetensors")
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
     record.write_json(out / "judgement.json", judgement)
+    record.write_json(out / "architecture.json", _architecture(state, told, model.resolution))
     record.write_json(
         out / "run.json",
         {
@@ -254,6 +257,16 @@ def _write(  # noqa: PLR0917
             **record.machine(state.device),
         },
     )
+
+
+def _architecture(state: State, told: Inputs, resolution: int) -> dict[str, Any]:
+    v = torch.zeros(2, told.width, device=state.device)
+    x = torch.zeros(2, 3, resolution, resolution, device=state.device)
+    condition = told.parts(v)[1] if told.classes else None
+    return {
+        "generator": record.architecture(state.networks["average"], v),
+        "discriminator": record.architecture(state.networks["discriminator"], x, condition),
+    }
 
 
 def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Path) -> str:

@@ -73,6 +73,42 @@ def timeline(frames: list[dict[str, Any]], source: Path, folder: Path) -> None:
     write_json(folder / "timeline.json", frames)
 
 
+def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]]:
+    """The layers of a network in the order in which data pass through them.
+
+    Args:
+        net: Is left in eval mode.
+        *example: What it takes, two of each.
+
+    Returns:
+        For each layer its ``name`` and ``kind``, the ``output`` shapes of one item, and how many
+        ``parameters`` it has.
+    """
+    layers: dict[str, dict[str, Any]] = {}
+
+    def note(name: str, module: nn.Module, given: object) -> None:
+        several = given if isinstance(given, list | tuple) else [given]
+        layers[name] = {
+            "name": name,
+            "kind": type(module).__name__.removeprefix("Parametrized"),
+            "output": [list(t.shape[1:]) for t in several if isinstance(t, Tensor)],
+            "parameters": sum(p.numel() for p in module.parameters()),
+        }
+
+    # A layer is what has no layers in it; that its weights are normalised is no layer.
+    inside = [
+        module.register_forward_hook(lambda m, _, given, name=name: note(name, m, given))
+        for name, module in net.named_modules()
+        if not set(dict(module.named_children())) - {"parametrizations"}
+        and "parametrizations" not in name
+    ]
+    with torch.no_grad():
+        net.eval()(*example)
+    for hook in inside:
+        hook.remove()
+    return list(layers.values())
+
+
 def machine(device: torch.device) -> dict[str, str]:
     """What bits and speed depend on besides parameters."""
     return {
