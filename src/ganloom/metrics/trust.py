@@ -83,9 +83,9 @@ def warnings(numbers: Mapping[str, float], *, seen_only: bool) -> list[str]:
         )
     if n < FEW_FOR_KID:
         found.append(
-            f"KID-lite2 is of {n} pictures: it spreads widely, and two models whose KID differs by "
-            f"less than about twice its deviation ({numbers['kid_lite2_std']:.2g} over subsets) "
-            f"cannot be told apart. From {FEW_FOR_KID} pictures on it steadies."
+            f"KID-lite2 is of {n} pictures and spreads widely: models whose KID differs by less "
+            "than twice its deviation (kid_lite2_std) cannot be told apart. It steadies from "
+            f"{FEW_FOR_KID} pictures on."
         )
     if n < FEW_FOR_NEIGHBOURS:
         found.append(
