@@ -2,6 +2,7 @@
 
     speed [N]        N generated against N real pictures of 64 px, beside torch-fidelity's maths
     sizes FOLDER     real against other real pictures of a folder, by how many there are
+    copies FOLDER    what becomes of the signs of copying as a set has more and more copies in it
 
 Seconds are of the clock and of the processor; where other programs run beside, only the second
 ones mean anything, and only with OMP_WAIT_POLICY=PASSIVE: threads that wait do not count then.
@@ -10,6 +11,7 @@ ones mean anything, and only with OMP_WAIT_POLICY=PASSIVE: threads that wait do 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable
@@ -27,8 +29,8 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 
 from ganloom.features import LITE2, features
 from ganloom.metrics.cache import remembered
-from ganloom.metrics.distances import frechet, kid, kid_std
-from ganloom.metrics.neighbours import authenticity, duplicates
+from ganloom.metrics.distances import frechet, kid, kid_gap, kid_std
+from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd
 
@@ -108,9 +110,7 @@ def speed(n: int) -> None:
 
 def sizes(folder: Path) -> None:
     """What metrics say of N real pictures beside N others, over draws of both."""
-    every = np.stack(
-        [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir())]
-    )
+    every = read(folder)
     print(f"{len(every)} pictures of {folder.name}: N against N others, {DRAWS} draws\n")
     x = remembered(every, LITE2, CACHE)
     head = ("KID x 1000", "FD", "precision", "recall", "density", "coverage", "authenticity")
@@ -128,6 +128,55 @@ def sizes(folder: Path) -> None:
         n *= 2
 
 
+def copies(folder: Path) -> None:
+    """Fresh pictures, of which a share are copies of training images, a pixel off and as JPEG."""
+    every = read(folder)
+    n = len(every) // 3
+    chosen = np.random.default_rng(1).permutation(len(every))
+    parts = [chosen[i * n : (i + 1) * n] for i in range(3)]
+    train, _, fresh = (every[part] for part in parts)
+    a, b, c = (remembered(every, LITE2, CACHE)[torch.from_numpy(part)] for part in parts)
+    spoilt = np.stack([spoil(picture) for picture in train])
+    d = remembered(spoilt, LITE2, CACHE)
+    print(f"{folder.name}: {n} training images, {n} unseen ones, {n} with copies among them\n")
+    head = ("authenticity", "at 16 px", "twins", "at 16 px", "KID gap x 1000", "KID x 1000")
+    print("| copies | " + " | ".join(head) + " |\n| ---: |" + " ---: |" * len(head))
+    for share, of in (
+        (0, "all"),
+        (0.05, "all"),
+        (0.2, "all"),
+        (0.5, "all"),
+        (1, "all"),
+        (0.5, "one"),
+    ):
+        m = round(share * n)
+        rows = np.arange(m) if of == "all" else np.zeros(m, int)
+        found = torch.cat([d[torch.from_numpy(rows)], c[m:]])
+        pictures = np.concatenate([spoilt[rows], fresh[m:]])
+        small = (thumbnails(train), thumbnails(pictures))
+        gap, spread = kid_gap(found, a, b, SUBSETS, SUBSET, 1)
+        cells = (
+            f"{authenticity(a, found):.2f}",
+            f"{authenticity(*small):.2f}",
+            f"{duplicates(a, found):.2f}",
+            f"{duplicates(*small):.2f}",
+            f"{1000 * gap:.1f} ± {1000 * spread:.1f}",
+            f"{1000 * kid(b, found):.1f}",
+        )
+        what = f"{share:.0%}" if of == "all" else f"{share:.0%}, of one image"
+        print(f"| {what} | " + " | ".join(cells) + " |", flush=True)
+
+
+def spoil(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(np.roll(picture, 1, axis=(0, 1))).save(file, "JPEG", quality=60)
+    return np.asarray(Image.open(file))
+
+
+def read(folder: Path) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(Image.open(p).convert("RGB")) for p in sorted(folder.iterdir())])
+
+
 def measured(real: Tensor, fake: Tensor) -> list[float]:
     within = prdc(real, fake, K)
     return [1000 * kid(real, fake), frechet(real, fake), *within.values(), authenticity(real, fake)]
@@ -137,14 +186,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     what = parser.add_subparsers(dest="what", required=True)
     what.add_parser("speed").add_argument("n", type=int, nargs="?", default=2000)
-    what.add_parser("sizes").add_argument("folder", type=Path)
+    for name in ("sizes", "copies"):
+        what.add_parser(name).add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.what == "speed":
         speed(options.n)
     else:
-        sizes(options.folder)
+        {"sizes": sizes, "copies": copies}[options.what](options.folder)
 
 
 if __name__ == "__main__":

@@ -373,7 +373,7 @@ def test_says_whether_it_copies(read: Reader) -> None:
     assert models.copying({}, unseen) == []
     gap = {"kid_gap": 0.02, "kid_gap_std": 0.004}
     assert "nearer to what it was trained on than chance" in models.copying(gap, unseen)[0]
-    assert "of training images themselves, it would be 0.0300" in models.copying(gap, unseen)[0]
+    assert "training images themselves are 0.0300 from unseen" in models.copying(gap, unseen)[0]
     assert "may be chance" in models.copying(gap | {"kid_gap_std": 0.02}, {})[0]
     assert "70% of pairs" in models.copying({"logit_auc": 0.7}, {})[0]
     assert "knows them by heart in part" in models.copying({"logit_auc": 0.7}, {})[0]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganloom.features import LITE2, features
 from ganloom.images import grid, save_png
-from ganloom.metrics.classes import ClassScore, Labelled, class_scores
+from ganloom.metrics.classes import FITTED, ClassScore, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
 from ganloom.metrics.distances import kid_gap
 from ganloom.metrics.inception import inception
@@ -54,7 +54,7 @@ FEATURES = Path("work/features")
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # Of a sheet: samples in a row, and copies side by side in a row.
 COLUMNS = 8
-COPIES = 3
+COPIES = 4
 TILE = 64
 
 evaluate, seed = params.evaluate, params.seed
@@ -88,9 +88,9 @@ def main() -> None:
     numbers["nearest_train_train"] = float(others.median())
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder.with_suffix(".json"), {key: readable(x) for key, x in numbers.items()})
+    write_json(folder.with_suffix(".json"), rounded(numbers))
     if scores:
-        write_json(folder / "classes.json", [score._asdict() for score in scores])
+        write_json(folder / "classes.json", [rounded(score._asdict()) for score in scores])
     made = measures(numbers, evaluate, against=real.against, train=len(real.rows), samples=len(v))
     write_json(
         folder / "protocol.json",
@@ -107,7 +107,8 @@ def main() -> None:
     nearer = np.where(in_pixels.ratio < in_features.ratio, table["sha256_pixels"], table["sha256"])
     order = by_suspicion(np.minimum(in_features.ratio, in_pixels.ratio), nearer)
     shown = order[: evaluate.neighbours]
-    write_json(folder / "neighbours.json", json.loads(table.iloc[shown].to_json(orient="records")))
+    rows = table.iloc[shown].to_dict("records")
+    write_json(folder / "neighbours.json", [rounded(row) for row in rows])
     copied = [real.pictures(match.row[shown]) for match in (in_features, in_pixels)]
     save_png(side_by_side([fake.images[shown], *copied]), folder / "neighbours.png")
     save_png(grid(fake.images[: COLUMNS**2], COLUMNS), folder / "samples.png")
@@ -212,8 +213,10 @@ def shown_as_asked(
         is_known, numbers = numbered(labels, classes)
         return Labelled(pictures.features[is_known], numbers.numpy())
 
+    rows = spread(len(real.index), FITTED, seed, "classes")
+    fitted = Pictures.real(real.pictures(rows), FEATURES)
     return class_scores(
-        labelled(real.train, real.index["label"].iloc[real.rows]),
+        labelled(fitted, real.index["label"].iloc[rows]),
         labelled(real.unseen, real.labels) if real.unseen else None,
         Labelled(fake.features, asked.numpy()),
         classes,
@@ -247,11 +250,11 @@ def nearest_table(in_features: Match, in_pixels: Match, origin: pd.Series) -> pd
 
     ``distance_of_other`` is how far that training image is from any other.
     """
-    columns: dict[str, Any] = {"sample": np.arange(len(in_features.row))}
+    columns: dict[str, Any] = {"sample": range(len(in_features.row))}
     for end, match in (("", in_features), ("_pixels", in_pixels)):
         columns[f"sha256{end}"] = origin.to_numpy()[match.row]
-        columns[f"distance{end}"] = match.distance
-        columns[f"distance_of_other{end}"] = match.other
+        columns[f"distance{end}"] = match.distance.astype(float)
+        columns[f"distance_of_other{end}"] = match.other.astype(float)
     return pd.DataFrame(columns)
 
 
@@ -261,6 +264,10 @@ def side_by_side(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     margin = TILE // 8
     framed = np.pad(row, ((0, 0), (0, margin), (0, margin), (0, 0)), constant_values=255)
     return grid(framed, COPIES)
+
+
+def rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: readable(x) if isinstance(x, float) else x for key, x in values.items()}
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ganloom.features import LITE2, SIDE, WIDTH
+from ganloom.metrics.classes import FITTED
 from ganloom.metrics.inception import RESIZED, WEIGHTS
 from ganloom.metrics.neighbours import THUMBNAIL
 from ganloom.metrics.swd import PATCH, PATCHES_PER_IMAGE
@@ -54,8 +55,8 @@ def measures(
         f"training images and the unseen ones ({against})",
         "logit_auc": f"the model's own discriminator, whole pictures; {train} training images and "
         f"the unseen ones ({against})",
-        "class_score": f"logistic regression on {train} training images; {lite2}; {samples} "
-        "generated pictures",
+        "class_score": f"logistic regression on {FITTED} training images at most; {lite2}; "
+        f"{samples} generated pictures",
         "fid_inception": f"Inception-v3 of torch-fidelity (sha256 {WEIGHTS.sha256}), 2048 pooled "
         f"features, of {RESIZED}; {beside}",
         "kid_inception": f"cubic kernel, all pairs; the same features; {beside}",
@@ -95,9 +96,9 @@ def warnings(numbers: Mapping[str, float], *, seen_only: bool) -> list[str]:
         )
     if n <= FEW_FOR_FD:
         found.append(
-            f"FD-lite2 is of {n} pictures, fewer than its {WIDTH} dimensions: most of it is the "
-            "error of the estimate, which falls as pictures grow in number. Compare it only with "
-            "rows of as many pictures, best with the reference rows."
+            f"FD-lite2 is of {n} pictures, fewer than its {WIDTH} dimensions: even real pictures of "
+            "one kind come out far above 0, and the farther the fewer there are. Compare it only "
+            "with rows of as many pictures, and with the reference rows."
         )
     if "fid_inception" in numbers and n < 10_000:
         found.append(

@@ -372,7 +372,7 @@ def copying(metrics: Values, unseen: Values) -> list[str]:
     if "kid_gap" in metrics:
         gap, spread = metrics["kid_gap"], metrics["kid_gap_std"]
         far = (
-            f"; of training images themselves, it would be {number(unseen['kid_lite2'])}"
+            f"; training images themselves are {number(unseen['kid_lite2'])} from unseen originals"
             if "kid_lite2" in unseen
             else ""
         )
@@ -382,8 +382,9 @@ def copying(metrics: Values, unseen: Values) -> list[str]:
             else "That may be chance."
         )
         found.append(
-            f"The KID of its samples to unseen originals is higher than that to training images by "
-            f"{number(gap)}, with a deviation of {number(spread)} over subsets{far}. {verdict}"
+            f"In KID, samples are {number(abs(gap))} {'nearer' if gap > 0 else 'farther'} to "
+            f"training images than to unseen originals, with a deviation of {number(spread)} "
+            f"over subsets{far}. {verdict}"
         )
     if "logit_auc" in metrics:
         verdict = (
