@@ -371,6 +371,7 @@ def copying(metrics: Values, unseen: Values) -> list[str]:
     ]
     if "kid_gap" in metrics:
         gap, spread = metrics["kid_gap"], metrics["kid_gap_std"]
+        near, other = sorted(("training images", "unseen originals"), reverse=gap < 0)
         far = (
             f"; training images themselves are {number(unseen['kid_lite2'])} from unseen originals"
             if "kid_lite2" in unseen
@@ -382,9 +383,8 @@ def copying(metrics: Values, unseen: Values) -> list[str]:
             else "That may be chance."
         )
         found.append(
-            f"In KID, samples are {number(abs(gap))} {'nearer' if gap > 0 else 'farther'} to "
-            f"training images than to unseen originals, with a deviation of {number(spread)} "
-            f"over subsets{far}. {verdict}"
+            f"In KID, samples are {number(abs(gap))} nearer to {near} than to {other}, with a "
+            f"deviation of {number(spread)} over subsets{far}. {verdict}"
         )
     if "logit_auc" in metrics:
         verdict = (
