@@ -97,8 +97,8 @@ def warnings(numbers: Mapping[str, float], *, seen_only: bool) -> list[str]:
     if n <= FEW_FOR_FD:
         found.append(
             f"FD-lite2 is of {n} pictures, no more than its {WIDTH} dimensions: even real pictures "
-            "of one kind come out far above 0, the farther the fewer there are. Compare it only with "
-            "rows of as many pictures, and with the reference rows."
+            "of one kind come out far above 0, the farther the fewer there are. Compare it only "
+            "with rows of as many pictures, and with the reference rows."
         )
     if "fid_inception" in numbers and n < 10_000:
         found.append(
