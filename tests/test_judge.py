@@ -40,7 +40,8 @@ def write_slices(folder: Path) -> Path:
     pd.DataFrame(index).to_parquet(folder / "index.parquet")
     original = np.repeat(np.arange(ORIGINALS, dtype=np.uint8), 4)
     np.save(folder / "holdout.npy", np.broadcast_to(original[:, None, None, None], (48, 16, 16, 3)))
-    pd.DataFrame({"sha256": [f"h{n:02d}" for n in original]}).to_parquet(folder / "holdout.parquet")
+    held = {"sha256": [f"h{n:02d}" for n in original], "label": "all"}
+    pd.DataFrame(held).to_parquet(folder / "holdout.parquet")
     return folder
 
 
@@ -81,7 +82,8 @@ def with_kids(monkeypatch: pytest.MonkeyPatch, *kids: float) -> None:
     """Let the looks of the next training find these KIDs."""
     values = iter(kids)
     monkeypatch.setattr(judge, "kid", lambda real, fake: next(values))
-    monkeypatch.setattr(judge, "features", lambda pictures, weights: torch.rand(len(pictures), 4))
+    for name in ("features", "remembered"):
+        monkeypatch.setattr(judge, name, lambda pictures, *_: torch.rand(len(pictures), 4))
 
 
 # --- alarms --------------------------------------------------------------------------------------
@@ -364,10 +366,11 @@ def test_a_holdout_that_nobody_looks_at_is_reported_on_whole() -> None:
 
 
 def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judge, "features", lambda images, _: torch.from_numpy(images[:, 0, 0, 0]))
+    first = lambda images, *_: torch.from_numpy(images[:, 0, 0, 0])  # noqa: E731
+    monkeypatch.setattr(judge, "remembered", first)
     told = models.inputs(MODEL, 1)
     section = JUDGE.model_copy(update={"samples": 40})
-    ready = judge.prepare(section, slices, 16, told, seed=1)
+    ready = judge.prepare(section, slices, slices, 16, told, seed=1)
     sources = pd.read_parquet(slices / "holdout.parquet")["sha256"]
     _, unseen = split_holdout(sources, section, seed=1)
     seen = {f"h{number:02d}" for number in ready.real.tolist()}
@@ -380,7 +383,7 @@ def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_small_holdout_is_said_in_words(slices: Path) -> None:
     np.save(slices / "holdout.npy", np.load(slices / "holdout.npy")[:20])
     pd.read_parquet(slices / "holdout.parquet")[:20].to_parquet(slices / "holdout.parquet")
-    ready = judge.prepare(JUDGE, slices, 16, models.inputs(MODEL, 1), seed=1)
+    ready = judge.prepare(JUDGE, slices, slices, 16, models.inputs(MODEL, 1), seed=1)
     assert ready.real is ready.train
     assert ready.against == "16 training images, as the holdout is too small to be halved"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +21,21 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 from ganloom import features as features_module
 from ganloom.features import LITE2, features
 from ganloom.images import apply_symmetry
-from ganloom.metrics.distances import frechet, kid, kid_std
+from ganloom.metrics import cache
+from ganloom.metrics.classes import Labelled, class_scores
+from ganloom.metrics.copying import logits, recognition
+from ganloom.metrics.distances import frechet, kid, kid_gap, kid_std
 from ganloom.metrics.neighbours import (
+    Match,
     authenticity,
     by_suspicion,
+    duplicates,
     nearest,
     nearest_other,
     thumbnails,
     training_thumbnails,
 )
+from ganloom.metrics.paths import evenness
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
     Pictures,
@@ -42,6 +50,9 @@ from ganloom.metrics.protocol import (
     training_images,
 )
 from ganloom.metrics.swd import _pyramid, swd
+from ganloom.metrics.trust import measures, warnings
+from ganloom.models import Discriminator
+from ganloom.nets.blocks import Verdict
 from ganloom.params import Evaluate
 
 EVALUATE = Evaluate(
@@ -218,10 +229,67 @@ def test_authenticity_is_the_share_that_is_no_copy() -> None:
 
 
 def test_the_likeliest_copies_come_first_and_no_original_twice_before_all_others() -> None:
-    distance = np.array([4, 1, 2, 0, 9], np.float32)
-    other = np.array([8, 1, 1, 0, 3], np.float32)
+    match = Match(
+        np.arange(5), np.array([4, 1, 2, 0, 9], np.float32), np.array([8, 1, 1, 0, 3], np.float32)
+    )
     origin = np.array(["a", "a", "b", "c", "b"])
-    assert by_suspicion(distance, other, origin).tolist() == [3, 0, 2, 1, 4]
+    assert by_suspicion(match.ratio, origin).tolist() == [3, 0, 2, 1, 4]
+
+
+def test_a_match_knows_both_distances() -> None:
+    train = cloud(50, 8)
+    match = Match.of(train[[7]] + 1e-3, train)
+    assert match.row.tolist() == [7]
+    assert match.other == pytest.approx(nearest_other(train, torch.tensor([7])).numpy())
+    assert match.ratio[0] < 0.01
+
+
+def test_twins_are_samples_nearer_than_training_images_are_to_each_other() -> None:
+    train = cloud(200, 8)
+    assert duplicates(train, train) == pytest.approx(0.05, abs=0.01)
+    assert duplicates(train, cloud(200, 8, seed=1)) < 0.15
+    fake = cloud(200, 8, seed=1)
+    assert duplicates(train, torch.cat([fake[:150], fake[:50] + 1e-4])) >= 0.5
+    assert duplicates(train, fake[:1].repeat(90, 1)) == 1
+    # Twins count even where all training images have one.
+    assert duplicates(train[:40].repeat(2, 1), train[:1].repeat(80, 1)) == 1
+
+
+def test_copies_are_nearer_to_what_was_trained_on_than_to_what_was_not() -> None:
+    train, unseen, fresh = (cloud(150, 8, seed=seed) for seed in (1, 2, 3))
+    gap, spread = kid_gap(train + 0.01, train, unseen, 20, 70, seed=1)
+    assert gap == pytest.approx(kid(train + 0.01, unseen) - kid(train + 0.01, train))
+    honest, _ = kid_gap(fresh, train, unseen, 20, 70, seed=1)
+    assert abs(honest) < gap
+    assert spread > 0
+    assert (gap, spread) == kid_gap(train + 0.01, train, unseen, 20, 70, seed=1)
+    assert kid_gap(fresh[:2], train[:2], unseen[:2], 3, 70, seed=1)[1] >= 0
+
+
+def test_a_discriminator_that_knows_its_training_images_gives_itself_away() -> None:
+    rng = np.random.default_rng(1)
+    train, unseen, fake = (torch.from_numpy(rng.normal(m, 1, 400)) for m in (2, 0, -2))
+    found = recognition(train, unseen, fake)
+    assert found["logit_auc"] == pytest.approx(0.92, abs=0.03)
+    assert found["logit_overfit"] == pytest.approx(0.5, abs=0.05)
+    blind = recognition(unseen, unseen, unseen)
+    assert blind["logit_auc"] == 0.5
+    assert "logit_overfit" not in blind
+
+
+def test_logits_are_of_pixels_and_of_the_class_in_any_number_of_batches() -> None:
+    class Net(torch.nn.Module):
+        def forward(self, x: Tensor, condition: Tensor | None) -> Verdict:
+            mean = x.mean((1, 2, 3))[:, None].repeat(1, 3)  # three places
+            return Verdict(mean if condition is None else mean + condition[:, 1:])
+
+    net = Discriminator(None, Net())
+    net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))
+    images = np.repeat(np.array([0, 255] * 20, np.uint8), 16 * 3).reshape(40, 4, 4, 3)
+    net.forward = net.net.forward  # type: ignore[method-assign]
+    assert logits(net, images, None, 0).tolist() == [-1, 1] * 20
+    labels = torch.tensor([0, 1] * 20)
+    assert logits(net, images, labels, 2).tolist() == [-1, 2] * 20
 
 
 def test_thumbnails_of_training_images_follow_their_symmetry() -> None:
@@ -243,6 +311,68 @@ def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> No
     found = originality(some, thumbs, copied)
     assert found["authenticity_pixels"] == 0
     assert found["authenticity"] > 0.2
+
+
+# --- paths and classes ---------------------------------------------------------------------------
+
+
+def test_a_straight_even_path_has_no_worst_step() -> None:
+    ends = cloud(6, 8)
+    t = torch.linspace(0, 1, 9).reshape(1, 9, 1)
+    straight = torch.lerp(ends[:3, None], ends[3:, None], t)
+    found = evenness(straight)
+    length = float((ends[:3] - ends[3:]).norm(dim=1).mean())
+    assert found["path_length"] == pytest.approx(length, rel=1e-5)
+    assert found["path_unevenness"] == pytest.approx(1, rel=1e-4)
+    assert found["path_detour"] == pytest.approx(1, rel=1e-5)
+
+
+def test_a_path_that_jumps_is_found_out_though_its_length_is_the_same() -> None:
+    ends = cloud(6, 8)
+    jumps = torch.cat([ends[:3, None].repeat(1, 5, 1), ends[3:, None].repeat(1, 4, 1)], dim=1)
+    found = evenness(jumps)
+    lengths = (ends[:3] - ends[3:]).norm(dim=1)
+    assert found["path_length"] == pytest.approx(float(lengths.mean()), rel=1e-5)
+    assert found["path_unevenness"] == pytest.approx(8)
+    assert found["path_worst"] == pytest.approx(8 * float(lengths.max()), rel=1e-5)
+    assert evenness(torch.ones(3, 5, 2)) == {
+        "path_length": 0, "path_worst": 0, "path_unevenness": 1, "path_detour": 1
+    }  # fmt: skip
+
+
+def three_classes(n: int, seed: int) -> Labelled:
+    labels = np.arange(n) % 3
+    return Labelled(cloud(n, 16, seed=seed) + 2 * torch.eye(16)[labels], labels)
+
+
+def test_samples_are_named_by_a_classifier_of_real_pictures() -> None:
+    train, unseen, fake = (three_classes(n, seed) for seed, n in enumerate((150, 90, 90)))
+    numbers, table = class_scores(train, unseen, fake, ["a", "b", "c"])
+    assert numbers["class_score_holdout"] > 0.9
+    assert numbers["class_score"] > 0.9
+    # Of one class it draws another one.
+    wrong = fake._replace(features=fake.features.clone())
+    wrong.features[torch.from_numpy(fake.labels == 2)] = fake.of(0)
+    numbers, table = class_scores(train, unseen, wrong, ["a", "b", "c"])
+    assert numbers["class_score"] == pytest.approx(2 / 3, abs=0.05)
+    assert [(row.name, row.asked, row.holdout) for row in table] == [
+        ("a", 30, 30), ("b", 30, 30), ("c", 30, 30)
+    ]  # fmt: skip
+    assert table[2].named is not None and table[2].named < 0.1
+    assert table[0].kid is not None and table[2].kid is not None
+    assert table[2].kid > 10 * abs(table[0].kid)
+
+
+def test_classes_without_pictures_are_left_open() -> None:
+    train, fake = three_classes(30, 0), three_classes(9, 1)
+    numbers, table = class_scores(train, None, fake, ["a", "b", "c", "d"])
+    assert "class_score_holdout" not in numbers
+    assert (table[0].holdout, table[0].holdout_named, table[0].kid) == (0, None, None)
+    assert (table[3].asked, table[3].named) == (0, None)
+    nobody = Labelled(train.features[:0], train.labels[:0])
+    assert "class_score_holdout" not in class_scores(train, nobody, fake, ["a", "b", "c"])[0]
+    same = train._replace(labels=np.zeros(30, int))
+    assert class_scores(same, None, fake, ["a", "b", "c"]) == ({}, [])
 
 
 # --- what is compared with what ------------------------------------------------------------------
@@ -366,6 +496,84 @@ def test_features_do_not_depend_on_the_other_pictures() -> None:
 def test_other_weights_are_refused() -> None:
     with pytest.raises(RuntimeError, match="reinstall"):
         features_module.network(LITE2._replace(sha256="0" * 64))
+
+
+def test_features_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = textures(3, 16)
+    first = features(images, LITE2)
+    calls = []
+
+    def counted(*arguments: Any, **more: Any) -> Tensor:
+        calls.append(len(arguments[0]))
+        return features(*arguments, **more)
+
+    monkeypatch.setattr(cache, "features", counted)
+    for _ in range(2):
+        assert torch.equal(cache.remembered(images, LITE2, tmp_path), first)
+    assert calls == [3]
+    # What is not whole is worked out again, and is whole then.
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    flipped = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    for damaged in (flipped, whole[:-1], whole + b"x", b"", b"\x80\x04N."):
+        path.write_bytes(damaged)
+        assert torch.equal(cache.remembered(images, LITE2, tmp_path), first)
+        assert path.read_bytes() == whole
+    assert calls == [3] * 6
+    # Other pixels, another shape of the same bytes, other weights, another number of threads.
+    cache.remembered(images ^ 1, LITE2, tmp_path)
+    cache.remembered(images.reshape(3, 8, 32, 3), LITE2, tmp_path)
+    other = cache.kept(images, lambda x: torch.ones(len(x), 2), 2, ("other",), tmp_path)
+    assert other.shape == (3, 2)
+    assert len(list(tmp_path.iterdir())) == 4
+    assert len(cache.remembered(images[:0], LITE2, tmp_path)) == 0
+
+
+def test_a_killed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.remembered(textures(1, 16), LITE2, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what to make of them ------------------------------------------------------------------------
+
+
+def numbers_of(n: int) -> dict[str, float]:
+    real = Pictures(textures(n, 16), cloud(n, 24))
+    fake = Pictures(textures(n, 16, seed=1), cloud(n, 24, seed=1))
+    return compare(real, fake, EVALUATE, seed=1)
+
+
+def test_few_pictures_are_warned_of_in_words() -> None:
+    few = warnings(numbers_of(20), seen_only=False)
+    for words in ("KID-lite2 is of 20 pictures", "coverage are of 20 pictures", "1280 dimensions"):
+        assert any(words in warning for warning in few)
+    enough = numbers_of(20) | {"n": 2000}
+    assert warnings(enough, seen_only=False) == []
+    assert any("no unseen originals" in warning for warning in warnings(enough, seen_only=True))
+    bad = enough | {"class_score": 0.4, "class_score_holdout": 0.5, "fid_inception": 40.0}
+    said = " ".join(warnings(bad, seen_only=False))
+    assert "names only 50% of real unseen pictures right" in said
+    assert "FID is of 2000 pictures" in said
+
+
+def test_every_metric_says_what_it_is_of() -> None:
+    numbers = numbers_of(20) | {"authenticity": 0.5}
+    found = measures(numbers, EVALUATE, against="holdout", train=40, samples=30)
+    for key in ("kid_lite2", "fd_lite2", "precision", "recall", "density", "coverage"):
+        for words in (
+            "lite2",
+            "128 x 128 px (bilinear, antialiased)",
+            "20 real pictures (holdout)",
+        ):
+            assert words in found[key]
+    assert "16 directions" in found["swd"]
+    assert "30 generated pictures and 40 training images" in found["authenticity"]
+    assert "path_length" not in found
 
 
 def _classifier() -> torch.nn.Linear:

@@ -576,6 +576,8 @@ def described(spec: params.Model, told: Inputs) -> dict[str, Any]:
         "resolution": spec.resolution,
         "kimg": 0.5,
         "generator": spec.generator.model_dump(),
+        "discriminator": spec.discriminator.model_dump(),
+        "outputs": models.outputs(spec, told),
         "inputs": asdict(told),
         "condition": spec.condition,
         "classes": ["a", "b"][: told.classes],
@@ -598,6 +600,26 @@ def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
     assert torch.equal(again(v), net.eval()(v))
     assert found["generator"] == metadata["generator"]
     assert again.inputs == told
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_file_rebuilds_the_same_verdicts(name: str, tmp_path: Path) -> None:
+    spec, told, state, _ = begun(name)
+    net = state.networks["discriminator"]
+    path = tmp_path / "discriminator.safetensors"
+    models.save(net, described(spec, told), path)
+    before = torch.random.get_rng_state()
+    again, _ = models.load_discriminator(path, "cpu")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    side = spec.resolution
+    x, condition = torch.rand(4, 3, side, side), told.parts(told.draw(4))[1]
+    with torch.no_grad():
+        assert torch.equal(again(x, condition).logits, net.eval()(x, condition).logits)
+    with pytest.raises(models.ModelError, match=r"no such file.*stage `train`"):
+        models.load_discriminator(tmp_path / "none.safetensors", "cpu")
+    path.write_bytes(b"PK")
+    with pytest.raises(models.ModelError, match=r"discriminator.safetensors: not a discriminator"):
+        models.load_discriminator(path, "cpu")
 
 
 def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> None:

@@ -184,8 +184,21 @@ def make_model(project: Path, name: str, kid: float) -> None:
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
     frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
     metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
-    metrics |= {"density": 0.5 + kid, "authenticity": 0.4, "kimg": 60.0, "against": "holdout"}
+    metrics |= {"density": 0.5 + kid}
+    metrics |= {"authenticity": 0.4, "kimg": 60.0, "against": "holdout", "samples": 256}
+    metrics |= {"kid_gap": 0.02, "kid_gap_std": 0.004, "logit_auc": 0.71}
+    metrics |= {"path_length": 41.5, "path_detour": 1.75, "path_unevenness": 3.25}
     write_json(project / f"results/metrics/{name}.json", metrics)
+    shown = {"asked": 30, "named": 0.5, "holdout": 0, "holdout_named": None, "kid": None}
+    write_json(project / f"results/metrics/{name}/classes.json", [{"name": HOSTILE, **shown}])
+    write_json(
+        project / f"results/metrics/{name}/protocol.json",
+        {
+            "seed": 7,
+            "measures": {"kid_lite2": "500 real pictures (holdout)"},
+            "warnings": ["FD-lite2 is of 500 pictures.", f"KID is of few: {name}."],
+        },
+    )
     images.save_png(tiles(32, 8), project / f"results/metrics/{name}/neighbours.png")
 
 
@@ -378,13 +391,44 @@ def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: P
     assert "models.dcgan.kimg 90 91" in words
 
 
-def test_says_whether_it_copies() -> None:
-    unseen = {"holdout": {"authenticity": 0.55}}
-    assert "60% of the samples" in models.copying({"authenticity": 0.4}, unseen)
-    assert "of originals that it never saw, 45% do" in models.copying({"authenticity": 0.4}, unseen)
-    assert "copies more" in models.copying({"authenticity": 0.4}, unseen)
-    assert "no sign of copying" in models.copying({"authenticity": 0.54}, unseen)
-    assert models.copying({}, unseen) == ""
+def test_says_whether_it_copies(read: Reader) -> None:
+    unseen = {"authenticity": 0.55, "authenticity_pixels": 0.9, "kid_lite2": 0.03}
+    measured = {"authenticity": 0.4, "authenticity_pixels": 0.88, "samples": 256}
+    first, second = models.copying(measured, unseen)
+    assert first.startswith("154 of 256 samples (60%) are closer to a training image than that")
+    assert "of originals that it never saw, 45%. That is more than likeness explains" in first
+    assert "31 of 256 samples (12%) are so at 16 x 16 px" in second
+    assert "10%. That is no more than likeness explains" in second
+    (alone,) = models.copying({"authenticity": 0.4}, {})
+    assert (
+        alone
+        == "60% of the samples are closer to a training image than that image is to any other."
+    )
+    assert models.copying({}, unseen) == []
+    gap = {"kid_gap": 0.02, "kid_gap_std": 0.004}
+    assert "nearer to what it was trained on than chance" in models.copying(gap, unseen)[0]
+    assert "training images themselves are 0.0300 from unseen" in models.copying(gap, unseen)[0]
+    assert "may be chance" in models.copying(gap | {"kid_gap_std": 0.02}, {})[0]
+    assert "70% of pairs" in models.copying({"logit_auc": 0.7}, {})[0]
+    assert "knows them by heart in part" in models.copying({"logit_auc": 0.7}, {})[0]
+    assert "can hardly tell" in models.copying({"logit_auc": 0.52}, {})[0]
+    assert "154 of 256 samples (60%)" in read.text
+    assert "in 71% of pairs with an unseen one" in read.text
+
+
+def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
+    assert read.text.count("FD-lite2 is of 500 pictures.") == 1  # of both models
+    assert "KID is of few: dcgan." in read.text
+    assert "KID is of few: removed." not in read.text
+    assert read.text.count("kid_lite2 500 real pictures (holdout); seed 7") == 2
+    assert "features change by 41.5 in all, 1.8 times the distance of the two ends" in read.text
+    assert f"{HOSTILE} 30 50% 0 – –" in read.text
+
+
+def test_a_column_that_no_model_has_is_left_out() -> None:
+    few, all_of_them = ({"m": {"kid_lite2": 0.1} | more} for more in ({}, {"fid_inception": 40.0}))
+    assert "FID" not in [metric.name for metric in models.columns(few)]
+    assert "FID" in [metric.name for metric in models.columns(all_of_them)]
 
 
 def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None:

@@ -85,16 +85,27 @@ def build_generator(
 
 def build_discriminator(model: params.Model, inputs: Inputs) -> Discriminator:
     """A discriminator with fresh weights from torch's global generator."""
+    return _discriminator(
+        model.discriminator, model.resolution, inputs, model.condition, outputs(model, inputs)
+    )
+
+
+def outputs(model: params.Model, inputs: Inputs) -> int:
+    """How many numbers a discriminator says of an image: its logit, and what it recovers."""
+    latent = inputs.latent if model.code and model.code.weight_latent else 0
+    return 1 + inputs.coded + latent
+
+
+def _discriminator(
+    spec: params.Discriminator, resolution: int, inputs: Inputs, condition: str | None, outputs: int
+) -> Discriminator:
     front: OneHotPlanes | EmbeddedPlane | None = None
-    if model.condition == "onehot":
+    if condition == "onehot":
         front = OneHotPlanes(inputs.classes)
-    elif model.condition == "embedding":
-        front = EmbeddedPlane(inputs.classes, model.resolution)
-    outputs = 1 + inputs.coded
-    if model.code and model.code.weight_latent:
-        outputs += inputs.latent
-    spec, planes = model.discriminator, front.planes if front else 0
-    net = _module(spec.kind).discriminator(spec, model.resolution, 3 + planes, outputs)
+    elif condition == "embedding":
+        front = EmbeddedPlane(inputs.classes, resolution)
+    planes = front.planes if front else 0
+    net = _module(spec.kind).discriminator(spec, resolution, 3 + planes, outputs)
     return Discriminator(front, net)
 
 
@@ -123,23 +134,75 @@ def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, d
         ModelError: the file is missing, damaged or not a generator of ours.
     """
     try:
-        with safetensors.safe_open(path, "pt", device=str(device)) as file:
-            metadata = json.loads((file.metadata() or {})[METADATA])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata, tensors = _read(path, device)
         spec: params.Generator = TypeAdapter(params.Generator).validate_python(
             metadata["generator"]
         )
-        told = Inputs(
-            **metadata["inputs"] | {"categorical": tuple(metadata["inputs"]["categorical"])}
-        )
         with torch.device("meta"):  # no fresh weights: nothing is drawn or allocated for them
-            net = build_generator(spec, metadata["resolution"], told, metadata["condition"])
+            net = build_generator(
+                spec, metadata["resolution"], _inputs(metadata), metadata["condition"]
+            )
         net.load_state_dict(tensors, assign=True)
     except FileNotFoundError:
-        raise ModelError(f"{path}: no such file; the stage `train` makes it") from None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _missing(path) from None
+    except _WRONG as error:
         raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
     return net.to(memory_format=torch.channels_last).eval(), metadata
+
+
+def load_discriminator(
+    path: Path, device: torch.device | str
+) -> tuple[Discriminator, dict[str, Any]]:
+    """Rebuild the discriminator that was trained beside a generator.
+
+    Returns:
+        The network in eval mode, and its metadata: that of its generator with ``discriminator``
+        (specification) and ``outputs`` instead of ``generator``.
+
+    Raises:
+        ModelError: the file is missing, damaged or not a discriminator of ours.
+    """
+    try:
+        metadata, tensors = _read(path, device)
+        spec: params.Discriminator = TypeAdapter(params.Discriminator).validate_python(
+            metadata["discriminator"]
+        )
+        # Not on "meta": a frozen network within it, whose weights are not in the file, needs its
+        # own. Nobody else's random numbers are drawn for weights that are replaced at once.
+        with torch.random.fork_rng(devices=[]):
+            net = _discriminator(
+                spec,
+                metadata["resolution"],
+                _inputs(metadata),
+                metadata["condition"],
+                metadata["outputs"],
+            )
+        net.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except _WRONG as error:
+        raise ModelError(f"{path}: not a discriminator of ganloom: {error!r}") from None
+    return net.to(device).to(memory_format=torch.channels_last).eval(), metadata
+
+
+# What reading a file raises that is none of ours.
+_WRONG = (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
+
+
+def _missing(path: Path) -> ModelError:
+    return ModelError(f"{path}: no such file; the stage `train` makes it")
+
+
+def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a file."""
+    with safetensors.safe_open(path, "pt", device=str(device)) as file:
+        metadata: dict[str, Any] = json.loads((file.metadata() or {})[METADATA])
+        return metadata, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def _inputs(metadata: dict[str, Any]) -> Inputs:
+    told = metadata["inputs"]
+    return Inputs(**told | {"categorical": tuple(told["categorical"])})
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

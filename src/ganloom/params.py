@@ -880,6 +880,13 @@ class Sample(Section):
     fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Its frames per second")
 
 
+class Paths(Section):
+    """How evenly pictures change along interpolations."""
+
+    count: Count = Field(description="Interpolations whose steps are measured")
+    steps: Annotated[int, Field(ge=2, le=256)] = Field(description="Steps of each")
+
+
 class Evaluate(Section):
     """Metrics of each model."""
 
@@ -895,6 +902,12 @@ class Evaluate(Section):
     kid_subsets: Count = Field(description="Subsets drawn for the standard deviation of KID")
     kid_subset_size: Annotated[int, Field(ge=2)] = Field(description="Images in each")
     swd_projections: Count = Field(description="Directions of the sliced Wasserstein distance")
+    paths: Paths | None = None
+    inception: bool = Field(
+        False,
+        description="Also FID and KID on Inception's features; needs ganloom[inception] and 96 MB "
+        "from GitHub, once",
+    )
 
 
 class Report(Section):

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from ganloom.metrics.inception import inception
 from ganloom.metrics.neighbours import training_thumbnails
 from ganloom.metrics.protocol import (
     FEWEST,
@@ -28,6 +29,7 @@ from ganloom.metrics.protocol import (
 from ganloom.params import resolutions
 
 SLICES = Path("data/slices")
+FEATURES = Path("work/features")
 # Below, features and patches have little to go by; only a smaller collection is measured there.
 SMALLEST = 32
 
@@ -40,11 +42,16 @@ def main() -> None:
     sources = pd.read_parquet(SLICES / "holdout.parquet", columns=["sha256"])["sha256"]
     thumbs = training_thumbnails(images, index)
     samples, seed = params.evaluate.samples, params.seed
+    network = inception(params.network, FEATURES) if params.evaluate.inception else None
     _, unseen = split_holdout(sources, params.train.judge, seed)
 
     def some(rows: NDArray[np.int64], side: int) -> Pictures:
         chosen = rows[spread(len(rows), samples, seed, "train")]
-        return Pictures.of(training_images(images, index.iloc[chosen], side))
+        return Pictures.real(training_images(images, index.iloc[chosen], side), FEATURES)
+
+    def beside(real: Pictures, fake: Pictures) -> dict[str, float]:
+        found = compare(real, fake, params.evaluate, seed)
+        return found | (network.compare(real.images, fake.images) if network else {})
 
     def rows_at(side: int) -> dict[str, dict[str, float]]:
         """Rows that need more pictures than there are, are left out."""
@@ -53,14 +60,15 @@ def main() -> None:
         if min(len(first), len(second)) >= FEWEST:
             real, fake = some(first, side), some(second, side)
             rows["train_half"] = {
-                **compare(real, fake, params.evaluate, seed),
+                **beside(real, fake),
                 **originality(real, thumbs[first], fake),
             }
         if min(len(unseen), len(index)) >= FEWEST:
-            real = Pictures.of(holdout_images(holdout, unseen, index, samples, seed, side))
+            pictures = holdout_images(holdout, unseen, index, samples, seed, side)
+            real = Pictures.real(pictures, FEATURES)
             train = some(np.arange(len(index)), side)
             rows["holdout"] = {
-                **compare(real, train, params.evaluate, seed),
+                **beside(real, train),
                 **originality(train, thumbs, real),
             }
         return rows

@@ -26,7 +26,7 @@ from ganloom.sampling.conditional import (
     turned,
 )
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs, loop, slerp
+from ganloom.sampling.latents import inputs, loop, paths
 
 # Small pictures are enlarged in the animations: a player would blur them.
 MP4_SIDE = 512
@@ -57,10 +57,7 @@ def main() -> None:
     save_png(grid(generate(net, drawn(sample.grid**2, "grid")), sample.grid), folder / "grid.png")
 
     # Along an interpolation, and in the animation, class and code stay as they are.
-    z, rest = drawn(2 * sample.strips, "interpolation").tensor_split([told.latent], dim=1)
-    path = slerp(*z.chunk(2), torch.linspace(0, 1, sample.steps)).transpose(0, 1).flatten(0, 1)
-    still = rest[: sample.strips].repeat_interleave(sample.steps, dim=0)
-    strips = generate(net, torch.cat([path, still], dim=1))
+    strips = generate(net, paths(drawn(2 * sample.strips, "interpolation"), told, sample.steps))
     save_png(grid(strips, sample.steps), folder / "interpolation.png")
 
     # One z along each row: whatever differs in it is the class, or the code.

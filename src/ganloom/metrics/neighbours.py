@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import torch
@@ -50,20 +52,59 @@ def authenticity(train: Tensor, fake: Tensor) -> float:
     return float((distance > nearest_other(train, index)).double().mean())
 
 
-def by_suspicion(
-    distance: NDArray[np.float32], other: NDArray[np.float32], origin: NDArray[np.object_]
-) -> NDArray[np.int64]:
+def duplicates(train: Tensor, fake: Tensor) -> float:
+    """Share of fakes that have a twin among the fakes.
+
+    Twins are nearer to each other than all but a twentieth of training images are to their nearest
+    other: as many training images, as more would lie closer. So the share is 0.05 in training
+    images themselves, about that in new ones of their kind, and 1 in a generator that draws one
+    picture. Training images that are equal (mirrored ones of symmetric pictures) can raise it.
+
+    Args:
+        train: (N, D), N at least 2.
+        fake: (M, D), M at least 2.
+    """
+    n = min(len(train), len(fake))
+    every = torch.arange(n)
+    apart, between = nearest_other(train[:n], every), nearest_other(fake[:n], every)
+    return float((between <= apart.quantile(0.05)).double().mean())
+
+
+class Match(NamedTuple):
+    """The training image nearest to each of N samples, in one space.
+
+    Attributes:
+        row: (N,) which.
+        distance: (N,) to it.
+        other: (N,) from it to the training image nearest to it.
+    """
+
+    row: NDArray[np.int64]
+    distance: NDArray[np.float32]
+    other: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, fake: Tensor, train: Tensor) -> Match:
+        index, distance = nearest(fake, train)
+        return cls(index.numpy(), distance.numpy(), nearest_other(train, index).numpy())
+
+    @property
+    def ratio(self) -> NDArray[np.float64]:
+        """Below 1 the sample is nearer to a training image than that is to any other."""
+        return self.distance / np.maximum(self.other, 1e-6)
+
+
+def by_suspicion(ratio: NDArray[np.float64], origin: NDArray[np.object_]) -> NDArray[np.int64]:
     """Order samples from the likeliest copy on, each original once before any comes again.
 
     Suspicious is what is nearer to a training image than that is to any other: by distance alone,
     plain pictures would come first, which are near to everything.
 
     Args:
-        distance: (N,) from each sample to the training image nearest to it.
-        other: (N,) from that training image to the nearest other one.
-        origin: (N,) the original that it was cut from.
+        ratio: (N,) of the two distances.
+        origin: (N,) the original that the nearest training image was cut from.
     """
-    samples = pd.DataFrame({"origin": origin, "ratio": distance / np.maximum(other, 1e-6)})
+    samples = pd.DataFrame({"origin": origin, "ratio": ratio})
     samples = samples.sort_values("ratio", kind="stable")
     samples["turn"] = samples.groupby("origin").cumcount()
     return samples.sort_values("turn", kind="stable").index.to_numpy()

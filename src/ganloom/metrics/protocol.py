@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from ganloom.features import LITE2, features
 from ganloom.images import apply_symmetry
+from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import frechet, kid, kid_std
-from ganloom.metrics.neighbours import authenticity, thumbnails
+from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd
 from ganloom.params import Evaluate, Judge
@@ -31,8 +33,13 @@ class Pictures(NamedTuple):
     features: Tensor
 
     @classmethod
-    def of(cls, images: NDArray[np.uint8]) -> Pictures:
+    def made(cls, images: NDArray[np.uint8]) -> Pictures:
         return cls(images, features(images, LITE2))
+
+    @classmethod
+    def real(cls, images: NDArray[np.uint8], cache: Path) -> Pictures:
+        """Of real pictures, whose features are kept in the folder ``cache``."""
+        return cls(images, remembered(images, LITE2, cache))
 
     def first(self, n: int) -> Pictures:
         return Pictures(self.images[:n], self.features[:n])
@@ -63,7 +70,7 @@ def compare(real: Pictures, fake: Pictures, evaluate: Evaluate, seed: int) -> di
 
 
 def originality(train: Pictures, thumbs: Tensor, fake: Pictures) -> dict[str, float]:
-    """How much of a set is no copy, as two eyes see it.
+    """How much of a set is no copy, neither of training images nor of itself, as two eyes see it.
 
     Args:
         train: Some training images.
@@ -71,12 +78,15 @@ def originality(train: Pictures, thumbs: Tensor, fake: Pictures) -> dict[str, fl
         fake: What may be copied.
 
     Returns:
-        ``authenticity`` (features, beside ``train``) and ``authenticity_pixels`` (thumbnails,
-        beside the whole training set).
+        ``authenticity`` and ``duplicates`` (features, beside ``train``), ``authenticity_pixels``
+        (thumbnails, beside the whole training set) and ``duplicates_pixels`` (beside ``train``).
     """
+    small = thumbnails(fake.images)
     return {
         "authenticity": authenticity(train.features, fake.features),
-        "authenticity_pixels": authenticity(thumbs, thumbnails(fake.images)),
+        "authenticity_pixels": authenticity(thumbs, small),
+        "duplicates": duplicates(train.features, fake.features),
+        "duplicates_pixels": duplicates(thumbnails(train.images), small),
     }
 
 
@@ -171,6 +181,11 @@ def training_images(
     return found
 
 
+def holdout_rows(rows: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+    """Those of ``rows``, at most ``n``, that ``holdout_images`` takes, in its order."""
+    return rows[spread(len(rows), n, seed, "holdout")]
+
+
 def holdout_images(  # noqa: PLR0917
     images: NDArray[np.uint8],
     rows: NDArray[np.int64],
@@ -192,7 +207,7 @@ def holdout_images(  # noqa: PLR0917
         seed: Of the choice.
         resolution: R over an integer.
     """
-    rows = rows[spread(len(rows), n, seed, "holdout")]
+    rows = holdout_rows(rows, n, seed)
     symmetries = _rng(seed, "symmetry").choice(np.sort(index["symmetry"].unique()), len(rows))
     turned = pd.DataFrame({"image": rows, "symmetry": symmetries})
     return training_images(images, turned, resolution)

@@ -51,13 +51,17 @@ def build(
         for name, spec in specs.items()
     }
     resolutions = {name: spec.resolution for name, spec in specs.items()}
+    warnings = {
+        name: read_json(project / f"results/metrics/{name}/protocol.json").get("warnings", [])
+        for name in specs
+    }
     return _page(
         about=about,
         collection=collection.collection(project, fetch.max_pixels),
         models=list(shown.values()),
         best=shown[models.best(metrics)],
-        metrics=models.METRICS,
-        comparisons=models.comparisons(metrics, resolutions, reference),
+        metrics=models.columns(metrics),
+        comparisons=models.comparisons(metrics, resolutions, reference, warnings),
         reproduction=reproduction.reproduction(project),
     )
 

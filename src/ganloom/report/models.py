@@ -49,6 +49,7 @@ class Metric:
     name: str
     better: str
     meaning: str
+    optional: bool = False  # a column only where it was measured
 
 
 METRICS = (
@@ -106,6 +107,21 @@ METRICS = (
         "than that image is from its own nearest other. Fresh pictures of the same kind reach "
         "about a half; copies pull it down.",
     ),
+    Metric(
+        "fid_inception",
+        "FID",
+        "lower",
+        "The Fréchet distance on Inception's features, as the literature has it, but of fewer "
+        "pictures than there, which makes it higher.",
+        optional=True,
+    ),
+    Metric(
+        "kid_inception",
+        "KID",
+        "lower",
+        "The kernel distance on Inception's features: comparable with the literature's.",
+        optional=True,
+    ),
 )
 
 REFERENCES = {
@@ -142,6 +158,21 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class ClassRow:
+    """Of one class: how many samples were asked for, and how many show it; the same of real ones.
+
+    In words; "–" where there is nothing to tell.
+    """
+
+    name: str
+    asked: str
+    named: str
+    holdout: str
+    holdout_named: str
+    kid: str
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     resolution: int
@@ -166,8 +197,11 @@ class Model:
     loop: str
     loop_still: Picture | None
     neighbours: Picture | None
-    copying: str
+    copying: list[str]
+    walks: str
+    classes_shown: list[ClassRow]
     numbers: dict[str, str]
+    measures: dict[str, str]
     run: dict[str, str]
 
 
@@ -183,11 +217,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models of one resolution, and the reference rows to read them against."""
+    """Models of one resolution, rows of real pictures beside them, and what not to believe."""
 
     resolution: int
     rows: list[Row]
     scatter: Scatter | None
+    warnings: list[str]
 
 
 # --- one model ---------------------------------------------------------------------------------
@@ -200,6 +235,7 @@ def model(
     home = project / "results/models" / name
     samples = project / "results/samples" / name
     inversions = project / "results/inversions" / name
+    measured = project / "results/metrics" / name
     run = read_json(home / "run.json")
     timeline = read_json(home / "timeline/timeline.json") or []
     frames = spread(timeline, max(5, min(25, FRAMES // models)))
@@ -230,14 +266,15 @@ def model(
         recovered=recovered(read_json(inversions / "inversion.json") or {}),
         loop=_loop(samples, share * 2 // 5),
         loop_still=picture_file(samples / "loop.webp", 512, share // 12),
-        neighbours=picture_file(
-            project / f"results/metrics/{name}/neighbours.png", 1200, share // 12
-        ),
-        copying=copying(metrics, reference),
+        neighbours=picture_file(measured / "neighbours.png", 1200, share // 12),
+        copying=copying(metrics, reference.get("holdout", {})),
+        walks=walks(metrics),
+        classes_shown=[_class_row(row) for row in read_json(measured / "classes.json") or []],
         numbers={
             key: value if isinstance(value, str) else number(value)
             for key, value in sorted(metrics.items())
         },
+        measures=measures(read_json(measured / "protocol.json")),
         run=dict(flat(run)),
     )
 
@@ -336,24 +373,115 @@ def _loop(samples: Path, limit: int) -> str:
     return ""
 
 
-def copying(metrics: Values, reference: Values) -> str:
-    """Whether a model copies, in words: its authenticity beside that of unseen originals."""
-    if "authenticity" not in metrics:
+# By how much more than unseen originals samples may be like training images, or like each other,
+# before it is more than likeness; and how well a discriminator that knows nothing by heart can
+# tell training images from others.
+TOLERATED = 0.05
+GUESSING = 0.6
+
+
+def copying(metrics: Values, unseen: Values) -> list[str]:
+    """Whether a model copies, in words, each sign beside what originals that it never saw show.
+
+    Args:
+        metrics: Of the model.
+        unseen: The row ``holdout`` of the reference; empty if there is none.
+    """
+    signs = (
+        ("authenticity", "are closer to a training image than that image is to any other", True),
+        ("authenticity_pixels", "are so at 16 x 16 px, whatever a network sees in them", True),
+        (
+            "duplicates",
+            "have a twin among the samples, as a twentieth of training images do",
+            False,
+        ),
+    )
+    found = [
+        _share(metrics, unseen, key, words, fewer=fewer)
+        for key, words, fewer in signs
+        if key in metrics
+    ]
+    if "kid_gap" in metrics:
+        gap, spread = metrics["kid_gap"], metrics["kid_gap_std"]
+        near, other = sorted(("training images", "unseen originals"), reverse=gap < 0)
+        far = (
+            f"; training images themselves are {number(unseen['kid_lite2'])} from unseen originals"
+            if "kid_lite2" in unseen
+            else ""
+        )
+        verdict = (
+            "They are nearer to what it was trained on than chance explains."
+            if gap > 2 * spread
+            else "That may be chance."
+        )
+        found.append(
+            f"In KID, samples are {number(abs(gap))} nearer to {near} than to {other}, with a "
+            f"deviation of {number(spread)} over subsets{far}. {verdict}"
+        )
+    if "logit_auc" in metrics:
+        verdict = (
+            "It knows them by heart in part, and what the generator learns from it is to copy."
+            if metrics["logit_auc"] > GUESSING
+            else "It can hardly tell them apart."
+        )
+        found.append(
+            f"Its discriminator gives a training image the higher mark in "
+            f"{metrics['logit_auc']:.0%} of pairs with an unseen one (50%: it guesses). {verdict}"
+        )
+    return found
+
+
+def _share(metrics: Values, unseen: Values, key: str, words: str, *, fewer: bool) -> str:
+    """How many samples show a sign; ``fewer``: the metric is the share of those that do not."""
+    share, other = (
+        None if value is None else (1 - value if fewer else value)
+        for value in (metrics[key], unseen.get(key))
+    )
+    assert share is not None
+    count = f"{share:.0%} of the samples"
+    if samples := metrics.get("samples"):
+        count = f"{round(share * samples):,} of {samples:,} samples ({share:.0%})"
+    if other is None:
+        return f"{count} {words}."
+    explained = (
+        "That is more than likeness explains: look closely at the pairs."
+        if share > other + TOLERATED
+        else "That is no more than likeness explains."
+    )
+    return f"{count} {words}; of originals that it never saw, {other:.0%}. {explained}"
+
+
+def walks(metrics: Values) -> str:
+    """How evenly pictures change along interpolations, in words."""
+    if "path_length" not in metrics:
         return ""
-    copied = 1 - metrics["authenticity"]
-    sentence = (
-        f"{copied:.0%} of the samples lie closer to a training image than that image does to any "
-        "other"
+    return (
+        f"Along such walks features change by {number(metrics['path_length'])} in all, "
+        f"{metrics['path_detour']:.1f} times the distance of the two ends; the worst step of a "
+        f"walk is {metrics['path_unevenness']:.1f} times its mean one (1: all are equal)."
     )
-    unseen = reference.get("holdout", {}).get("authenticity")
-    if unseen is None:
-        return f"{sentence}."
-    verdict = (
-        "It copies more than likeness explains: look closely at the pairs."
-        if copied > 1 - unseen + 0.05
-        else "That is no more than likeness explains: no sign of copying."
+
+
+def measures(protocol: Values) -> dict[str, str]:
+    """Each metric by its features, pictures, resizing and seed."""
+    seed = protocol.get("seed")
+    return {
+        key: f"{made}; seed {seed}" for key, made in sorted(protocol.get("measures", {}).items())
+    }
+
+
+def _class_row(row: Values) -> ClassRow:
+    def share(value: float | None) -> str:
+        return "–" if value is None else f"{value:.0%}"
+
+    return ClassRow(
+        name=row["name"],
+        asked=f"{row['asked']:,}",
+        named=share(row["named"]),
+        holdout=f"{row['holdout']:,}",
+        holdout_named=share(row["holdout_named"]),
+        kid="–" if row["kid"] is None else number(row["kid"]),
     )
-    return f"{sentence}; of originals that it never saw, {1 - unseen:.0%} do. {verdict}"
 
 
 def recovered(inversion: Values) -> str:
@@ -383,10 +511,29 @@ def best(metrics: Mapping[str, Values]) -> str:
     return min(metrics, key=lambda name: metrics[name].get("kid_lite2", math.inf))
 
 
+def columns(metrics: Mapping[str, Values]) -> list[Metric]:
+    """The metrics to show: some only where a model was measured by them."""
+    return [
+        metric
+        for metric in METRICS
+        if not metric.optional or any(metric.key in row for row in metrics.values())
+    ]
+
+
 def comparisons(
-    metrics: Mapping[str, Values], resolutions: Mapping[str, int], reference: Values
+    metrics: Mapping[str, Values],
+    resolutions: Mapping[str, int],
+    reference: Values,
+    warnings: Mapping[str, list[str]],
 ) -> list[Comparison]:
-    """One table per resolution, for numbers of different ones cannot be compared."""
+    """One table per resolution, for numbers of different ones cannot be compared.
+
+    Args:
+        metrics: Of each model.
+        resolutions: Of each model.
+        reference: Rows of real pictures, for each resolution.
+        warnings: Of each model.
+    """
     found = []
     for resolution in sorted(set(resolutions.values())):
         group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
@@ -402,7 +549,8 @@ def comparisons(
         }
         references = [row.name for row in rows if row.is_reference]
         drawn = scatter("coverage", "density", places, references) if len(group) > 1 else None
-        found.append(Comparison(resolution, rows, drawn))
+        said = dict.fromkeys(warning for name in group for warning in warnings[name])
+        found.append(Comparison(resolution, rows, drawn, list(said)))
     return found
 
 

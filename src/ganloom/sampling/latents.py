@@ -67,6 +67,24 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     return (torch.lerp(norm_a, norm_b, steps) * direction).to(a.dtype)
 
 
+def paths(v: Tensor, told: Inputs, points: int) -> Tensor:
+    """Interpolations between two inputs each; class and code stay those of the first.
+
+    Args:
+        v: (2 N, told.width), N starts and N ends.
+        told: ``net.inputs`` of a generator.
+        points: On each path, its ends among them.
+
+    Returns:
+        (N * points, told.width), one path after the other.
+    """
+    z, rest = v.tensor_split([told.latent], dim=1)
+    start, end = z.chunk(2)
+    walked = slerp(start, end, torch.linspace(0, 1, points)).transpose(0, 1).flatten(0, 1)
+    still = rest[: len(v) // 2].repeat_interleave(points, dim=0)
+    return torch.cat([walked, still], dim=1)
+
+
 def loop(points: int, dim: int, frames: int, seed: int, *stream: int | str) -> Tensor:
     """Closed walks of constant norm: circles around the origin, each in a random plane.
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ganloom import params
 from ganloom.features import LITE2, features
+from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import kid
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
@@ -98,12 +99,15 @@ class Judge(NamedTuple):
         return sum(row["tick"] > found["tick"] for row in _looks(history)) >= patience
 
 
-def prepare(section: params.Judge, slices: Path, resolution: int, told: Inputs, seed: int) -> Judge:
+def prepare(  # noqa: PLR0917
+    section: params.Judge, slices: Path, cache: Path, resolution: int, told: Inputs, seed: int
+) -> Judge:
     """Read and describe the real pictures. Draws from no generator of the training.
 
     Args:
         section: How many pictures.
         slices: Folder with ``images.npy``, ``index.parquet``, ``holdout.npy``, ``holdout.parquet``.
+        cache: Folder in which features of real pictures are kept.
         resolution: Of the model.
         told: What its generator is told.
         seed: Of every choice; ``evaluate`` makes the same one of the holdout's halves.
@@ -111,13 +115,13 @@ def prepare(section: params.Judge, slices: Path, resolution: int, told: Inputs, 
     images = np.load(slices / "images.npy", mmap_mode="r")
     index = pd.read_parquet(slices / "index.parquet")
     rows = spread(len(index), section.samples, seed, "judge")
-    train = features(training_images(images, index.iloc[rows], resolution), LITE2)
+    train = remembered(training_images(images, index.iloc[rows], resolution), LITE2, cache)
     sources = pd.read_parquet(slices / "holdout.parquet", columns=["sha256"])["sha256"]
     half, _ = split_holdout(sources, section, seed)
     if len(half):
         holdout = np.load(slices / "holdout.npy", mmap_mode="r")
         pictures = holdout_images(holdout, half, index, section.samples, seed, resolution)
-        real = features(pictures, LITE2)
+        real = remembered(pictures, LITE2, cache)
         against = f"{len(real)} pictures of one half of the holdout; figures are of the other half"
     else:
         real = train

@@ -58,7 +58,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         slices: Folder with ``images.npy`` and ``index.parquet``; for looks, with the holdout's.
         out: Folder for weights, history, timeline, judgement.json, architecture.json and run.json;
             what is in it is removed.
-        work: Folder under which checkpoints live until the training is complete.
+        work: Folder under which checkpoints live until the training is complete, and features of
+            real pictures after it.
 
     Raises:
         DataError: less images than a batch.
@@ -127,7 +128,9 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             state.save(folder)
         judging = None
         if settings.judge:
-            judging = judge.prepare(settings.judge, slices, model.resolution, told, seed)
+            judging = judge.prepare(
+                settings.judge, slices, work / "features", model.resolution, told, seed
+            )
         live = record.history(out / "history", state.history)
         progress = tqdm(
             desc=name,
@@ -223,15 +226,20 @@ def _write(  # noqa: PLR0917
     kimg = state.step * model.batch / 1000
     judgement = judge.judgement(state.history, model, judging, kimg)
     told = models.inputs(model, len(classes))
-    common = {"model": name, "resolution": model.resolution, "kimg": judgement["chosen"]["kimg"]}
-    generator = {
-        **common,
-        "generator": model.generator.model_dump(),
+    common = {
+        "model": name,
+        "resolution": model.resolution,
+        "kimg": judgement["chosen"]["kimg"],
         "inputs": asdict(told),
         "condition": model.condition,
         "classes": classes if told.classes else [],
     }
-    discriminator = {**common, "discriminator": model.discriminator.model_dump()}
+    generator = {**common, "generator": model.generator.model_dump()}
+    discriminator = {
+        **common,
+        "discriminator": model.discriminator.model_dump(),
+        "outputs": models.outputs(model, told),
+    }
     last = generator | {"kimg": kimg}
     models.save(state.networks["average"], last, out / "last.safetensors")
     for player, tensors in state.best.items():
