@@ -174,7 +174,8 @@ def make_model(project: Path, name: str, kid: float) -> None:
         inversions / "inversion.json",
         {"against": "holdout", "median": likeness, "predictor": {"psnr": 12.5, "ms_ssim": 0.4}},
     )
-    (samples / "loop.mp4").write_bytes(b"not decoded here")
+    for film in ("loop", "morph", "sweep"):
+        (samples / f"{film}.mp4").write_bytes(b"not decoded here")
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
     frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
     metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
@@ -406,7 +407,8 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
     home = copy / "results/models/dcgan/timeline"
     frames = [{"file": "kimg_000000.0.png", "kimg": n} for n in range(25)]
     write_json(home / "timeline.json", frames)
-    (copy / "results/samples/dcgan/loop.mp4").write_bytes(bytes(1_000_000))
+    for film in ("loop", "morph", "sweep"):
+        (copy / f"results/samples/dcgan/{film}.mp4").write_bytes(bytes(200_000))
     (copy / "results/samples/dcgan/loop.webp").write_bytes(
         (project / "results/samples/dcgan/loop.webp").read_bytes()
     )
@@ -417,6 +419,14 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
             (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "dcgan")
         (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/dcgan.json")
     assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000
+
+
+def test_films_share_what_the_page_has_for_them(project: Path) -> None:
+    samples = project / "results/samples/dcgan"
+    size = (samples / "loop.mp4").stat().st_size
+    assert list(models._films(samples, 3 * size)) == ["loop", "morph", "sweep"]
+    assert list(models._films(samples, 2 * size)) == ["loop", "morph"]
+    assert models._films(samples, size - 1) == {}
 
 
 # --- its parts -----------------------------------------------------------------------------------

@@ -874,10 +874,10 @@ class Sample(Section):
     strips: Count = Field(description="Interpolations, one under the other")
     steps: Annotated[int, Field(ge=3)] = Field(description="Pictures per interpolation")
     loop_grid: Annotated[int, Field(ge=1, le=16)] = Field(
-        description="Side of the grid in the animation"
+        description="Side of the grid in the animations"
     )
-    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of the animation")
-    fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Its frames per second")
+    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of an animation, at least")
+    fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Frames per second")
 
 
 class Evaluate(Section):

@@ -149,7 +149,7 @@ class Model:
     inversion: Picture | None
     edits: Picture | None
     recovered: str
-    loop: str
+    films: dict[str, str]
     loop_still: Picture | None
     neighbours: Picture | None
     copying: str
@@ -211,7 +211,7 @@ def model(
         inversion=picture_file(inversions / "inversion.png", 1200, share // 24),
         edits=picture_file(inversions / "edits.png", 1200, share // 24),
         recovered=recovered(read_json(inversions / "inversion.json") or {}),
-        loop=_loop(samples, share * 2 // 5),
+        films=_films(samples, share * 2 // 5),
         loop_still=picture_file(samples / "loop.webp", 512, share // 12),
         neighbours=picture_file(
             project / f"results/metrics/{name}/neighbours.png", 1200, share // 12
@@ -295,13 +295,20 @@ def _frame(path: Path, kimg: float, limit: int) -> Frame:
         return Frame(f"{kimg:g}", picture(image.convert("RGB"), 400, limit))
 
 
-def _loop(samples: Path, limit: int) -> str:
-    """The animation as a data URI: the video, else the picture, "" where both are too large."""
-    for name, mime in (("loop.mp4", "video/mp4"), ("loop.webp", "image/webp")):
+def _films(samples: Path, limit: int) -> dict[str, str]:
+    """Animations by their kind, as data URIs: those that fit into ``limit`` bytes, one by one."""
+    found = {}
+    for kind, name, mime in (
+        ("loop", "loop.mp4", "video/mp4"),
+        ("loop", "loop.webp", "image/webp"),
+        ("morph", "morph.mp4", "video/mp4"),
+        ("sweep", "sweep.mp4", "video/mp4"),
+    ):
         path = samples / name
-        if path.is_file() and path.stat().st_size <= limit:
-            return data_uri(path.read_bytes(), mime)
-    return ""
+        if kind not in found and path.is_file() and path.stat().st_size <= limit:
+            limit -= path.stat().st_size
+            found[kind] = data_uri(path.read_bytes(), mime)
+    return found
 
 
 def copying(metrics: Values, reference: Values) -> str:
