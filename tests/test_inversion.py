@@ -277,8 +277,9 @@ def run(folder: Path, stage: str) -> dict[str, bytes]:
     """The files that a stage writes for the model ``tried``, by name."""
     command = [sys.executable, ROOT / f"workflow/scripts/{stage}.py", "tried"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    out = folder / "results" / {"sample": "samples", "invert": "inversions"}[stage] / "tried"
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    outs = {"sample": ("samples", "animations"), "invert": ("inversions",)}[stage]
+    paths = [path for out in outs for path in (folder / "results" / out / "tried").iterdir()]
+    return {path.name: path.read_bytes() for path in sorted(paths, key=lambda path: path.name)}
 
 
 def picture(folder: Path, name: str) -> np.ndarray[Any, Any]:

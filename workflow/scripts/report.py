@@ -29,7 +29,7 @@ def remove_what_is_not_listed() -> None:
     They lie in directories that this stage depends on: left there, they would make its result
     depend on what was once tried.
     """
-    for folder in ("inversions", "metrics", "models", "samples"):
+    for folder in ("animations", "inversions", "metrics", "models", "samples"):
         for path in Path("results", folder).iterdir():
             if path.is_dir() and path.name not in params.models:
                 shutil.rmtree(path)

@@ -36,6 +36,9 @@ def main() -> None:
     net, about = load_generator(Path(f"results/models/{name}/generator.safetensors"), device)
     told, seed, sample = net.inputs, params.seed, params.sample
     folder = Path(f"results/samples/{name}")
+    # Apart from the pictures, all of which DVC shows beside those of other experiments.
+    films = Path(f"results/animations/{name}")
+    films.mkdir(parents=True, exist_ok=True)
 
     def drawn(n: int, stream: str) -> Tensor:
         """What the generator is told: (n, width)."""
@@ -61,7 +64,7 @@ def main() -> None:
     if told.classes:
         save_png(table(drawn(sample.grid, "classes"), class_knob(told)), folder / "classes.png")
         names = {"classes": about["classes"]}
-        (folder / "classes.json").write_text(json.dumps(names, indent=2) + "\n")
+        (films / "classes.json").write_text(json.dumps(names, indent=2) + "\n")
         rows = drawn(told.classes, "class_morph").split(1)
         steps = [table(*row) for row in zip(rows, morphs(told, sample.steps), strict=True)]
         save_png(np.concatenate(steps), folder / "class_morph.png")
@@ -78,13 +81,13 @@ def main() -> None:
         v = closed_path(kind, told, sample.loop_grid**2, count, seed)
         v[..., : told.latent] *= sample.truncation
         frames = film(net, v)
-        save(frames, folder / f"{kind}.mp4", sample.fps)
+        save(frames, films / f"{kind}.mp4", sample.fps)
         if kind == "loop":
-            save(frames, folder / "loop.webp", sample.fps)
+            save(frames, films / "loop.webp", sample.fps)
     timeline = Path(f"results/models/{name}/timeline")
     frames = timelapse(timeline, sample.loop_frames, about["resolution"])
-    save(frames, folder / "timelapse.mp4", sample.fps)
-    print(f"{name}: a grid, {sample.strips} interpolations, {', '.join(kinds)} in {folder}")
+    save(frames, films / "timelapse.mp4", sample.fps)
+    print(f"{name}: pictures in {folder}, animations ({', '.join(kinds)}, timelapse) in {films}")
 
 
 if __name__ == "__main__":

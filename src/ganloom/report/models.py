@@ -184,6 +184,7 @@ def model(
     """Gather what is known of a trained model, which shares the page with ``models`` in all."""
     home = project / "results/models" / name
     samples = project / "results/samples" / name
+    films = project / "results/animations" / name
     inversions = project / "results/inversions" / name
     run = read_json(home / "run.json")
     timeline = read_json(home / "timeline/timeline.json") or []
@@ -206,13 +207,13 @@ def model(
         interpolation=picture_file(samples / "interpolation.png", 1200, share // 12),
         classes=picture_file(samples / "classes.png", 800, share // 24),
         class_morph=picture_file(samples / "class_morph.png", 1200, share // 24),
-        class_names=(read_json(samples / "classes.json") or {}).get("classes", []),
+        class_names=(read_json(films / "classes.json") or {}).get("classes", []),
         codes=picture_file(samples / "codes.png", 1200, share // 24),
         inversion=picture_file(inversions / "inversion.png", 1200, share // 24),
         edits=picture_file(inversions / "edits.png", 1200, share // 24),
         recovered=recovered(read_json(inversions / "inversion.json") or {}),
-        films=_films(samples, share * 2 // 5),
-        loop_still=picture_file(samples / "loop.webp", 512, share // 12),
+        films=_films(films, share * 2 // 5),
+        loop_still=picture_file(films / "loop.webp", 512, share // 12),
         neighbours=picture_file(
             project / f"results/metrics/{name}/neighbours.png", 1200, share // 12
         ),
@@ -295,7 +296,7 @@ def _frame(path: Path, kimg: float, limit: int) -> Frame:
         return Frame(f"{kimg:g}", picture(image.convert("RGB"), 400, limit))
 
 
-def _films(samples: Path, limit: int) -> dict[str, str]:
+def _films(folder: Path, limit: int) -> dict[str, str]:
     """Animations by their kind, as data URIs: those that fit into ``limit`` bytes, one by one."""
     found = {}
     for kind, name, mime in (
@@ -304,7 +305,7 @@ def _films(samples: Path, limit: int) -> dict[str, str]:
         ("morph", "morph.mp4", "video/mp4"),
         ("sweep", "sweep.mp4", "video/mp4"),
     ):
-        path = samples / name
+        path = folder / name
         if kind not in found and path.is_file() and path.stat().st_size <= limit:
             limit -= path.stat().st_size
             found[kind] = data_uri(path.read_bytes(), mime)
