@@ -902,6 +902,17 @@ class Report(Section):
 
     title: str = Field(min_length=1, description="Headline of the report")
     about: str = Field(description="A sentence or two on the collection and the purpose")
+    experiments: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1)]],
+            Field(min_length=1),
+            Unique,
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="DVC's names of experiments (or branches, tags) to compare with what is here",
+    )
 
 
 class Params(Section):

@@ -16,7 +16,7 @@ import jinja2
 
 from ganloom import params
 from ganloom.credits import is_web_address
-from ganloom.report import collection, models, reproduction
+from ganloom.report import collection, experiments, models, reproduction
 from ganloom.report.tables import read_json
 
 HERE = Path(__file__).parent
@@ -34,7 +34,10 @@ def build(
         project: The folder that holds ``params.yaml``, ``data`` and ``results``.
         about: Headline and introduction.
         specs: The models to show; results of others are ignored.
-        fetch: Its limit of pixels holds for the originals shown.
+        fetch: Its limit of pixels holds for the originals and experiments shown.
+
+    Raises:
+        ExperimentError: an experiment that is to be shown cannot be read.
     """
     metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
     reference = read_json(project / "results/metrics/reference.json")
@@ -57,6 +60,9 @@ def build(
         best=shown[models.best(metrics)],
         metrics=models.METRICS,
         comparisons=models.comparisons(metrics, resolutions, reference),
+        experiments=experiments.experiments(project, about.experiments, fetch.max_pixels)
+        if about.experiments
+        else None,
         reproduction=reproduction.reproduction(project),
     )
 

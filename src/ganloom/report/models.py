@@ -366,13 +366,18 @@ def comparisons(
     found = []
     for resolution in sorted(set(resolutions.values())):
         group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
-        rows = [Row(name, False, _words(group[name]), _won(name, group)) for name in group]
+        rows = compare(group)
         rows += [
             Row(REFERENCES.get(name, name), True, _words(values), frozenset())
             for name, values in reference.get(str(resolution), {}).items()
         ]
         found.append(Comparison(resolution, rows))
     return found
+
+
+def compare(group: Mapping[str, Values]) -> list[Row]:
+    """A row for each name, the best of each column marked."""
+    return [Row(name, False, _words(group[name]), _won(name, group)) for name in group]
 
 
 def _words(values: Values) -> dict[str, str]:
