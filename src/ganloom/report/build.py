@@ -39,6 +39,9 @@ def build(
     Raises:
         ExperimentError: an experiment that is to be shown cannot be read.
     """
+    compared = None  # first of all: a name that is not known is found before the rest is read
+    if about.experiments:
+        compared = experiments.experiments(project, about.experiments, fetch.max_pixels)
     metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
     reference = read_json(project / "results/metrics/reference.json")
     shown = {
@@ -60,9 +63,7 @@ def build(
         best=shown[models.best(metrics)],
         metrics=models.METRICS,
         comparisons=models.comparisons(metrics, resolutions, reference),
-        experiments=experiments.experiments(project, about.experiments, fetch.max_pixels)
-        if about.experiments
-        else None,
+        experiments=compared,
         reproduction=reproduction.reproduction(project),
     )
 
