@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +22,7 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 
 from ganloom import models, params
+from ganloom.cli import main
 from ganloom.models import Generator
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling import inversion
@@ -256,6 +260,10 @@ def make_project(folder: Path, told: Inputs, holdout: int) -> None:
         "kimg": 1.0,
     }
     models.save(net, about, folder / "results/models/tried/generator.safetensors")
+    timeline = folder / "results/models/tried/timeline"
+    timeline.mkdir()
+    Image.new("RGB", (2 * SIDE, 2 * SIDE)).save(timeline / "kimg_1.png")
+    (timeline / "timeline.json").write_text('[{"file": "kimg_1.png", "kimg": 1}]')
     slices = folder / "data/slices"
     slices.mkdir(parents=True)
     rng = np.random.default_rng(1)
@@ -269,21 +277,24 @@ def run(folder: Path, stage: str) -> dict[str, bytes]:
     """The files that a stage writes for the model ``tried``, by name."""
     command = [sys.executable, ROOT / f"workflow/scripts/{stage}.py", "tried"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    out = folder / "results" / {"sample": "samples", "invert": "inversions"}[stage] / "tried"
-    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+    outs = {"sample": ("samples", "animations"), "invert": ("inversions",)}[stage]
+    paths = [path for out in outs for path in (folder / "results" / out / "tried").iterdir()]
+    return {path.name: path.read_bytes() for path in sorted(paths, key=lambda path: path.name)}
 
 
 def picture(folder: Path, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(folder / "results" / name))
 
 
+ALWAYS = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp", "timelapse.mp4"]
+
+
 def test_a_model_with_classes_and_codes_shows_and_inverts_them(tmp_path: Path) -> None:
     project = tmp_path / "project"
     make_project(project, TOLD, holdout=0)
-    always = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp"]
-    told = ["class_morph.png", "classes.json", "classes.png", "codes.png"]
+    told = ["class_morph.png", "classes.json", "classes.png", "codes.png", "morph.mp4", "sweep.mp4"]
     samples = run(project, "sample")
-    assert list(samples) == sorted([*always, *told])
+    assert list(samples) == sorted([*ALWAYS, *told])
     assert json.loads(samples["classes.json"]) == {"classes": NAMES}
 
     net, _ = models.load_generator(project / "results/models/tried/generator.safetensors", "cpu")
@@ -317,28 +328,88 @@ def test_a_model_with_classes_and_codes_shows_and_inverts_them(tmp_path: Path) -
 def test_a_model_that_is_told_nothing_shows_nothing_of_it(tmp_path: Path) -> None:
     project = tmp_path / "project"
     make_project(project, Inputs(latent=6), holdout=5)
-    always = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp"]
-    assert list(run(project, "sample")) == always
+    assert list(run(project, "sample")) == ALWAYS
     inversions = run(project, "invert")
     assert list(inversions) == ["inversion.json", "inversion.png"]
     assert json.loads(inversions["inversion.json"])["against"] == "holdout"
     assert picture(project, "inversions/tried/inversion.png").shape == (2 * SIDE, 3 * SIDE, 3)
 
 
-def test_one_class_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ganloom.cli import main
-
+def test_generated_pictures_lie_by_their_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_project(tmp_path / "project", TOLD, holdout=0)
     monkeypatch.chdir(tmp_path / "project")
-    command = ["generate", "--model", "tried", "-n", "2", "--out", "out"]
+    command = ["generate", "--model", "tried", "--out"]
     with pytest.raises(SystemExit, match="classes: cat, dog, owl"):
-        main([*command, "--class", "cow"])
-    main([*command, "--class", "dog"])
+        main([*command, "out", "--class", "cow"])
+    main([*command, "out", "-n", "12"])
+    with Path("out/labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter(row["label"] for row in rows) == dict.fromkeys(NAMES, 4)
+    assert len({row["file"] for row in rows}) == 12
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted([*NAMES, "labels.csv"])
     net, _ = models.load_generator(Path("results/models/tried/generator.safetensors"), "cpu")
-    v = inputs(TOLD, 2, 0, "generate", labels=torch.tensor([1, 1]))
-    expected = generate(net, v)
-    for number, picture in enumerate(expected):
-        assert np.array_equal(np.asarray(Image.open(f"out/tried_{number}.png")), picture)
+    labels = torch.tensor([NAMES.index(row["label"]) for row in rows])
+    expected = generate(net, inputs(TOLD, 12, 0, "generate", labels=labels))
+    for row, picture in zip(rows, expected, strict=True):
+        assert Path(row["file"]).parent == Path(row["label"])
+        assert np.array_equal(np.asarray(Image.open(Path("out") / row["file"])), picture)
+
+    main([*command, "dogs", "-n", "3", "--class", "dog"])
+    assert sorted(path.name for path in Path("dogs").iterdir()) == ["dog", "labels.csv"]
+    assert len(list(Path("dogs/dog").iterdir())) == 3
+
+
+def test_a_model_without_classes_writes_files_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    main(["generate", "--model", "tried", "-n", "2", "--out", "out"])
+    assert sorted(path.name for path in Path("out").iterdir()) == ["tried_0.png", "tried_1.png"]
+
+
+def test_animations_by_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_project(tmp_path / "project", TOLD, holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    command = ["animate", "--model", "tried", "--seconds", "2", "--fps", "15"]
+    for kind in ("loop", "walk", "sine", "morph", "sweep", "timelapse"):
+        main([*command, "--kind", kind, "--grid", "2", "--out", f"{kind}.webp"])
+        size = Path(f"{kind}.webp").stat().st_size / 1e6
+        assert capsys.readouterr().out == f"{kind}.webp: 30 frames, 2.0 s, {size:.2f} MB\n"
+    main([*command, "--kind", "walk", "--seed", "1", "--grid", "2", "--out", "other.webp"])
+    assert len({path.read_bytes() for path in Path().glob("*.webp")}) == 7
+    main([*command, "--kind", "loop", "--grid", "1", "--out", "one.gif"])
+    with Image.open("one.gif") as picture:
+        assert picture.size == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--out x.avi", "x.avi must end in one of .mp4, .gif, .webp"),
+        ("--out no/x.mp4", "no is not a folder"),
+        ("--out x.gif --fps 60", "--fps 60 is not possible; allowed: 1 to 50"),
+        ("--out x.mp4 --seconds nan", "--seconds nan is not possible"),
+        ("--out x.mp4 --grid 0", "--grid 0 is not possible; allowed: 1 to 16"),
+        ("--out x.mp4 --grid 3 --kind timelapse", "grids of 2 at a side at most"),
+        ("--out x.mp4 --truncation 0", "--truncation 0 is not possible"),
+        ("--out x.mp4 --kind morph", "no classes to morph"),
+        ("--out x.mp4 --kind sweep", "no codes to sweep"),
+        ("--out x.mp4 --model other", "Trained here: tried"),
+    ],
+)
+def test_an_animation_that_is_not_possible_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, words: str
+) -> None:
+    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    with pytest.raises(SystemExit, match=re.escape(words)):
+        main(["animate", "--model", "tried", "--kind", "loop", *options.split()])
+    assert not list(Path().glob("x.*"))
 
 
 def test_pictures_become_inputs_as_outputs_become_pictures() -> None:

@@ -172,7 +172,6 @@ def make_model(project: Path, name: str, kid: float) -> None:
     inversions = project / "results/inversions" / name
     for picture in ("classes", "class_morph", "codes"):
         images.save_png(tiles(20, 10), samples / f"{picture}.png")
-    write_json(samples / "classes.json", {"classes": ["maze", HOSTILE]})
     for picture in ("inversion", "edits"):
         images.save_png(tiles(16, 8), inversions / f"{picture}.png")
     likeness = {"psnr": 21.25, "ms_ssim": 0.875}
@@ -180,9 +179,12 @@ def make_model(project: Path, name: str, kid: float) -> None:
         inversions / "inversion.json",
         {"against": "holdout", "median": likeness, "predictor": {"psnr": 12.5, "ms_ssim": 0.4}},
     )
-    (samples / "loop.mp4").write_bytes(b"not decoded here")
+    films = project / "results/animations" / name
+    write_json(films / "classes.json", {"classes": ["maze", HOSTILE]})
+    for film in ("loop", "morph", "sweep"):
+        (films / f"{film}.mp4").write_bytes(b"not decoded here")
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
-    frames[0].save(samples / "loop.webp", save_all=True, append_images=frames[1:])
+    frames[0].save(films / "loop.webp", save_all=True, append_images=frames[1:])
     metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
     metrics |= {"density": 0.5 + kid}
     metrics |= {"authenticity": 0.4, "kimg": 60.0, "against": "holdout", "samples": 256}
@@ -440,6 +442,7 @@ def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None
         "results/metrics/reference.json",
         "results/metrics/dcgan.json",
         "results/samples/dcgan",
+        "results/animations/dcgan",
         "results/models/dcgan/timeline",
         "results/models/dcgan/history",
         "results/models/dcgan/judgement.json",
@@ -477,23 +480,32 @@ def test_a_page_of_ten_models_stays_small(project: Path, tmp_path: Path) -> None
     shutil.copytree(project, copy)
     loaded = params.load(copy / "params.yaml")
     rng = np.random.default_rng(1)
-    for folder in ("models", "samples", "metrics", "inversions"):
+    for folder in ("animations", "models", "samples", "metrics", "inversions"):
         for path in (copy / "results" / folder / "dcgan").rglob("*.png"):
             images.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
     home = copy / "results/models/dcgan/timeline"
     frames = [{"file": "kimg_000000.0.png", "kimg": n} for n in range(25)]
     write_json(home / "timeline.json", frames)
-    (copy / "results/samples/dcgan/loop.mp4").write_bytes(bytes(1_000_000))
-    (copy / "results/samples/dcgan/loop.webp").write_bytes(
-        (project / "results/samples/dcgan/loop.webp").read_bytes()
+    for film in ("loop", "morph", "sweep"):
+        (copy / f"results/animations/dcgan/{film}.mp4").write_bytes(bytes(200_000))
+    (copy / "results/animations/dcgan/loop.webp").write_bytes(
+        (project / "results/animations/dcgan/loop.webp").read_bytes()
     )
     specs = {}
     for n in range(10):
         specs[f"m{n}"] = loaded.models["dcgan"]
-        for folder in ("models", "samples", "metrics", "inversions"):
+        for folder in ("animations", "models", "samples", "metrics", "inversions"):
             (copy / "results" / folder / f"m{n}").symlink_to(copy / "results" / folder / "dcgan")
         (copy / f"results/metrics/m{n}.json").symlink_to(copy / "results/metrics/dcgan.json")
     assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000
+
+
+def test_films_share_what_the_page_has_for_them(project: Path) -> None:
+    films = project / "results/animations/dcgan"
+    size = (films / "loop.mp4").stat().st_size
+    assert list(models._films(films, 3 * size)) == ["loop", "morph", "sweep"]
+    assert list(models._films(films, 2 * size)) == ["loop", "morph"]
+    assert models._films(films, size - 1) == {}
 
 
 # --- its parts -----------------------------------------------------------------------------------

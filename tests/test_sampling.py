@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -17,10 +18,19 @@ from torch import nn
 
 from ganloom.images import grid
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.animation import enlarged, save_mp4, save_webp
+from ganloom.sampling.animation import (
+    TimelineError,
+    enlarged,
+    save,
+    save_gif,
+    save_mp4,
+    save_webp,
+    timelapse,
+)
 from ganloom.sampling.conditional import class_knob, code_knobs, morphs, stacked, turned
-from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs, latents, loop, slerp
+from ganloom.sampling.generate import film, generate
+from ganloom.sampling.latents import circle, inputs, latents, slerp
+from ganloom.sampling.paths import PathError, closed_path, legs
 
 T = torch.linspace(0, 1, 9)
 
@@ -89,8 +99,8 @@ def test_slerp_where_the_angle_says_nothing(b: list[float]) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 7, 48])
-def test_loops_close_at_a_constant_norm(count: int) -> None:
-    walk = loop(3, 32, count, 1, "loop").double()
+def test_circles_close_at_a_constant_norm(count: int) -> None:
+    walk = circle(latents(3, 32, 1), latents(3, 32, 2), count).double()
     assert walk.shape == (count, 3, 32)
     norms = walk.norm(dim=-1)
     torch.testing.assert_close(norms, norms[:1].expand_as(norms), rtol=1e-6, atol=0)
@@ -188,6 +198,95 @@ def test_a_sweep_changes_its_code_alone() -> None:
     assert changed[3][1][:, 1].tolist() == [-1, -0.5, 0, 0.5, 1]
 
 
+# --- closed paths --------------------------------------------------------------------------------
+
+KINDS = ("loop", "walk", "sine", "morph", "sweep")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [60, 97])
+def test_a_path_ends_where_it_began(kind: str, count: int) -> None:
+    way = closed_path(kind, TOLD, 4, count, 1).double()
+    assert way.shape == (count, 4, TOLD.width)
+    steps = (way.roll(-1, 0) - way).norm(dim=-1)
+    assert (steps[-1] <= steps[:-1].max(dim=0).values * (1 + 1e-5)).all()
+    # No jump anywhere: twice the frames, steps half as long.
+    finer = closed_path(kind, TOLD, 4, 2 * count, 1).double()
+    half = (finer.roll(-1, 0) - finer).norm(dim=-1)
+    if kind != "walk":  # a longer one leads through more latents
+        assert float(half.max()) < 0.6 * float(steps.max())
+    assert torch.equal(way.float(), closed_path(kind, TOLD, 4, count, 1))
+    assert not torch.equal(way.float(), closed_path(kind, TOLD, 4, count, 2))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_film_has_no_seam(kind: str) -> None:
+    shown = film(ClassPainter(), closed_path(kind, TOLD, 4, 120, 1)).astype(int)
+    assert shown.shape == (120, 8, 8, 3)
+    steps = np.abs(np.roll(shown, -1, axis=0) - shown).mean((1, 2, 3))
+    assert steps[-1] <= steps[:-1].max()
+
+
+def test_what_moves_on_a_path_and_what_stands_still() -> None:
+    for kind in KINDS:
+        z, rest = closed_path(kind, TOLD, 2, 80, 1).tensor_split([TOLD.latent], dim=2)
+        still, moving = (rest, z) if kind in ("loop", "walk", "sine") else (z, rest)
+        assert torch.equal(still, still[:1].expand_as(still)), kind
+        assert not torch.equal(moving, moving[:1].expand_as(moving)), kind
+    assert not torch.equal(
+        closed_path("loop", TOLD, 2, 80, 1)[0], closed_path("walk", TOLD, 2, 80, 1)[0]
+    )
+
+
+def test_a_walk_stays_near_the_sphere_and_leads_through_more_latents_in_more_time() -> None:
+    told = Inputs(latent=256)
+    short, long = (closed_path("walk", told, 1, count, 1)[:, 0] for count in (96, 480))
+    norms = torch.cat([short, long]).norm(dim=1) / 16
+    assert float((norms - 1).abs().max()) < 0.2
+    # Random latents are all but perpendicular to each other.
+    for way, stops in ((short, 3), (long, 10)):
+        at = way[:: len(way) // stops][:stops]
+        cosines = torch.corrcoef(at) - torch.eye(stops)
+        assert float(cosines.abs().max()) < 0.3
+
+
+def test_the_sine_is_that_of_shipibo_gan() -> None:
+    way = closed_path("sine", Inputs(latent=3), 2, 4, 1)
+    torch.testing.assert_close(way - way[0], torch.tensor([0.0, 1, 0, -1])[:, None, None] + 0 * way)
+
+
+def test_a_morph_shows_every_class_and_a_sweep_every_value() -> None:
+    _, told, _ = TOLD.parts(closed_path("morph", TOLD, 1, 60, 1)[:, 0])
+    torch.testing.assert_close(told.sum(dim=1), torch.ones(60))
+    assert told[::20].tolist() == torch.eye(3).tolist()
+
+    frames = 4 * legs("sweep", TOLD)
+    way = closed_path("sweep", TOLD, 1, frames, 1)[:, 0]
+    _, _, code = TOLD.parts(way)
+    categorical, continuous = TOLD.codes(code)
+    for values in categorical:
+        assert torch.equal(values.max(dim=0).values, torch.ones(values.shape[1]))
+        torch.testing.assert_close(values.sum(dim=1), torch.ones(frames))
+    assert continuous.min(dim=0).values.tolist() == [-1, -1]
+    assert continuous.max(dim=0).values.tolist() == [1, 1]
+    # One code at a time.
+    stood = [(value == value.roll(1, 0)).flatten(1).all(dim=1) for value in categorical]
+    stood += [value == value.roll(1, 0) for value in continuous.T]
+    assert int((~torch.stack(stood)).sum(dim=0).max()) == 1
+
+
+def test_a_path_that_is_not_possible_says_why() -> None:
+    with pytest.raises(PathError, match="no classes to morph"):
+        closed_path("morph", Inputs(latent=3), 1, 100, 1)
+    with pytest.raises(PathError, match="no codes to sweep"):
+        closed_path("sweep", Inputs(latent=3, classes=3), 1, 100, 1)
+    with pytest.raises(PathError, match="5 frames are too few for this morph: it takes 6"):
+        closed_path("morph", TOLD, 1, 5, 1)
+
+
+# --- one under the other -------------------------------------------------------------------------
+
+
 def test_sheets_of_any_width_stand_one_under_the_other() -> None:
     sheet = stacked([np.zeros((2, 3, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)], gap=1)
     assert (sheet[..., 0] == 0).tolist() == [
@@ -241,24 +340,70 @@ def test_mp4_of_odd_sides_gets_even_ones(tmp_path: Path) -> None:
 
 def test_webp_loops_for_ever_within_its_size(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), np.uint8)
-    for film, limit in [(frames(), 100_000), (noise, 6_000)]:
+    for animation, limit in [(frames(), 100_000), (noise, 6_000)]:
         path = tmp_path / "loop.webp"
-        save_webp(film, path, 20, limit)
+        save_webp(animation, path, 20, limit)
         assert path.stat().st_size <= limit
         with Image.open(path) as picture:
-            assert getattr(picture, "n_frames", 1) == len(film)
+            assert getattr(picture, "n_frames", 1) == len(animation)
             assert picture.info["loop"] == 0
             picture.seek(1)
             picture.load()
             assert picture.info["duration"] == 50
 
 
-def test_animations_are_the_same_bytes_again(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_mp4(frames(), tmp_path / f"{name}.mp4", 24)
-        save_webp(frames(), tmp_path / f"{name}.webp", 24, 100_000)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
-    assert (tmp_path / "a.webp").read_bytes() == (tmp_path / "b.webp").read_bytes()
+def test_gif_loops_for_ever_at_its_speed_within_its_size(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (24, 64, 64, 3), np.uint8)
+    for animation, limit in [(frames(24), 100_000), (noise, 40_000)]:
+        path = tmp_path / "loop.gif"
+        save_gif(animation, path, 24, limit)
+        assert path.stat().st_size <= limit
+        with Image.open(path) as picture:
+            assert getattr(picture, "n_frames", 1) == 24
+            assert picture.info["loop"] == 0
+            shown = 0
+            for n in range(24):
+                picture.seek(n)
+                shown += picture.info["duration"]
+                if animation is not noise:
+                    seen = np.asarray(picture.convert("RGB")).astype(int)
+                    assert np.abs(seen - animation[n]).mean() < 6
+            assert shown == 1000
+
+
+def test_the_suffix_names_the_format_and_animations_are_the_same_bytes_again(
+    tmp_path: Path,
+) -> None:
+    magic = {"mp4": b"ftyp", "gif": b"GIF89a", "webp": b"WEBP"}
+    for suffix, mark in magic.items():
+        for name in ("a", "b"):
+            save(frames(), tmp_path / f"{name}.{suffix}", 24)
+        data = (tmp_path / f"a.{suffix}").read_bytes()
+        assert mark in data[:16]
+        assert data == (tmp_path / f"b.{suffix}").read_bytes()
+    assert decode(tmp_path / "a.mp4").shape[2] >= 512  # no player has to blur small pictures
+
+
+def make_timeline(folder: Path, moments: int) -> None:
+    """Grids of 2x2 pictures of 4 px, brighter from moment to moment."""
+    folder.mkdir(parents=True)
+    names = [f"kimg_{n}.png" for n in range(moments)]
+    for n, name in enumerate(names):
+        Image.new("RGB", (8, 8), (10 * n, 0, 0)).save(folder / name)
+    (folder / "timeline.json").write_text(json.dumps([{"file": n, "kimg": 1} for n in names]))
+
+
+def test_a_timelapse_shows_each_moment_as_long_and_the_last_longer(tmp_path: Path) -> None:
+    make_timeline(tmp_path / "timeline", 4)
+    shown = timelapse(tmp_path / "timeline", 20, 4)
+    assert shown.shape == (20, 8, 8, 3)
+    assert shown[:, 0, 0, 0].tolist() == [0] * 4 + [10] * 4 + [20] * 4 + [30] * 8
+    assert timelapse(tmp_path / "timeline", 20, 4, 1).shape == (20, 4, 4, 3)
+    assert timelapse(tmp_path / "timeline", 1, 4).shape == (1, 8, 8, 3)
+    with pytest.raises(TimelineError, match="grids of 2 at a side at most"):
+        timelapse(tmp_path / "timeline", 20, 4, 3)
+    with pytest.raises(TimelineError, match="does not exist"):
+        timelapse(tmp_path / "other", 20, 4)
 
 
 def test_enlarging_repeats_pixels() -> None:

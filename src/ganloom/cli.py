@@ -16,16 +16,51 @@ def main(arguments: list[str] | None = None) -> None:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    generate = commands.add_parser("generate", help="write new pictures from a trained model")
+    generate = commands.add_parser(
+        "generate",
+        help="write new pictures from a trained model",
+        description="Write new pictures from a trained model as PNG files. A model that was "
+        "taught classes writes a folder a class, and labels.csv.",
+    )
     generate.add_argument("--model", required=True, help="name of the model in params.yaml")
     generate.add_argument("-n", type=int, default=64, help="how many pictures (64)")
     generate.add_argument("--seed", type=int, default=0, help="same seed, same pictures (0)")
     generate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
     generate.add_argument(
-        "--class", dest="label", metavar="NAME", help="only of this class, of those it was taught"
+        "--class",
+        dest="label",
+        metavar="NAME",
+        help="only of this class, of those it was taught (as many of each)",
     )
     generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     generate.set_defaults(run=_generate)
+
+    animate = commands.add_parser(
+        "animate",
+        help="write an animation of a trained model",
+        description="Write an animation of a trained model, as MP4, GIF or WebP by the file's "
+        "suffix. All but the timelapse end where they begin and can be repeated without a seam.",
+        epilog="loop: each latent goes round a circle; walk: from latent to latent; "
+        "sine: all numbers of a latent rise and fall together; morph: the class goes from one to "
+        "the next; sweep: one code after the other goes through its values; timelapse: how the "
+        "model learned.",
+    )
+    animate.add_argument("--model", required=True, help="name of the model in params.yaml")
+    animate.add_argument(
+        "--kind",
+        required=True,
+        choices=["loop", "walk", "sine", "morph", "sweep", "timelapse"],
+        help="what moves; see below",
+    )
+    animate.add_argument("--seconds", type=float, default=6.0, help="how long (6)")
+    animate.add_argument("--fps", type=int, default=24, help="frames per second (24)")
+    animate.add_argument(
+        "--grid", type=int, metavar="N", help="N x N pictures; 1: a single one (4; timelapse: all)"
+    )
+    animate.add_argument("--seed", type=int, default=0, help="same seed, same animation (0)")
+    animate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
+    animate.add_argument("--out", type=Path, required=True, help="a .mp4, .gif or .webp file")
+    animate.set_defaults(run=_animate)
 
     export = commands.add_parser(
         "export", help="write pictures in the form that another tool reads"
@@ -71,39 +106,112 @@ def main(arguments: list[str] | None = None) -> None:
     options.run(options)
 
 
-def _generate(options: argparse.Namespace) -> None:
-    path = Path("results/models") / options.model / "generator.safetensors"
+def _trained(model: str) -> Path:
+    """The file of a trained model; ends the command where there is none."""
+    path = Path("results/models") / model / "generator.safetensors"
     if not path.exists():
         trained = sorted(p.parent.name for p in Path("results/models").glob("*/*.safetensors"))
         sys.exit(
             f"{path} does not exist. Trained here: {', '.join(sorted(set(trained))) or 'nothing'}; "
             f"to train it: snakemake --cores 8 {path}"
         )
+    return path
+
+
+def _within(option: str, value: float, low: float, high: float) -> None:
+    """End the command where a number is not low <= value <= high; NaN never is."""
+    if not low <= value <= high:
+        sys.exit(f"{option} {value:g} is not possible; allowed: {low:g} to {high:g}")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    path = _trained(options.model)
     if options.n < 1:
         sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
 
+    import csv
+
     import torch
 
+    from ganloom.export import folder_name
     from ganloom.images import save_png
     from ganloom.models import load_generator
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import inputs
 
     net, about = load_generator(path, torch.device("cpu"))
-    labels = None
+    # Drawn at random, a class would have a few more than another.
+    classes = about["classes"] if net.inputs.classes else []
+    labels = torch.arange(options.n) % len(classes) if classes else None
     if options.label is not None:
-        classes = about["classes"]
         if options.label not in classes:
             known = ", ".join(classes) or f"none: {options.model} was not told any"
             sys.exit(f"--class {options.label} is not possible; classes: {known}")
         labels = torch.full((options.n,), classes.index(options.label))
     v = inputs(net.inputs, options.n, options.seed, "generate", labels=labels)
     v[:, : net.inputs.latent] *= options.truncation
-    options.out.mkdir(parents=True, exist_ok=True)
+    names = [] if labels is None else [classes[label] for label in labels]
+    folders = [Path(folder_name(name)) for name in names] or [Path()] * options.n
     digits = len(str(options.n - 1))
-    for number, picture in enumerate(generate(net, v)):
-        save_png(picture, options.out / f"{options.model}_{number:0{digits}d}.png")
+    files = [
+        folder / f"{options.model}_{number:0{digits}d}.png" for number, folder in enumerate(folders)
+    ]
+    for file, picture in zip(files, generate(net, v), strict=True):
+        save_png(picture, options.out / file)
+    if names:
+        with (options.out / "labels.csv").open("w", encoding="utf-8", newline="") as table:
+            rows = csv.writer(table, lineterminator="\n")
+            rows.writerow(["file", "label"])
+            rows.writerows((file.as_posix(), name) for file, name in zip(files, names, strict=True))
     print(f"{options.n} pictures in {options.out}")
+
+
+def _animate(options: argparse.Namespace) -> None:
+    path = _trained(options.model)
+    for option, value, low, high in (
+        ("--seconds", options.seconds, 0.1, 120),
+        ("--fps", options.fps, 1, 60),
+        ("--grid", 4 if options.grid is None else options.grid, 1, 16),
+        ("--truncation", options.truncation, 0.01, 2),
+    ):
+        _within(option, value, low, high)
+    out: Path = options.out
+    if not out.parent.is_dir():
+        sys.exit(f"{out.parent} is not a folder")
+
+    import torch
+
+    from ganloom.models import load_generator
+    from ganloom.sampling import animation, paths
+    from ganloom.sampling.generate import film
+
+    if out.suffix not in animation.SUFFIXES:
+        sys.exit(f"{out} must end in one of {', '.join(animation.SUFFIXES)}")
+    if out.suffix == ".gif":
+        _within("--fps", options.fps, 1, animation.GIF_FPS)
+    count = max(1, round(options.seconds * options.fps))
+    net, about = load_generator(path, torch.device("cpu"))
+    if options.kind == "timelapse":
+        try:
+            frames = animation.timelapse(
+                path.parent / "timeline", count, about["resolution"], options.grid
+            )
+        except animation.TimelineError as error:
+            sys.exit(str(error))
+    else:
+        points = (options.grid or 4) ** 2
+        try:
+            v = paths.closed_path(options.kind, net.inputs, points, count, options.seed)
+        except paths.PathError as error:
+            sys.exit(f"{options.model}: {error}")
+        v[..., : net.inputs.latent] *= options.truncation
+        frames = film(net, v)
+    try:
+        animation.save(frames, out, options.fps)
+    except OSError as error:
+        sys.exit(f"{out} cannot be written: {error.strerror}")
+    seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6
+    print(f"{out}: {len(frames)} frames, {seconds:.1f} s, {megabytes:.2f} MB")
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -874,10 +874,10 @@ class Sample(Section):
     strips: Count = Field(description="Interpolations, one under the other")
     steps: Annotated[int, Field(ge=3)] = Field(description="Pictures per interpolation")
     loop_grid: Annotated[int, Field(ge=1, le=16)] = Field(
-        description="Side of the grid in the animation"
+        description="Side of the grid in the animations"
     )
-    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of the animation")
-    fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Its frames per second")
+    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of an animation, at least")
+    fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Frames per second")
 
 
 class Paths(Section):
@@ -915,6 +915,17 @@ class Report(Section):
 
     title: str = Field(min_length=1, description="Headline of the report")
     about: str = Field(description="A sentence or two on the collection and the purpose")
+    experiments: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1)]],
+            Field(min_length=1),
+            Unique,
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="DVC's names of experiments (or branches, tags) to compare with what is here",
+    )
 
 
 class Params(Section):

@@ -1,6 +1,7 @@
 """The page of the whole run: results/report.html."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from prelude import begin
@@ -8,6 +9,7 @@ from prelude import begin
 params = begin()
 
 from ganloom.report.build import build
+from ganloom.report.experiments import ExperimentError
 
 REPORT = Path("results/report.html")
 # What a mail may carry; pictures are encoded so that ten models stay below it.
@@ -16,7 +18,10 @@ LARGEST = 15_000_000
 
 def main() -> None:
     remove_what_is_not_listed()
-    page = build(Path(), params.report, params.models, params.fetch).encode()
+    try:
+        page = build(Path(), params.report, params.models, params.fetch).encode()
+    except ExperimentError as error:
+        sys.exit(f"error: {error}")
     REPORT.write_bytes(page)
     print(f"{REPORT}: {len(params.models)} models, {len(page) / 1e6:.1f} MB")
     if len(page) > LARGEST:
@@ -29,7 +34,7 @@ def remove_what_is_not_listed() -> None:
     They lie in directories that this stage depends on: left there, they would make its result
     depend on what was once tried.
     """
-    for folder in ("inversions", "metrics", "models", "samples"):
+    for folder in ("animations", "inversions", "metrics", "models", "samples"):
         for path in Path("results", folder).iterdir():
             if path.is_dir() and path.name not in params.models:
                 shutil.rmtree(path)

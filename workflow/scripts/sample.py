@@ -1,4 +1,4 @@
-"""Pictures from a trained generator: a grid, interpolations, classes, codes, an animation."""
+"""Pictures from a trained generator: a grid, interpolations, classes, codes, animations."""
 
 import json
 import sys
@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from ganloom.images import grid, save_png
 from ganloom.models import load_generator
-from ganloom.sampling.animation import enlarged, save_mp4, save_webp
+from ganloom.sampling.animation import save, timelapse
 from ganloom.sampling.conditional import (
     Knob,
     class_knob,
@@ -25,14 +24,9 @@ from ganloom.sampling.conditional import (
     stacked,
     turned,
 )
-from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs, loop, paths
-
-# Small pictures are enlarged in the animations: a player would blur them.
-MP4_SIDE = 512
-WEBP_SIDE = 256
-# What a post or a README can carry.
-WEBP_BYTES = 1_500_000
+from ganloom.sampling.generate import film, generate
+from ganloom.sampling.latents import inputs, paths
+from ganloom.sampling.paths import closed_path, legs
 
 
 def main() -> None:
@@ -42,6 +36,9 @@ def main() -> None:
     net, about = load_generator(Path(f"results/models/{name}/generator.safetensors"), device)
     told, seed, sample = net.inputs, params.seed, params.sample
     folder = Path(f"results/samples/{name}")
+    # Apart from the pictures, all of which DVC shows beside those of other experiments.
+    films = Path(f"results/animations/{name}")
+    films.mkdir(parents=True, exist_ok=True)
 
     def drawn(n: int, stream: str) -> Tensor:
         """What the generator is told: (n, width)."""
@@ -64,7 +61,7 @@ def main() -> None:
     if told.classes:
         save_png(table(drawn(sample.grid, "classes"), class_knob(told)), folder / "classes.png")
         names = {"classes": about["classes"]}
-        (folder / "classes.json").write_text(json.dumps(names, indent=2) + "\n")
+        (films / "classes.json").write_text(json.dumps(names, indent=2) + "\n")
         rows = drawn(told.classes, "class_morph").split(1)
         steps = [table(*row) for row in zip(rows, morphs(told, sample.steps), strict=True)]
         save_png(np.concatenate(steps), folder / "class_morph.png")
@@ -73,18 +70,21 @@ def main() -> None:
         tables = [table(v, knob) for knob in code_knobs(told, sample.steps)]
         save_png(stacked(tables, about["resolution"] // 2), folder / "codes.png")
 
-    walkers = sample.loop_grid**2
-    walks = sample.truncation * loop(walkers, told.latent, sample.loop_frames, seed, "loop")
-    rest = drawn(walkers, "loop")[:, told.latent :]
-    frames = np.stack(
-        [
-            grid(generate(net, torch.cat([z, rest], dim=1)), sample.loop_grid)
-            for z in tqdm(walks, "frames", mininterval=1)
-        ]
-    )
-    save_mp4(enlarged(frames, MP4_SIDE), folder / "loop.mp4", sample.fps)
-    save_webp(enlarged(frames, WEBP_SIDE), folder / "loop.webp", sample.fps, WEBP_BYTES)
-    print(f"{name}: a grid, {sample.strips} interpolations, {len(frames)} frames in {folder}")
+    # Half a second from one class, or value of a code, to the next.
+    leg = max(2, sample.fps // 2)
+    kinds = ["loop", *["morph"] * bool(told.classes), *["sweep"] * bool(told.coded)]
+    for kind in kinds:
+        count = max(sample.loop_frames, leg * legs(kind, told))
+        v = closed_path(kind, told, sample.loop_grid**2, count, seed)
+        v[..., : told.latent] *= sample.truncation
+        frames = film(net, v)
+        save(frames, films / f"{kind}.mp4", sample.fps)
+        if kind == "loop":
+            save(frames, films / "loop.webp", sample.fps)
+    timeline = Path(f"results/models/{name}/timeline")
+    frames = timelapse(timeline, sample.loop_frames, about["resolution"])
+    save(frames, films / "timelapse.mp4", sample.fps)
+    print(f"{name}: pictures in {folder}, animations ({', '.join(kinds)}, timelapse) in {films}")
 
 
 if __name__ == "__main__":

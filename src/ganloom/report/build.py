@@ -16,7 +16,7 @@ import jinja2
 
 from ganloom import params
 from ganloom.credits import is_web_address
-from ganloom.report import collection, models, reproduction
+from ganloom.report import collection, experiments, models, reproduction
 from ganloom.report.figures import number
 from ganloom.report.tables import read_json
 
@@ -35,8 +35,14 @@ def build(
         project: The folder that holds ``params.yaml``, ``data`` and ``results``.
         about: Headline and introduction.
         specs: The models to show; results of others are ignored.
-        fetch: Its limit of pixels holds for the originals shown.
+        fetch: Its limit of pixels holds for the originals and experiments shown.
+
+    Raises:
+        ExperimentError: an experiment that is to be shown cannot be read.
     """
+    compared = None  # first of all: a name that is not known is found before the rest is read
+    if about.experiments:
+        compared = experiments.experiments(project, about.experiments, fetch.max_pixels)
     metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
     reference = read_json(project / "results/metrics/reference.json")
     shown = {
@@ -62,6 +68,7 @@ def build(
         best=shown[models.best(metrics)],
         metrics=models.columns(metrics),
         comparisons=models.comparisons(metrics, resolutions, reference, warnings),
+        experiments=compared,
         reproduction=reproduction.reproduction(project),
     )
 

@@ -194,7 +194,7 @@ class Model:
     inversion: Picture | None
     edits: Picture | None
     recovered: str
-    loop: str
+    films: dict[str, str]
     loop_still: Picture | None
     neighbours: Picture | None
     copying: list[str]
@@ -234,6 +234,7 @@ def model(
     """Gather what is known of a trained model, which shares the page with ``models`` in all."""
     home = project / "results/models" / name
     samples = project / "results/samples" / name
+    films = project / "results/animations" / name
     inversions = project / "results/inversions" / name
     measured = project / "results/metrics" / name
     run = read_json(home / "run.json")
@@ -259,13 +260,13 @@ def model(
         interpolation=picture_file(samples / "interpolation.png", 1200, share // 12),
         classes=picture_file(samples / "classes.png", 800, share // 24),
         class_morph=picture_file(samples / "class_morph.png", 1200, share // 24),
-        class_names=(read_json(samples / "classes.json") or {}).get("classes", []),
+        class_names=(read_json(films / "classes.json") or {}).get("classes", []),
         codes=picture_file(samples / "codes.png", 1200, share // 24),
         inversion=picture_file(inversions / "inversion.png", 1200, share // 24),
         edits=picture_file(inversions / "edits.png", 1200, share // 24),
         recovered=recovered(read_json(inversions / "inversion.json") or {}),
-        loop=_loop(samples, share * 2 // 5),
-        loop_still=picture_file(samples / "loop.webp", 512, share // 12),
+        films=_films(films, share * 2 // 5),
+        loop_still=picture_file(films / "loop.webp", 512, share // 12),
         neighbours=picture_file(measured / "neighbours.png", 1200, share // 12),
         copying=copying(metrics, reference.get("holdout", {})),
         walks=walks(metrics),
@@ -364,13 +365,20 @@ def _frame(path: Path, kimg: float, limit: int) -> Frame:
         return Frame(f"{kimg:g}", picture(image.convert("RGB"), 400, limit))
 
 
-def _loop(samples: Path, limit: int) -> str:
-    """The animation as a data URI: the video, else the picture, "" where both are too large."""
-    for name, mime in (("loop.mp4", "video/mp4"), ("loop.webp", "image/webp")):
-        path = samples / name
-        if path.is_file() and path.stat().st_size <= limit:
-            return data_uri(path.read_bytes(), mime)
-    return ""
+def _films(folder: Path, limit: int) -> dict[str, str]:
+    """Animations by their kind, as data URIs: those that fit into ``limit`` bytes, one by one."""
+    found = {}
+    for kind, name, mime in (
+        ("loop", "loop.mp4", "video/mp4"),
+        ("loop", "loop.webp", "image/webp"),
+        ("morph", "morph.mp4", "video/mp4"),
+        ("sweep", "sweep.mp4", "video/mp4"),
+    ):
+        path = folder / name
+        if kind not in found and path.is_file() and path.stat().st_size <= limit:
+            limit -= path.stat().st_size
+            found[kind] = data_uri(path.read_bytes(), mime)
+    return found
 
 
 # By how much more than unseen originals samples may be like training images, or like each other,
@@ -537,7 +545,7 @@ def comparisons(
     found = []
     for resolution in sorted(set(resolutions.values())):
         group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
-        rows = [Row(name, False, _shown(group[name]), _won(name, group)) for name in group]
+        rows = compare(group)
         rows += [
             Row(REFERENCES.get(name, name), True, _shown(values), frozenset())
             for name, values in reference.get(str(resolution), {}).items()
@@ -552,6 +560,11 @@ def comparisons(
         said = dict.fromkeys(warning for name in group for warning in warnings[name])
         found.append(Comparison(resolution, rows, drawn, list(said)))
     return found
+
+
+def compare(group: Mapping[str, Values]) -> list[Row]:
+    """A row for each name, the best of each column marked."""
+    return [Row(name, False, _shown(group[name]), _won(name, group)) for name in group]
 
 
 def _shown(values: Values) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Frames to files that play anywhere: H.264 in MP4, and animated WebP.
+"""Frames to files that play anywhere: H.264 in MP4, and animated WebP and GIF.
 
 Frames are (T, H, W, 3) RGB, uint8. The same frames give the same bytes.
 """
@@ -6,6 +6,7 @@ Frames are (T, H, W, 3) RGB, uint8. The same frames give the same bytes.
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import av
@@ -16,33 +17,99 @@ from PIL import Image
 
 Frames = NDArray[np.uint8]
 
+# Small pictures are enlarged: a player would blur them.
+MP4_SIDE = 512
+IMAGE_SIDE = 256
+# What a post or a README can carry.
+IMAGE_BYTES = 1_500_000
+SUFFIXES = (".mp4", ".gif", ".webp")
+GIF_FPS = 50  # browsers show faster ones at 10 frames a second
+HOLD = 0.2  # share of a timelapse that shows its last moment
+
+
+def save(frames: Frames, path: Path, fps: int) -> None:
+    """Write an animation in the format that the suffix names, one of ``SUFFIXES``.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path.suffix == ".mp4":
+        save_mp4(frames, path, fps, MP4_SIDE)
+    else:
+        write = save_gif if path.suffix == ".gif" else save_webp
+        write(enlarged(frames, IMAGE_SIDE), path, fps, IMAGE_BYTES)
+
+
+class TimelineError(ValueError):
+    """There is no timeline, or not so large a grid in it; the message says so."""
+
+
+def timelapse(folder: Path, frames: int, resolution: int, grid: int | None = None) -> Frames:
+    """A training's timeline as frames: each moment for as long, and the last for longer.
+
+    Args:
+        folder: Of ``timeline.json``.
+        frames: T.
+        resolution: Side of a picture in its grids, in px.
+        grid: Side of the part of them to show, the upper left one; all if none.
+
+    Raises:
+        TimelineError: the timeline is missing, or its grids are smaller.
+    """
+    try:
+        moments = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
+        pictures = [np.asarray(_rgb(folder / moment["file"])) for moment in moments]
+    except FileNotFoundError as error:
+        raise TimelineError(
+            f"{error.filename} does not exist; bring it back: dvc checkout {folder}"
+        ) from None
+    side = min(pictures[0].shape[:2])
+    if grid and grid * resolution > side:
+        raise TimelineError(f"the timeline shows grids of {side // resolution} at a side at most")
+    if grid:
+        pictures = [picture[: grid * resolution, : grid * resolution] for picture in pictures]
+    shown = np.arange(frames) * len(moments) // max(1, round(frames * (1 - HOLD)))
+    return np.stack(pictures)[shown.clip(max=len(moments) - 1)]
+
+
+def _rgb(path: Path) -> Image.Image:
+    with Image.open(path) as picture:
+        return picture.convert("RGB")
+
 
 def enlarged(frames: Frames, at_least: int) -> Frames:
     """Repeat each pixel so often that the longer side has ``at_least`` px."""
-    factor = -(-at_least // max(frames.shape[1:3]))
+    factor = max(1, -(-at_least // max(frames.shape[1:3])))
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def save_mp4(frames: Frames, path: Path, fps: int) -> None:
+def save_mp4(frames: Frames, path: Path, fps: int, side: int = 0) -> None:
     """Write H.264 as every browser and phone plays it: yuv420p, index in front.
 
     That format needs even sides; an odd one gets its last row or column twice.
+
+    Args:
+        frames: They are enlarged one at a time: a minute of large ones is gigabytes.
+        path: Of the file.
+        fps: Frames per second.
+        side: Of a frame in px, at least.
     """
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    height, width = enlarged(frames[:1], side).shape[1:3]
+    even = ((0, height % 2), (0, width % 2), (0, 0))
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         # A constant quantiser: otherwise x264 saves on the last frames, as none depends on them,
         # and a loop jumps where it begins again. One thread: bytes would depend on the cores.
         options = {"qp": "20", "preset": "medium", "threads": "1"}
         stream = container.add_stream("libx264", rate=fps, options=options)
-        stream.height, stream.width = frames.shape[1:3]
+        stream.height, stream.width = height + height % 2, width + width % 2
         stream.pix_fmt = "yuv420p"
         # Players guess the colour space of a file that does not say it, and guess differently.
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+            pixels = np.pad(enlarged(frame[None], side)[0], even, mode="edge")
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             container.mux(stream.encode(picture))
@@ -57,12 +124,23 @@ def save_webp(frames: Frames, path: Path, fps: int, max_bytes: int) -> None:
     for quality in (85, 60, 35):
         data = _webp(frames, fps, quality)
         if len(data) <= max_bytes:
-            break
-    else:
-        small = [np.asarray(Image.fromarray(frame).reduce(2)) for frame in frames]
-        return save_webp(np.stack(small), path, fps, max_bytes)
-    path.write_bytes(data)
-    return None
+            path.write_bytes(data)
+            return
+    save_webp(_halved(frames), path, fps, max_bytes)
+
+
+def save_gif(frames: Frames, path: Path, fps: int, max_bytes: int) -> None:
+    """Write an endless GIF of as many colours as ``max_bytes`` allow, or halve it as a WebP."""
+    for colours in (256, 128, 64):
+        data = _gif(frames, fps, colours)
+        if len(data) <= max_bytes:
+            path.write_bytes(data)
+            return
+    save_gif(_halved(frames), path, fps, max_bytes)
+
+
+def _halved(frames: Frames) -> Frames:
+    return np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in frames])
 
 
 def _webp(frames: Frames, fps: int, quality: int) -> bytes:
@@ -77,5 +155,27 @@ def _webp(frames: Frames, fps: int, quality: int) -> bytes:
         loop=0,
         quality=quality,
         method=4,
+    )
+    return file.getvalue()
+
+
+def _gif(frames: Frames, fps: int, colours: int) -> bytes:
+    # One palette for all: with one of its own, a frame's still parts would flicker.
+    some = frames[:: max(1, len(frames) // 16)]
+    palette = Image.fromarray(np.concatenate(some)).quantize(colours)
+    first, *rest = (
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    )
+    # A GIF counts hundredths of a second; rounding each time would change the speed.
+    ends = (np.arange(len(frames) + 1) * 100 / fps).round() * 10
+    file = io.BytesIO()
+    first.save(
+        file,
+        "GIF",
+        save_all=True,
+        append_images=rest,
+        duration=np.diff(ends).astype(int).tolist(),
+        loop=0,
     )
     return file.getvalue()

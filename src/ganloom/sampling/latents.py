@@ -85,20 +85,22 @@ def paths(v: Tensor, told: Inputs, points: int) -> Tensor:
     return torch.cat([walked, still], dim=1)
 
 
-def loop(points: int, dim: int, frames: int, seed: int, *stream: int | str) -> Tensor:
-    """Closed walks of constant norm: circles around the origin, each in a random plane.
+def circle(start: Tensor, towards: Tensor, frames: int) -> Tensor:
+    """Closed walks of constant norm: from each start around the origin, all steps alike.
 
-    The last frame is one step before the first, so that an endless repetition has no seam.
+    Args:
+        start: (N, D).
+        towards: (N, D), which with the start and the origin give the planes.
+        frames: T.
 
     Returns:
-        (frames, points, dim) float32.
+        (T, N, D); the last frame is one step before the first.
     """
-    start, other = latents(2 * points, dim, seed, *stream).double().chunk(2)
-    radius = start.norm(dim=-1, keepdim=True)
+    radius = start.double().norm(dim=-1, keepdim=True)
     u = start / radius
-    v = _perpendicular(u, other / other.norm(dim=-1, keepdim=True))
+    v = _perpendicular(u, torch.nn.functional.normalize(towards.double(), dim=-1))
     angle = (torch.arange(frames) * (2 * math.pi / frames)).reshape(-1, 1, 1)
-    return (radius * (torch.cos(angle) * u + torch.sin(angle) * v)).float()
+    return (radius * (torch.cos(angle) * u + torch.sin(angle) * v)).to(start.dtype)
 
 
 def _perpendicular(u: Tensor, v: Tensor) -> Tensor:
