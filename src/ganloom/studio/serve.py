@@ -29,20 +29,22 @@ def serve(project: Path, name: str | None, port: int, browser: bool) -> None:
         browser: Open the page.
 
     Raises:
-        StudioError: nothing is there to show, or the port is taken.
+        StudioError: the list's name is none, or the port is taken.
     """
     try:
         studio = Studio(project, name)
-    except (CollectionError, ParamsError, ShardError, ValueError) as error:
+    except ValueError as error:
         raise StudioError(str(error)) from error
 
     with _listen(port) as listener:
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        print(
-            f"{len(studio.collection().table)} pictures, decisions in {studio.list}: {address}\n"
-            "Ctrl+C ends the studio; what was decided is saved.",
-            flush=True,
-        )
+        try:
+            pictures = len(studio.collection().table)
+            print(f"{pictures} pictures, decisions in {studio.list}: {address}", flush=True)
+        except (CollectionError, ParamsError, ShardError) as error:
+            address += "generate"
+            print(f"{address}\nNothing to curate: {error}", flush=True)
+        print("Ctrl+C ends the studio; what was decided or kept is saved.", flush=True)
         if browser:  # it waits in the socket's queue until the server answers
             webbrowser.open(address)
         config = uvicorn.Config(

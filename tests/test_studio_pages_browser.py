@@ -1,0 +1,138 @@
+"""The studio's pages that make pictures, in a browser, as people use them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from test_studio_browser import chromium, studio  # noqa: F401  (a fixture)
+from test_studio_pages import save_model
+
+pytestmark = pytest.mark.browser
+
+Visit = Callable[[str, str], Page]
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
+    """Opens a page; at the end nothing may have been complained of or asked for elsewhere."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(address: str, path: str, **options: Any) -> Page:
+        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 800}, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda m: complaints.append(f"{m.text} {m.location['url']}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(address) or complaints.append(r.url))
+        page.goto(address.rstrip("/") + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One studio for all: a project with a model and no collection."""
+    project = tmp_path_factory.mktemp("project")
+    save_model(project, "animals")
+    with studio(project) as found:
+        yield found
+
+
+def loaded(page: Page, selector: str, count: int) -> None:
+    """All these pictures are there and were decoded."""
+    expect(page.locator(selector)).to_have_count(count)
+    page.wait_for_function(
+        "s => [...document.querySelectorAll(s)].every(i => i.complete && i.naturalWidth > 0)",
+        arg=selector,
+    )
+
+
+def download(page: Page, selector: str) -> bytes:
+    with page.expect_download() as started:
+        page.click(selector)
+    return Path(started.value.path()).read_bytes()
+
+
+# --- generate ------------------------------------------------------------------------------------
+
+
+def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.focus("#count")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("4")
+    page.keyboard.press("Enter")
+    loaded(page, "#pictures img", 4)
+    page.focus("#pictures button")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    second = page.locator("#pictures button").nth(1)
+    expect(second).to_be_focused()
+    expect(second).to_have_attribute("aria-pressed", "true")
+    loaded(page, "#kept img", 1)
+    expect(page.locator("#one-facts")).to_contain_text("2 of 4")
+
+    png = download(page, "#one-png")
+    known = json.loads(download(page, "#one-json"))
+    assert png.startswith(b"\x89PNG")
+    assert known["made"]["number"] == 1
+    assert len(known["z"]) == 16
+
+    page.focus("#pictures button")
+    before = page.locator("#pictures button").first.get_attribute("data-name")
+    page.keyboard.press("n")
+    expect(page.locator("#seed")).to_have_value("1")
+    expect(page.locator("#pictures button").first).not_to_have_attribute("data-name", before)
+    page.reload()
+    expect(page.locator("#seed")).to_have_value("1")
+    loaded(page, "#kept img", 1)
+    page.click("#kept button")
+    page.click("#one-keep")
+    expect(page.locator("#kept-section")).to_be_hidden()
+
+
+def test_classes_and_codes_are_offered_and_strange_names_are_only_words(
+    address: str, visit: Visit
+) -> None:
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    expect(page.locator("#told select")).to_have_count(3)
+    page.select_option("#label", "<b>owl</b>")
+    expect(page.locator("#one-facts")).to_contain_text("<b>owl</b>")
+    page.select_option("#code-0", "2")
+    expect(page.locator("#one-facts")).to_contain_text("2, drawn")
+    page.select_option("#model", "ganloom/kene")
+    expect(page.locator("#told select")).to_have_count(0)
+    loaded(page, "#pictures img", 16)
+    expect(page.locator("#one-facts")).to_contain_text("ganloom/kene")
+
+
+def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
+    broken = save_model(tmp_path, "broken")
+    broken.write_bytes(broken.read_bytes()[:-50])
+    with studio(tmp_path) as found:
+        page = visit(found, "/generate")
+        expect(page.locator("#notes")).to_contain_text("broken/generator.safetensors: damaged")
+        expect(page.locator("#notes")).to_contain_text("No model is trained here yet")
+        loaded(page, "#pictures img", 16)
+        page.fill("#count", "65")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.querySelector('#count:invalid') !== null")
+
+
+@pytest.mark.parametrize("path", ["/generate"])
+def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
+    page = visit(address, f"{path}?model=animals")
+    page.set_viewport_size({"width": 360, "height": 700})
+    expect(page.locator("main img").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
