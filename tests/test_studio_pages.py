@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 from starlette.testclient import TestClient
 
 from ganloom import models, params
@@ -70,7 +71,7 @@ def client(project: Path) -> Iterator[TestClient]:
         yield client
 
 
-def post(client: TestClient, path: str, **body: Any) -> Any:
+def post(client: TestClient, path: str, /, **body: Any) -> Any:
     return client.post(path, json=body, headers=OWN)
 
 
@@ -188,7 +189,7 @@ def test_settings_out_of_range_are_refused(
     assert words in answer.json()["problem"]
 
 
-@pytest.mark.parametrize("path", ["generate", "keep", "forget"])
+@pytest.mark.parametrize("path", ["generate", "keep", "forget", "mix"])
 def test_another_sites_page_makes_nothing(client: TestClient, path: str) -> None:
     headers = OWN | {"origin": "http://evil.example"}
     assert client.post(f"/api/{path}", json={}, headers=headers).status_code == 403
@@ -226,3 +227,96 @@ def test_a_damaged_kept_picture_is_left_out(project: Path, client: TestClient) -
     for wrong in ("[]", "{}", "no json", json.dumps(said(client, name) | {"v": ["x"]})):
         (folder / f"{'1' * 20}.json").write_text(wrong)
         assert [one["name"] for one in client.get("/api/kept").json()["kept"]] == [name]
+
+
+# --- mixing --------------------------------------------------------------------------------------
+
+
+def mix(client: TestClient, **settings: Any) -> Any:
+    asked = {"model": "animals", "path": "slerp", "transitions": 2, "interpolations": 3}
+    return post(client, "/api/mix", **asked | settings)
+
+
+def strip(client: TestClient, **settings: Any) -> Any:
+    """The pictures of a mix: (rows, columns, R, R, 3)."""
+    answer = mix(client, **settings)
+    assert answer.status_code == 200, answer.json()
+    data = client.get(f"/mixes/{answer.json()['name']}.png").content
+    sheet = np.asarray(Image.open(io.BytesIO(data)))
+    rows, columns = sheet.shape[0] // 16, sheet.shape[1] // 16
+    return sheet.reshape(rows, 16, columns, 16, 3).swapaxes(1, 2)
+
+
+def single(client: TestClient, seed: int, **settings: Any) -> Any:
+    (name,) = make(client, seed=seed, count=1, **settings).json()["pictures"]
+    return pixels(client, name)
+
+
+def test_each_row_leads_from_a_seed_to_a_seed(client: TestClient) -> None:
+    rows = strip(client, ends=[{"seed": 3}, {"seed": 70}])
+    assert rows.shape[:2] == (2, 5)
+    for i, row in enumerate(rows):
+        assert (row[0] == single(client, 3 + i)).all()
+        assert (row[-1] == single(client, 70 + i)).all()
+        assert len({picture.tobytes() for picture in row}) == 5
+
+
+def test_a_straight_path_is_another_one(client: TestClient) -> None:
+    ends = [{"seed": 3}, {"seed": 70}]
+    round_way, straight = (strip(client, ends=ends, path=path) for path in ("slerp", "linear"))
+    same = (round_way == straight).all(axis=(0, 2, 3, 4))
+    assert same.tolist() == [True, False, False, False, True]
+
+
+def test_from_class_to_class_all_else_stays(client: TestClient) -> None:
+    rows = strip(client, classes=["cat", "dog"], seed=9)
+    assert rows.shape[:2] == (2, 5)
+    assert len({picture.tobytes() for picture in rows[0]}) == 5
+    back = strip(client, classes=["dog", "cat"], seed=9)
+    assert (rows == back[:, ::-1]).all()
+
+
+def test_a_kept_picture_is_an_end(project: Path, client: TestClient) -> None:
+    first, *_ = make(client).json()["pictures"]
+    post(client, "/api/keep", name=first)
+    rows = strip(client, ends=[{"kept": first}, {"seed": 1}])
+    assert (rows[:, 0] == pixels(client, first)).all()
+    save_model(project, "animals", seed=2)
+    answer = mix(client, ends=[{"kept": first}, {"seed": 1}])
+    assert answer.status_code == 400
+    assert "an earlier training" in answer.json()["problem"]
+
+
+def test_a_mix_moves_there_and_back(client: TestClient) -> None:
+    name = mix(client, ends=[{"seed": 3}, {"seed": 70}]).json()["name"]
+    moving = Image.open(io.BytesIO(client.get(f"/mixes/{name}.gif").content))
+    assert moving.n_frames == 94
+    assert moving.info["loop"] == 0
+    frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(moving)]
+    assert (frames[1] == frames[-1]).all()
+    assert (frames[1] != frames[47]).any()
+    with av.open(io.BytesIO(client.get(f"/mixes/{name}.mp4").content)) as video:
+        assert video.streams.video[0].codec_context.name == "h264"
+        assert sum(1 for _ in video.decode(video=0)) == 94
+    assert client.get("/mixes/nothing.gif").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"transitions": 11, "ends": [{"seed": 1}, {"seed": 2}]}, "transitions"),
+        ({"interpolations": 0, "ends": [{"seed": 1}, {"seed": 2}]}, "interpolations"),
+        ({"path": "zigzag", "ends": [{"seed": 1}, {"seed": 2}]}, "path"),
+        ({}, "either ends or classes"),
+        ({"ends": [{"seed": 1}, {"seed": 2}], "classes": ["cat", "dog"]}, "either"),
+        ({"ends": [{"seed": 1}]}, "ends"),
+        ({"ends": [{"seed": 1}, {}]}, "an end is a seed or a kept picture"),
+        ({"classes": ["cat", "cow"]}, "class 'cow' is not possible"),
+    ],
+)
+def test_a_mix_out_of_range_is_refused(
+    client: TestClient, wrong: dict[str, Any], words: str
+) -> None:
+    answer = mix(client, **wrong)
+    assert answer.status_code == 400
+    assert words in answer.json()["problem"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,55 @@ def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
         assert page.evaluate("document.querySelector('#count:invalid') !== null")
 
 
-@pytest.mark.parametrize("path", ["/generate"])
+# --- mix -----------------------------------------------------------------------------------------
+
+
+def test_two_kept_pictures_are_mixed_and_downloaded(address: str, visit: Visit) -> None:
+    page = visit(address, "/generate?model=animals&seed=40")
+    loaded(page, "#pictures img", 16)
+    page.click("#pictures button >> nth=0")
+    page.click("#pictures button >> nth=1")
+    loaded(page, "#kept img", 2)
+    page.click("#one-mix")
+    expect(page).to_have_url(re.compile("/mix"))
+    expect(page.locator("#strip")).to_be_visible()
+    expect(page.locator("#strip")).to_have_attribute("alt", "3 rows of 8 pictures")
+    page.select_option("#to", index=1)
+    expect(page.locator("#strip")).to_have_attribute("alt", "1 row of 8 pictures")
+    page.focus("#interpolations")
+    page.keyboard.press("End")
+    expect(page.locator("#strip")).to_have_attribute("alt", "1 row of 12 pictures")
+    assert page.evaluate("document.getElementById('strip').naturalWidth") == 12 * 16
+    assert download(page, "#png").startswith(b"\x89PNG")
+    assert download(page, "#gif").startswith(b"GIF89a")
+    assert download(page, "#mp4")[4:8] == b"ftyp"
+    page.keyboard.press("p")
+    loaded(page, "#moving", 1)
+    expect(page.locator("#moving")).to_be_visible()
+    page.keyboard.press("p")
+    expect(page.locator("#moving")).to_be_hidden()
+
+
+def test_classes_are_mixed_with_the_keyboard(address: str, visit: Visit) -> None:
+    page = visit(address, "/mix?model=animals")
+    strip = page.locator("#strip")
+    expect(strip).to_be_visible()
+    first = strip.get_attribute("src")
+    page.focus("#what input")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#first")).to_be_visible()
+    expect(strip).not_to_have_attribute("src", first)
+    second = strip.get_attribute("src")
+    page.focus("#second")
+    page.keyboard.press("ArrowDown")
+    expect(strip).not_to_have_attribute("src", second)
+    page.select_option("#model", "ganloom/kene")
+    expect(page.locator("#what")).to_be_hidden()
+    expect(page.locator("#from")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("")
+
+
+@pytest.mark.parametrize("path", ["/generate", "/mix"])
 def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
     page = visit(address, f"{path}?model=animals")
     page.set_viewport_size({"width": 360, "height": 700})

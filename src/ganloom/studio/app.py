@@ -32,7 +32,7 @@ from ganloom.curate import CurationError
 from ganloom.images import ImageError, ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
-from ganloom.studio import collection, decisions, generation
+from ganloom.studio import collection, decisions, generation, mixing
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, State, Word
 from ganloom.studio.generators import Generators
@@ -215,6 +215,7 @@ def create_app(studio: Studio) -> Starlette:
             Route("/thumbnails/{digest}", get_thumbnail),
             Route("/pictures/{digest}", get_large),
             *generation.routes(generators, samples),
+            *mixing.routes(generators, samples),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[

@@ -20,7 +20,7 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
-from ganloom.studio.samples import Samples, sample
+from ganloom.studio.samples import Sample, Samples, sample
 
 MOST = 64  # pictures at a time
 
@@ -149,3 +149,15 @@ def with_codes(told: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
             v[:, at] = code
         at += values or 1
     return v
+
+
+def told_by(known: Sample, loaded: Loaded) -> Tensor:
+    """What a sample's generator was told: (1, width).
+
+    Raises:
+        HTTPException: it was another generator.
+    """
+    if known.model_sha256 != loaded.digest or len(known.v) != loaded.net.inputs.width:
+        words = f"the picture {known.name} was made by {known.model}"
+        raise HTTPException(400, f"{words}: another model, or an earlier training of this one")
+    return torch.tensor([known.v])
