@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ import torch
 from PIL import Image, ImageSequence
 from starlette.testclient import TestClient
 
-from ganloom import models, params
+from ganloom import images, models, params
 from ganloom.cli import main
 from ganloom.nets.inputs import Inputs
+from ganloom.sampling.directions import directions
+from ganloom.sampling.predictor import Predictor
+from ganloom.studio import editing
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.generators import EXAMPLE, EXAMPLE_FILE
 
@@ -320,3 +324,193 @@ def test_a_mix_out_of_range_is_refused(
     answer = mix(client, **wrong)
     assert answer.status_code == 400
     assert words in answer.json()["problem"]
+
+
+# --- editing -------------------------------------------------------------------------------------
+
+BINARY = OWN | {"content-type": "application/octet-stream"}
+
+
+def picture(side: int = 40, extra: int = 0) -> bytes:
+    """A photograph: red on the left, blue on the right, grey where only a wide one reaches."""
+    tile = np.full((side, side + 2 * extra, 3), 128, np.uint8)
+    tile[:, extra : extra + side // 2] = (220, 30, 30)
+    tile[:, extra + side // 2 : extra + side] = (30, 30, 220)
+    return images.png(tile)
+
+
+def upload(client: TestClient, data: bytes, **options: Any) -> Any:
+    asked = {"model": "animals", "steps": 30, "loss": "mse"} | options
+    return client.post("/api/photo", params=asked, content=data, headers=BINARY)
+
+
+def outcome(client: TestClient) -> Any:
+    while (search := client.get("/api/photo").json()["search"])["state"] == "running":
+        pass
+    return search
+
+
+def test_a_photograph_is_found_again(client: TestClient) -> None:
+    """What the generator itself has made, it can make again."""
+    (name,) = make(client, count=1).json()["pictures"]
+    photo = client.get(f"/samples/{name}.png").content
+    assert upload(client, photo, steps=200).status_code == 200
+    search = outcome(client)
+    assert search["state"] == "done"
+    assert search["psnr"] > 25
+    assert said(client, search["name"])["made"]["photo"] == images.sha256(photo)
+    shown = client.get(f"/photos/{search['id']}.png").content
+    assert (np.asarray(Image.open(io.BytesIO(shown))) == pixels(client, name)).all()
+    assert client.get(f"/photos/{search['id']}/now.png").status_code == 200
+
+
+def test_the_middle_of_a_photograph_is_taken(client: TestClient) -> None:
+    upload(client, picture(extra=30), steps=1)
+    search = outcome(client)
+    shown = client.get(f"/photos/{search['id']}.png").content
+    seen = np.asarray(Image.open(io.BytesIO(shown)))
+    assert seen.shape == (16, 16, 3)
+    assert np.allclose(seen[:, 0], (220, 30, 30), atol=15)
+    assert np.allclose(seen[:, -1], (30, 30, 220), atol=15)
+
+
+def test_a_search_is_cancelled_and_the_studio_answers_meanwhile(client: TestClient) -> None:
+    assert upload(client, picture(), steps=2000).json()["search"]["state"] == "running"
+    again = upload(client, picture())
+    assert again.status_code == 409
+    assert "cancel that first" in again.json()["problem"]
+    assert make(client).status_code == 200
+    assert post(client, "/api/cancel").json()["search"]["state"] == "cancelled"
+    assert upload(client, picture()).status_code == 200
+    assert outcome(client)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "empty file"),
+        (b"<html><body>", "not an image: an HTML page"),
+        (picture()[:60], "truncated PNG|broken PNG"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "broken PNG"),
+    ],
+)
+def test_what_is_no_photograph_is_refused_in_words(
+    client: TestClient, data: bytes, words: str
+) -> None:
+    answer = upload(client, data)
+    assert answer.status_code == 422
+    assert re.search(words, answer.json()["problem"])
+    assert client.get("/api/photo").json()["search"] is None
+
+
+def test_a_photograph_too_large_is_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(editing, "MAX_BYTES", 1000)
+    assert upload(client, b"x" * 1001).status_code == 413
+    monkeypatch.setattr(editing, "MAX_PIXELS", 1000)
+    answer = upload(client, picture())
+    assert answer.status_code == 422
+    assert answer.json()["problem"] == "too many pixels: 40x40, more than 1000"
+
+
+def test_a_search_that_fails_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(editing, "invert", fail)
+    upload(client, picture())
+    search = outcome(client)
+    assert (search["state"], search["problem"]) == (
+        "failed",
+        "the search has failed: out of memory",
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"origin": "http://evil.example"}, 403), ({"content-type": "text/plain"}, 415)],
+)
+def test_another_sites_page_sends_no_photograph(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post("/api/photo", content=picture(), headers=BINARY | headers)
+    assert answer.status_code == status
+
+
+def test_a_predictor_begins_the_search_and_a_damaged_one_is_named(
+    project: Path, client: TestClient
+) -> None:
+    net = Predictor(4, 16, TOLD)
+    path = project / "results/inversions/animals/predictor.safetensors"
+    models.save(net, {"channels": 4, "resolution": 16, "model": "animals"}, path)
+    upload(client, picture())
+    search = outcome(client)
+    assert (search["state"], search["note"]) == ("done", "")
+    assert said(client, search["name"])["made"]["predictor"] is True
+    path.write_bytes(b"x")
+    upload(client, picture())
+    search = outcome(client)
+    assert search["state"] == "done"
+    assert "predictor.safetensors: no predictor of this generator" in search["note"]
+
+
+def edit(client: TestClient, name: str, **changes: Any) -> Any:
+    asked = {"model": "animals", "name": name, "codes": [], "directions": []}
+    return post(client, "/api/edit", **asked | changes)
+
+
+def test_a_picture_is_changed_step_by_step(client: TestClient) -> None:
+    (name,) = make(client, count=1, label="cat", codes=[0, 0]).json()["pictures"]
+    before = said(client, name)["v"]
+    (same,) = {edit(client, name).json()["name"], edit(client, name).json()["name"]}
+    assert said(client, same)["v"] == before
+    assert (pixels(client, same) == pixels(client, name)).all()
+
+    half = said(client, edit(client, name, label="dog", strength=0.5).json()["name"])["v"]
+    assert half == [*before[:16], 0.5, 0.5, 0, *before[19:]]
+    coded = said(client, edit(client, name, codes=[3, -1]).json()["name"])["v"]
+    assert coded == [*before[:19], 0, 0, 0, 1, -1]
+
+    moved = edit(client, name, directions=[0, 2]).json()["name"]
+    once = np.array(said(client, moved)["z"]) - before[:16]
+    twice = np.array(said(client, edit(client, name, directions=[0, 4]).json()["name"])["z"])
+    assert np.allclose(twice - before[:16], 2 * once, atol=1e-5)
+    assert (pixels(client, moved) != pixels(client, name)).any()
+    assert said(client, moved)["made"]["edited"]["from"] == name
+
+    both = client.get(f"/compared/{name}/{moved}.png").content
+    sheet = np.asarray(Image.open(io.BytesIO(both)))
+    assert (sheet == np.concatenate([pixels(client, n) for n in (name, moved)], axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"directions": [7]}, 400),
+        ({"directions": [0] * 9}, 400),
+        ({"label": "cow"}, 400),
+        ({"strength": 2}, 400),
+        ({"codes": [1]}, 400),
+        ({"name": "0" * 20}, 422),
+        ({"model": "ganloom/kene"}, 400),
+    ],
+)
+def test_a_change_out_of_range_is_refused(
+    client: TestClient, wrong: dict[str, Any], status: int
+) -> None:
+    (name,) = make(client, count=1).json()["pictures"]
+    assert edit(client, **{"name": name} | wrong).status_code == status
+
+
+def test_directions_are_those_along_which_the_first_layer_varies() -> None:
+    told = Inputs(latent=4)
+    dense = torch.nn.Linear(4, 10, bias=False)
+    with torch.no_grad():
+        weights = torch.linalg.qr(torch.randn(10, 4, generator=torch.Generator().manual_seed(1)))
+        dense.weight.copy_(weights.Q * torch.tensor([1.0, 9.0, 3.0, 0.1]))
+    net = models.Generator(torch.nn.Identity(), torch.nn.Sequential(dense), told)
+    found = directions(net, 2, seed=3)
+    assert torch.equal(found, directions(net, 2, seed=3))
+    expected = torch.eye(4)[[1, 2]]
+    assert torch.allclose(found, expected, atol=0.1)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from test_studio_browser import chromium, studio  # noqa: F401  (a fixture)
-from test_studio_pages import save_model
+from test_studio_pages import picture, save_model
 
 pytestmark = pytest.mark.browser
 
-Visit = Callable[[str, str], Page]
+Visit = Any  # of an address and a path, to a page
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
         page.goto(address.rstrip("/") + path)
         return page
 
+    open_page.complaints = complaints  # of a test that brings one about
     yield open_page
     for context in contexts:
         context.close()
@@ -179,9 +180,80 @@ def test_classes_are_mixed_with_the_keyboard(address: str, visit: Visit) -> None
     expect(page.locator("#status")).to_have_text("")
 
 
-@pytest.mark.parametrize("path", ["/generate", "/mix"])
+# --- edit ----------------------------------------------------------------------------------------
+
+
+def test_a_photograph_is_recovered_changed_and_downloaded(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture())
+    page = visit(address, "/edit?model=animals")
+    page.set_input_files("#photo", photo)
+    page.select_option("#steps", "100")
+    page.click(".go")
+    expect(page.locator("#changes")).to_be_visible()
+    expect(page.locator("#before figcaption")).to_contain_text("PSNR")
+    loaded(page, ".compare img", 3)
+    after = page.locator("#after img")
+    start = after.get_attribute("src")
+
+    page.focus("#way-0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#way-0-said")).to_have_text("0.25")
+    expect(after).not_to_have_attribute("src", start)
+    expect(page.locator("#status")).to_have_text("")
+    first = after.get_attribute("src")
+    page.select_option("#label", "dog")
+    expect(after).not_to_have_attribute("src", first)
+    expect(page.locator("#status")).to_have_text("")
+    assert download(page, "#both").startswith(b"\x89PNG")
+    known = json.loads(download(page, "#json"))
+    assert known["made"]["edited"]["label"] == "dog"
+    page.click("#keep")
+    expect(page.locator("#keep")).to_have_text("Kept")
+    page.focus("#way-0")
+    page.keyboard.press("0")
+    expect(page.locator("#way-0")).to_have_value("0")
+    expect(page.locator("#label")).to_have_value("")
+
+
+def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture(200))
+    page = visit(address, "/edit?model=ganloom/kene")
+    page.set_input_files("#photo", photo)
+    page.select_option("#steps", "1000")
+    page.click(".go")
+    expect(page.locator("#status")).to_contain_text("of 1000")
+    page.goto(f"{address}generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.click("nav >> text=Edit")
+    expect(page.locator("#status")).to_contain_text("of 1000")
+    page.click("#cancel")
+    expect(page.locator("#running")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_photograph_that_is_none_is_refused_in_words(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "<b>.png"
+    wrong.write_bytes(b"<html>")
+    page = visit(address, "/edit?model=animals")
+    page.set_input_files("#photo", wrong)
+    with page.expect_event("console") as console:  # Chromium itself tells of every refusal
+        page.click(".go")
+    assert "422" in console.value.text
+    expect(page.locator("#notes")).to_contain_text("<b>.png: not an image: an HTML page")
+    visit.complaints.clear()
+
+
+@pytest.mark.parametrize("path", ["/generate", "/mix", "/edit"])
 def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
     page = visit(address, f"{path}?model=animals")
     page.set_viewport_size({"width": 360, "height": 700})
-    expect(page.locator("main img").first).to_be_visible()
+    expect(page.locator("main img, #empty").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

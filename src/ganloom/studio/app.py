@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ from ganloom.curate import CurationError
 from ganloom.images import ImageError, ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
-from ganloom.studio import collection, decisions, generation, mixing
+from ganloom.studio import collection, decisions, editing, generation, mixing
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, State, Word
 from ganloom.studio.generators import Generators
@@ -154,6 +155,12 @@ class _Decisions(Asked):
 def create_app(studio: Studio) -> Starlette:
     generators = Generators(studio.project)
     samples = Samples(studio.project / "work" / "studio" / "kept")
+    editor = editing.Editor(generators, samples)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(editor.close)
 
     def get_collection(request: Request) -> Response:
         known = studio.collection()
@@ -216,8 +223,10 @@ def create_app(studio: Studio) -> Starlette:
             Route("/pictures/{digest}", get_large),
             *generation.routes(generators, samples),
             *mixing.routes(generators, samples),
+            *editing.routes(editor),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
+        lifespan=lifespan,
         middleware=[
             Middleware(OwnHeaders),
             # A page elsewhere whose name was made to point here (DNS rebinding) is refused.

@@ -22,11 +22,12 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from ganloom.images import sha256
+from ganloom.images import decode, sha256
 from ganloom.models import METADATA
 from ganloom.studio.generators import Loaded
 
 REMEMBERED = 2000  # samples: some hundred pages of them, in a few hundred megabytes at most
+MAX_PIXELS = 4_000_000  # of one: far more than any generator makes
 NAME = re.compile("[0-9a-f]{20}")
 
 
@@ -114,6 +115,14 @@ class Samples:
         if not NAME.fullmatch(name) or not (self.folder / f"{name}.json").is_file():
             raise SampleError(f"there is no picture {name} any more; make it again")
         return self._read(name), (self.folder / f"{name}.png").read_bytes()
+
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Its pixels: (R, R, 3).
+
+        Raises:
+            SampleError, ImageError: as ``get``, or its file is damaged.
+        """
+        return np.asarray(decode(self.get(name)[1], MAX_PIXELS))
 
     def keep(self, name: str) -> None:
         """Write a sample to the disk: first the picture, so that none is listed without it."""

@@ -55,7 +55,7 @@ function look(name) {
     ["Truncation", made.truncation],
     ["Class", made.label],
     ["Codes", made.codes?.map((code) => code ?? "drawn").join(", ")],
-    ["From", made.photo ?? (made.edited && "the page Edit")],
+    ["From", made.photo ? "a photograph" : made.edited && "the page Edit"],
   ]);
   $("one-keep").textContent = kept.has(name) ? "Forget" : "Keep";
   $("one-png").href = png(name);
