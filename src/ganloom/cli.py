@@ -51,8 +51,20 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="NAME",
         help="the list to write, data/curation/NAME.csv (curate.list of params.yaml, else mine)",
     )
+    studio.add_argument(
+        "--bundle", type=Path, metavar="PATH", help="show the models of this folder or zip file"
+    )
     studio.add_argument("--no-browser", action="store_true", help="only print the address")
     studio.set_defaults(run=_studio)
+
+    bundle = commands.add_parser(
+        "bundle", help="pack trained models and an app to publish them with"
+    )
+    bundle.add_argument(
+        "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
+    )
+    bundle.add_argument("--out", type=Path, required=True, help="a .zip file or a new folder")
+    bundle.set_defaults(run=_bundle)
 
     check = commands.add_parser("check", help="check a params file")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
@@ -143,9 +155,26 @@ def _studio(options: argparse.Namespace) -> None:
         sys.exit(f"{error.name} is not installed: pip install --editable '.[studio]'")
 
     try:
-        serve(Path(), options.list, options.port, browser=not options.no_browser)
+        serve(
+            Path(),
+            options.list,
+            options.port,
+            browser=not options.no_browser,
+            bundle=options.bundle,
+        )
     except StudioError as error:
         sys.exit(str(error))
+
+
+def _bundle(options: argparse.Namespace) -> None:
+    from ganloom.bundle.read import BundleError
+    from ganloom.bundle.write import write
+
+    try:
+        size = write(Path(), options.model, options.out)
+    except BundleError as error:
+        sys.exit(str(error))
+    print(f"{', '.join(options.model)} in {options.out}, {size / 1e6:.1f} MB unpacked")
 
 
 def _check(options: argparse.Namespace) -> None:

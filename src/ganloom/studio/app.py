@@ -152,8 +152,9 @@ class _Decisions(Asked):
     changes: list[_Decided]
 
 
-def create_app(studio: Studio) -> Starlette:
-    generators = Generators(studio.project)
+def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlette:
+    """The application for a project, and for the models of a checked bundle if there is one."""
+    generators = Generators(studio.project, bundle)
     samples = Samples(studio.project / "work" / "studio" / "kept")
     editor = editing.Editor(generators, samples)
 

@@ -24,10 +24,9 @@ from ganloom import params
 from ganloom.images import ImageError, decode, grid, png, sha256
 from ganloom.models import ModelError
 from ganloom.sampling.directions import directions
-from ganloom.sampling.generate import generate
 from ganloom.sampling.inversion import invert
 from ganloom.sampling.predictor import as_input, load_predictor
-from ganloom.studio.generation import ModelName, class_number, told_by, with_codes
+from ganloom.studio.generation import ModelName, class_number, pictures, told_by, with_codes
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import Asked, body, page, posted, require_own_page
 from ganloom.studio.samples import Samples, sample
@@ -137,7 +136,7 @@ class Search:
             found = invert(self.loaded.net, target, settings, SEED, guess=guess, watch=self._watch)
             quality = {"psnr": float(found.psnr[-1]), "ms_ssim": float(found.ms_ssim[-1])}
             quality = {name: round(value, 3) for name, value in quality.items()}
-            (picture,) = generate(self.loaded.net, found.v)
+            (picture,) = pictures(self.loaded, found.v)
             known = sample(self.model, self.loaded, found.v[0].cpu(), self._made | quality)
             self.outcome = quality | {"name": self._samples.add(known, picture)}
             self.state = "done"
@@ -224,7 +223,7 @@ class Editor:
         ways = self.directions(loaded)
         for reach, way in zip(asked.directions, ways, strict=False):
             v[:, : told.latent] += reach * way
-        (picture,) = generate(loaded.net, v)
+        (picture,) = pictures(loaded, v)
         changes = asked.model_dump(exclude={"model", "name"}, exclude_defaults=True)
         made = {"edited": {"from": asked.name, **changes}}
         return self.samples.add(sample(asked.model, loaded, v[0], made), picture)
@@ -279,7 +278,7 @@ def routes(editor: Editor) -> list[Route]:
         search = editor.get(request.path_params["id"])
         if search.now is None:
             raise HTTPException(404, "nothing is found yet")
-        (picture,) = generate(search.loaded.net, search.now)
+        (picture,) = pictures(search.loaded, search.now)
         return Response(png(picture), media_type="image/png")
 
     async def post_edit(request: Request) -> Response:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -22,7 +23,8 @@ from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
 from ganloom.studio.samples import Sample, Samples, sample
 
-MOST = 64  # pictures at a time
+MOST = 64  # pictures of one seed
+PIXELS = 2**18  # that a generator makes at a time: what lies between needs far more memory
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -63,11 +65,11 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         v = inputs(told, asked.count, asked.seed, "generate", labels=labels)
         v[:, : told.latent] *= asked.truncation
         v = with_codes(told, v, asked.codes)
-        pictures = generate(loaded.net, v)
+        made_of = pictures(loaded, v)
         made: dict[str, Any] = asked.model_dump(exclude={"model"}, exclude_defaults=True)
         return [
             samples.add(sample(asked.model, loaded, row, made | {"number": i}), picture)
-            for i, (row, picture) in enumerate(zip(v, pictures, strict=True))
+            for i, (row, picture) in enumerate(zip(v, made_of, strict=True))
         ]
 
     def get_kept(request: Request) -> Response:
@@ -103,6 +105,16 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         Route("/samples/{name}.png", get_png),
         Route("/samples/{name}.json", get_json),
     ]
+
+
+def pictures(loaded: Loaded, v: Tensor) -> NDArray[np.uint8]:
+    """What a generator makes of v: (N, width) to (N, R, R, 3), fewer large ones at a time.
+
+    Raises:
+        FloatingPointError: as ``generate``.
+    """
+    batch = max(1, min(64, PIXELS // loaded.about["resolution"] ** 2))
+    return generate(loaded.net, v, batch)
 
 
 # --- classes and codes ---------------------------------------------------------------------------

@@ -42,10 +42,11 @@ class Generators:
 
     Args:
         project: Its results/models/ are shown, and the example.
+        bundle: Checked models to show instead, by name.
     """
 
-    def __init__(self, project: Path) -> None:
-        self.project = project
+    def __init__(self, project: Path, bundle: dict[str, Path] | None = None) -> None:
+        self.project, self.bundle = project, bundle
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._loading = threading.Lock()
         self._loaded: OrderedDict[str, tuple[tuple[int, ...], Loaded]] = OrderedDict()
@@ -54,6 +55,8 @@ class Generators:
     @property
     def paths(self) -> dict[str, Path]:
         """Where each lies at this moment; the example comes last."""
+        if self.bundle is not None:
+            return self.bundle
         trained = sorted((self.project / "results/models").glob("*/generator.safetensors"))
         return {path.parent.name: path for path in trained} | {EXAMPLE: EXAMPLE_FILE}
 

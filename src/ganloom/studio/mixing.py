@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ganloom.images import grid, png, sha256
 from ganloom.sampling.animation import enlarged, save_mp4
-from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs, slerp
-from ganloom.studio.generation import ModelName, Seed, class_number, told_by
+from ganloom.sampling.latents import inputs
+from ganloom.sampling.mixing import between
+from ganloom.studio.generation import ModelName, Seed, class_number, pictures, told_by
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
 from ganloom.studio.samples import Samples
@@ -60,29 +60,6 @@ class _Mixed(NamedTuple):
     asked: _Mix
     a: Tensor
     b: Tensor
-
-
-def between(latent: int, a: Tensor, b: Tensor, steps: int, path: str) -> Tensor:
-    """What a generator is told on the way from a to b, ends included.
-
-    Classes and codes are mixed in proportion, whatever the path of z: a one-hot vector has no
-    angle, and a way through the numbers of classes would pass those between.
-
-    Args:
-        latent: How many columns are z.
-        a: (N, width) where each transition begins.
-        b: (N, width) where it ends.
-        steps: Points on the way, both ends among them.
-        path: "slerp" or "linear", for z.
-
-    Returns:
-        (steps, N, width).
-    """
-    t = torch.linspace(0, 1, steps)
-    v = torch.lerp(a, b, t[:, None, None])
-    if path == "slerp":
-        v[..., :latent] = slerp(a[:, :latent], b[:, :latent], t)
-    return v
 
 
 def gif(frames: NDArray[np.uint8], fps: int) -> bytes:
@@ -149,21 +126,27 @@ class Mixes:
     def strip(self, mixed: _Mixed) -> bytes:
         """A PNG with a row for each transition."""
         steps = mixed.asked.interpolations + 2
-        pictures = self._pictures(mixed, steps).swapaxes(0, 1)
-        return png(grid(pictures.reshape(-1, *pictures.shape[2:]), steps))
+        rows = self._pictures(mixed, steps).swapaxes(0, 1)
+        return png(grid(rows.reshape(-1, *rows.shape[2:]), steps))
 
     def frames(self, mixed: _Mixed) -> NDArray[np.uint8]:
         """There and back, all transitions side by side: (T, H, W, 3)."""
-        pictures = self._pictures(mixed, FRAMES)
+        moments = self._pictures(mixed, FRAMES)
         columns = min(len(mixed.a), 5)
-        there = np.stack([grid(moment, columns) for moment in pictures])
+        there = np.stack([grid(moment, columns) for moment in moments])
         return enlarged(np.concatenate([there, there[-2:0:-1]]), SIDE)
 
     def _pictures(self, mixed: _Mixed, steps: int) -> NDArray[np.uint8]:
         """(steps, N, R, R, 3)."""
-        net = self.generators.load(mixed.asked.model).net
-        v = between(net.inputs.latent, mixed.a, mixed.b, steps, mixed.asked.path)
-        made = generate(net, v.flatten(0, 1))
+        loaded = self.generators.load(mixed.asked.model)
+        v = between(
+            loaded.net.inputs.latent,
+            mixed.a,
+            mixed.b,
+            steps,
+            spherical=mixed.asked.path == "slerp",
+        )
+        made = pictures(loaded, v.flatten(0, 1))
         return made.reshape(steps, len(mixed.a), *made.shape[1:])
 
     def _end(self, loaded: Loaded, asked: _Mix, end: _End) -> Tensor:
