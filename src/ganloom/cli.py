@@ -66,6 +66,11 @@ def main(arguments: list[str] | None = None) -> None:
     bundle.add_argument("--out", type=Path, required=True, help="a .zip file or a new folder")
     bundle.set_defaults(run=_bundle)
 
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what is missing, and how to get it"
+    )
+    doctor.set_defaults(run=_doctor)
+
     check = commands.add_parser("check", help="check a params file")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
     check.set_defaults(run=_check)
@@ -175,6 +180,17 @@ def _bundle(options: argparse.Namespace) -> None:
     except BundleError as error:
         sys.exit(str(error))
     print(f"{', '.join(options.model)} in {options.out}, {size / 1e6:.1f} MB unpacked")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from ganloom.doctor import examine, for_people, for_reports, is_well
+
+    findings = examine(Path())
+    print(for_people(findings))
+    print("\nFor a bug report (nothing in it says who or where you are):\n")
+    print(for_reports(findings))
+    if not is_well(findings):
+        sys.exit(1)
 
 
 def _check(options: argparse.Namespace) -> None:
