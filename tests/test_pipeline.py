@@ -110,9 +110,9 @@ def test_imports_point_one_way() -> None:
         {"sources", "dedup", "curate", "augment", "nets", "fetch"},
         {"models", "objectives", "export"},
         {"sampling", "metrics"},
-        {"training"},
+        {"training", "bundle"},
         {"report", "studio"},
-        {"params_docs"},
+        {"params_docs", "doctor"},
         {"cli"},
     ]
     level = {name: i for i, names in enumerate(order) for name in names}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -580,13 +581,15 @@ def test_a_merge_changes_what_was_asked_and_nothing_else(
         ("params.yaml", "no such file; copy one: cp recipes/kene.yaml"),
     ],
 )
-def test_says_what_to_run_first(
-    project: Path, monkeypatch: pytest.MonkeyPatch, missing: str, message: str
+def test_without_a_collection_it_starts_and_says_what_to_run(
+    project: Path, missing: str, message: str
 ) -> None:
     (project / missing).unlink()
-    monkeypatch.chdir(project)
-    with pytest.raises(SystemExit, match=message):
-        main(["studio", "--no-browser"])
+    with TestClient(create_app(Studio(project, None)), base_url=ADDRESS) as client:
+        answer = client.get("/api/collection")
+        assert answer.status_code == 503
+        assert re.search(message, answer.json()["problem"])
+        assert client.get("/generate").status_code == 200
 
 
 def test_a_lists_name_is_no_path(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

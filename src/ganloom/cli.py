@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:  # noqa: PLR0915 (one line an option)
     """Entry point; ``arguments`` are those of the command line unless given."""
     parser = argparse.ArgumentParser(
         prog="ganloom",
@@ -86,8 +86,25 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="NAME",
         help="the list to write, data/curation/NAME.csv (curate.list of params.yaml, else mine)",
     )
+    studio.add_argument(
+        "--bundle", type=Path, metavar="PATH", help="show the models of this folder or zip file"
+    )
     studio.add_argument("--no-browser", action="store_true", help="only print the address")
     studio.set_defaults(run=_studio)
+
+    bundle = commands.add_parser(
+        "bundle", help="pack trained models and an app to publish them with"
+    )
+    bundle.add_argument(
+        "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
+    )
+    bundle.add_argument("--out", type=Path, required=True, help="a .zip file or a new folder")
+    bundle.set_defaults(run=_bundle)
+
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what is missing, and how to get it"
+    )
+    doctor.set_defaults(run=_doctor)
 
     check = commands.add_parser("check", help="check a params file")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
@@ -251,9 +268,37 @@ def _studio(options: argparse.Namespace) -> None:
         sys.exit(f"{error.name} is not installed: pip install --editable '.[studio]'")
 
     try:
-        serve(Path(), options.list, options.port, browser=not options.no_browser)
+        serve(
+            Path(),
+            options.list,
+            options.port,
+            browser=not options.no_browser,
+            bundle=options.bundle,
+        )
     except StudioError as error:
         sys.exit(str(error))
+
+
+def _bundle(options: argparse.Namespace) -> None:
+    from ganloom.bundle.read import BundleError
+    from ganloom.bundle.write import write
+
+    try:
+        size = write(Path(), options.model, options.out)
+    except BundleError as error:
+        sys.exit(str(error))
+    print(f"{', '.join(options.model)} in {options.out}, {size / 1e6:.1f} MB unpacked")
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from ganloom.doctor import examine, for_people, for_reports, is_well
+
+    findings = examine(Path())
+    print(for_people(findings))
+    print("\nFor a bug report (nothing in it says who or where you are):\n")
+    print(for_reports(findings))
+    if not is_well(findings):
+        sys.exit(1)
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ POINTS = 21
 PSNR_LIMIT = 100.0
 
 Error = Callable[[Tensor], Tensor]
+Watch = Callable[[int, Tensor, Tensor], None]
 
 
 class Recovered(NamedTuple):
@@ -65,6 +66,7 @@ def invert(
     *,
     guess: Tensor | None = None,
     labels: Tensor | None = None,
+    watch: Watch | None = None,
 ) -> Recovered:
     """Recover v for pictures; all starts of all pictures go together, as one batch.
 
@@ -75,6 +77,8 @@ def invert(
         seed: Of the starts.
         guess: (N, inputs.width) of a predictor: takes the place of the first start.
         labels: (N,) classes, where they are known; found like everything else if none.
+        watch: Told each step's number, v (N * starts, width) and losses (N * starts,); what it
+            raises ends the search.
     """
     told, count, starts = net.inputs, len(images), settings.starts
     if labels is not None:
@@ -97,6 +101,8 @@ def invert(
         v = bound(told, free, SOFT + done * (SHARP - SOFT), fixed)
         made = net(v).float()
         losses = error(made)
+        if watch is not None:
+            watch(step, v.detach(), losses.detach())
         if step in looks:
             curves.append(quality(made.detach(), targets))
         if step == settings.steps:

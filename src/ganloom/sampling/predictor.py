@@ -6,9 +6,12 @@ what the generator makes of its guess.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import safetensors
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ganloom import params
-from ganloom.models import Generator
+from ganloom.models import METADATA, Generator, ModelError
 from ganloom.nets.blocks import norm, widths
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.inversion import PRIOR, SHARP, SOFT, apart, bound, off_sphere
@@ -57,6 +60,31 @@ class Predictor(nn.Module):
     def guess(self, x: Tensor) -> Tensor:
         """What a generator may be told to make these pictures: (B, inputs.width)."""
         return bound(self.inputs, self(x), SHARP)
+
+
+def load_predictor(path: Path, told: Inputs) -> Predictor:
+    """Rebuild the predictor of a generator that is told ``told``, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: the file is damaged, or the predictor of another generator.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})[METADATA])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        with torch.device("meta"):  # no fresh weights: nothing is drawn or allocated for them
+            net = Predictor(about["channels"], about["resolution"], told)
+        net.load_state_dict(tensors, assign=True)
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        raise ModelError(f"{path}: no predictor of this generator: {error!r}") from None
+    return net.eval()
 
 
 class Learned(NamedTuple):

@@ -9,52 +9,39 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ganloom import params
 from ganloom.curate import CurationError
 from ganloom.images import ImageError, ShardError
+from ganloom.models import ModelError
 from ganloom.params import ParamsError
-from ganloom.studio import collection, decisions
+from ganloom.studio import collection, decisions, editing, generation, mixing
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, State, Word
+from ganloom.studio.generators import Generators
+from ganloom.studio.guard import FOR_EVER, HOSTS, STATIC, Asked, OwnHeaders, page, posted, problem
+from ganloom.studio.samples import SampleError, Samples
 
-STATIC = Path(__file__).parent / "static"
-HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 DEFAULT_LIST = "mine"
-MAX_BODY = 32_000_000  # bytes: decisions on more than 100,000 pictures at once
 DECODERS = os.cpu_count() or 1  # at a time; each holds a whole picture
-
-HEADERS = {
-    # Nothing but the studio's own files, and no script or style in the page itself: a title or a
-    # picture that somebody prepared can do nothing.
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    # Another site's page cannot show the pictures, nor hold the studio's window.
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
-FOR_EVER = "private, max-age=31536000, immutable"  # the address has the content's hash
 
 
 # --- what is known -------------------------------------------------------------------------------
@@ -69,20 +56,18 @@ class Studio:
             ``DEFAULT_LIST``.
 
     Raises:
-        CollectionError, ParamsError, ShardError: there is nothing to show.
         ValueError: the name is none for a list.
     """
 
     def __init__(self, project: Path, name: str | None) -> None:
-        known = collection.load(project)
         self.project = project
-        self.name = name or known.params.curate.list or DEFAULT_LIST
+        self.name = name or _list_in_use(project) or DEFAULT_LIST
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
             raise ValueError(f"{name!r}: a list's name has small letters, digits and _ only")
         self.list = project / "data" / "curation" / f"{self.name}.csv"
         self._loading = threading.Lock()
         self._looking = threading.Lock()
-        self._collection = known
+        self._collection: Collection | None = None
         self._looks: tuple[str, NDArray[np.floating[Any]]] | None = None
         self._decoding = threading.BoundedSemaphore(DECODERS)
 
@@ -141,6 +126,13 @@ class Studio:
             return self._looks[1]
 
 
+def _list_in_use(project: Path) -> str | None:
+    try:
+        return params.load(project / "params.yaml").curate.list
+    except ParamsError:
+        return None  # said by every page that needs it
+
+
 # --- what is asked -------------------------------------------------------------------------------
 
 
@@ -149,24 +141,27 @@ def _reason(text: str) -> str:
     return "".join(filter(str.isprintable, " ".join(text.split())))
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Decided(_Body):
+class _Decided(Asked):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     decision: Word | None
     reason: Annotated[str, Field(max_length=500), AfterValidator(_reason)] = ""
 
 
-class _Decisions(_Body):
+class _Decisions(Asked):
     revision: str  # what the window knows
     changes: list[_Decided]
 
 
-def create_app(studio: Studio) -> Starlette:
-    def index(request: Request) -> Response:
-        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlette:
+    """The application for a project, and for the models of a checked bundle if there is one."""
+    generators = Generators(studio.project, bundle)
+    samples = Samples(studio.project / "work" / "studio" / "kept")
+    editor = editing.Editor(generators, samples)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(editor.close)
 
     def get_collection(request: Request) -> Response:
         known = studio.collection()
@@ -180,13 +175,7 @@ def create_app(studio: Studio) -> Starlette:
         return _answer(studio.decisions(), request.query_params.get("revision"))
 
     async def post_decisions(request: Request) -> Response:
-        _require_own_page(request)
-        try:
-            asked = _Decisions.model_validate_json(await _body(request))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise HTTPException(400, f"{where}: {first['msg']}".lstrip(": ")) from None
+        asked = await posted(request, _Decisions)
         changes = [Change(c.sha256, c.decision, c.reason) for c in asked.changes]
         before, after = await run_in_threadpool(studio.decide, changes)
         # A window that knew the list as it was can tell by itself what it is now.
@@ -226,70 +215,36 @@ def create_app(studio: Studio) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", index),
+            page("/", "index.html"),
             Route("/api/collection", get_collection),
             Route("/api/decisions", get_decisions, methods=["GET"]),
             Route("/api/decisions", post_decisions, methods=["POST"]),
             Route("/api/likeness/{digest}", get_likeness),
             Route("/thumbnails/{digest}", get_thumbnail),
             Route("/pictures/{digest}", get_large),
+            *generation.routes(generators, samples),
+            *mixing.routes(generators, samples),
+            *editing.routes(editor),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
+        lifespan=lifespan,
         middleware=[
-            Middleware(_OwnHeaders),
+            Middleware(OwnHeaders),
             # A page elsewhere whose name was made to point here (DNS rebinding) is refused.
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
         ],
         exception_handlers={
-            CollectionError: _problem(503),
-            ParamsError: _problem(503),
-            ShardError: _problem(503),
-            CurationError: _problem(409),
-            ImageError: _problem(422),
-            OSError: _problem(500),
+            CollectionError: problem(503),
+            ParamsError: problem(503),
+            ShardError: problem(503),
+            CurationError: problem(409),
+            ImageError: problem(422),
+            ModelError: problem(422),
+            SampleError: problem(422),
+            FloatingPointError: problem(422),
+            OSError: problem(500),
             HTTPException: lambda _, error: JSONResponse(
                 {"problem": error.detail}, error.status_code
             ),
         },
     )
-
-
-def _problem(status: int) -> Callable[[Request, Exception], Response]:
-    return lambda _, error: JSONResponse({"problem": str(error)}, status)
-
-
-def _require_own_page(request: Request) -> None:
-    """Refuse what another site's page could send: a browser cannot make it look like this."""
-    headers = request.headers
-    if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise HTTPException(415, "decisions are application/json")
-    same = headers.get("origin") == f"http://{headers['host']}"
-    if not same or headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise HTTPException(403, "decisions come from the studio's own page only")
-
-
-async def _body(request: Request) -> bytes:
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY:
-            raise HTTPException(413, f"more than {MAX_BODY} bytes")
-    return bytes(data)
-
-
-class _OwnHeaders:
-    """Adds ``HEADERS`` to every answer, refusals included."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                # Files of the studio itself change with its version.
-                headers.setdefault("cache-control", "no-cache")
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

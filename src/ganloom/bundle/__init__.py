@@ -1,0 +1,1 @@
+"""Bundles: trained generators in a folder that runs and is published on its own."""

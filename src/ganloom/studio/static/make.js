@@ -1,0 +1,198 @@
+// What the pages that make pictures have in common: models, codes, tiles, notes and the theme.
+
+import { ask } from "./store.js";
+
+export { ask };
+export const $ = (id) => document.getElementById(id);
+export const element = (tag, text = "", name = "") =>
+  Object.assign(document.createElement(tag), { textContent: text, className: name });
+
+// --- colours: the same choice as on the page of curation -------------------------------------------
+
+const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
+
+function theme(turn) {
+  const view = JSON.parse(localStorage.getItem("ganloom.view") ?? "{}");
+  if (turn) view.theme = { "": "light", light: "dark", dark: "" }[view.theme ?? ""];
+  document.documentElement.style.colorScheme = view.theme || "light dark";
+  const name = THEMES[view.theme ?? ""];
+  $("theme").textContent = `◐ ${name}`;
+  $("theme").setAttribute("aria-label", `Colours: ${name}`);
+  localStorage.setItem("ganloom.view", JSON.stringify(view));
+}
+theme(false);
+$("theme").addEventListener("click", () => theme(true));
+
+// --- what is going on ------------------------------------------------------------------------------
+
+export const status = (words) => ($("status").textContent = words);
+
+/** Replace the notes under the head; `problem` in red. */
+export function notes(...lines) {
+  $("notes").replaceChildren(
+    ...lines.map(({ words, problem }) => element("p", words, problem ? "problem" : "")),
+  );
+}
+
+/** An error in words, whoever is to blame. */
+export const said = (error) =>
+  error.status ? error.message : "The server is gone. Start it: ganloom studio";
+
+/** Run work that the page waits for; only the newest one's outcome counts. */
+export class Turn {
+  #newest = 0;
+
+  async run(words, work, done) {
+    const mine = ++this.#newest;
+    status(words);
+    document.body.setAttribute("aria-busy", "true");
+    let failed = null;
+    let result;
+    try {
+      result = await work();
+    } catch (error) {
+      failed = error;
+    }
+    if (mine !== this.#newest) return;
+    document.body.removeAttribute("aria-busy");
+    status("");
+    if (failed) notes({ words: said(failed), problem: true });
+    else {
+      notes(...standing);
+      done(result);
+    }
+  }
+}
+
+let standing = []; // notes that stay: about the models
+
+// --- models ----------------------------------------------------------------------------------------
+
+/** Fill the select of models; the one asked for in the address is chosen. Gives those there are. */
+export async function fillModels(select, fits = () => true) {
+  const { models } = await ask("/api/models");
+  const whole = models.filter((model) => !model.problem && fits(model));
+  standing = models.filter((m) => m.problem).map((m) => ({ words: m.problem, problem: true }));
+  if (models.every((model) => model.example || model.problem)) {
+    const words =
+      "No model is trained here yet: this is a small one that comes with ganloom. " +
+      "To train one: snakemake --cores 8 results/report.html";
+    standing.push({ words });
+  }
+  notes(...standing);
+  select.replaceChildren(
+    ...whole.map((model) => {
+      const words = `${model.name}, ${model.resolution} px`;
+      return Object.assign(element("option", words), { value: model.name });
+    }),
+  );
+  const asked = new URLSearchParams(location.search).get("model");
+  if (whole.some(({ name }) => name === asked)) select.value = asked;
+  return new Map(whole.map((model) => [model.name, model]));
+}
+
+/** A select with a label in front of it. */
+export function choice(words, id, options, first) {
+  const label = element("label", words + " ");
+  const select = Object.assign(element("select"), { id });
+  if (first !== undefined) select.append(Object.assign(element("option", first), { value: "" }));
+  for (const [value, shown] of options)
+    select.append(Object.assign(element("option", shown), { value }));
+  label.append(select);
+  return label;
+}
+
+/** Selects for the class and every code of a model, "drawn" where the seed decides. */
+export function fillTold(place, model) {
+  const selects = [];
+  if (model.classes.length)
+    selects.push(choice("Class", "label", model.classes.map((name) => [name, name]), "any"));
+  const values = (n) => Array.from({ length: n }, (_, i) => [i, i]);
+  const sweep = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].map((x) => [x, x]);
+  const codes = [...model.categorical.map(values), ...Array(model.continuous).fill(sweep)];
+  codes.forEach((options, i) => {
+    const label = choice(`Code ${i + 1}`, `code-${i}`, options, "drawn");
+    label.lastChild.dataset.code = i;
+    selects.push(label);
+  });
+  place.replaceChildren(...selects);
+}
+
+/** What these selects say, as the server takes it. */
+export function told(place) {
+  const label = place.querySelector("#label")?.value || null;
+  const codes = [...place.querySelectorAll("[data-code]")];
+  return { label, codes: codes.map(({ value }) => (value === "" ? null : Number(value))) };
+}
+
+// --- pictures --------------------------------------------------------------------------------------
+
+export const png = (name) => `/samples/${encodeURIComponent(name)}.png`;
+
+/** A picture as a button: pressed while it is kept. */
+export function tile(name, words, pressed) {
+  const button = element("button", "", "sample");
+  Object.assign(button, { type: "button", title: words });
+  button.dataset.name = name;
+  button.setAttribute("aria-pressed", pressed);
+  const image = element("img");
+  crisp(image);
+  button.append(Object.assign(image, { src: png(name), alt: words }));
+  return button;
+}
+
+/** Small pictures are enlarged pixel by pixel, so that what is seen is what was made. */
+export function crisp(image) {
+  const look = () => image.classList.toggle("tiny", image.naturalHeight < 96);
+  image.addEventListener("load", look);
+}
+
+/** Arrow keys move among the buttons of a group; Tab enters and leaves it as a whole. */
+export function roving(group) {
+  const enter = (button) => {
+    for (const other of group.children) other.tabIndex = other === button ? 0 : -1;
+  };
+  new MutationObserver(() => {
+    const buttons = [...group.children];
+    if (!buttons.some((b) => b.tabIndex === 0 && b.hasAttribute("tabindex"))) enter(buttons[0]);
+  }).observe(group, { childList: true });
+  group.addEventListener("focusin", ({ target }) => enter(target.closest("button")));
+  group.addEventListener("keydown", (event) => {
+    const buttons = [...group.children];
+    const at = buttons.indexOf(document.activeElement);
+    const top = buttons[0]?.offsetTop;
+    const columns = buttons.filter((button) => button.offsetTop === top).length;
+    const to = {
+      ArrowLeft: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at - columns,
+      ArrowDown: at + columns,
+      Home: 0,
+      End: buttons.length - 1,
+    }[event.key];
+    if (to === undefined || at < 0) return;
+    event.preventDefault();
+    buttons[to]?.focus();
+  });
+}
+
+/** How a picture came about, in a line. */
+export function origin({ model, made }) {
+  const parts = [model];
+  if (made.seed !== undefined) parts.push(`seed ${made.seed}`);
+  if (made.count > 1) parts.push(`${made.number + 1} of ${made.count}`);
+  if (made.label) parts.push(made.label);
+  if (made.truncation < 1) parts.push(`truncation ${made.truncation}`);
+  if (made.photo) parts.push("from a photograph");
+  if (made.edited) parts.push("edited");
+  return parts.join(", ");
+}
+
+/** Rows of a list of definitions. */
+export function facts(list, pairs) {
+  list.replaceChildren(
+    ...pairs
+      .filter(([, value]) => value !== "" && value !== undefined && value !== null)
+      .flatMap(([title, value]) => [element("dt", title), element("dd", value)]),
+  );
+}

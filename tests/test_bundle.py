@@ -1,0 +1,248 @@
+"""Bundles: what is in them, that their app runs on its own, and what is refused on opening."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import safetensors.torch
+from starlette.testclient import TestClient
+from test_studio_pages import ADDRESS, TOLD, make, save_model
+
+from ganloom import images, params
+from ganloom.bundle import read, write
+from ganloom.bundle.read import BundleError, opened
+from ganloom.cli import main
+from ganloom.nets.inputs import Inputs
+from ganloom.studio.app import Studio, create_app
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two trained models, one of them told nothing, and the tables that credits come from."""
+    folder = tmp_path / "project"
+    save_model(folder, "animals")
+    save_model(folder, "plain", Inputs(latent=16))
+    text = (ROOT / "recipes/kene.yaml").read_text()
+    text = text.replace("contact: null", "contact: someone@example.org", 1)
+    (folder / "params.yaml").write_text(f"# in {Path.home()}/secret\n{text}")
+    row = dict.fromkeys(("id", "url", "page", "licence_url", "error"), "")
+    row |= {"sha256": "1", "title": "Cloth", "creator": "R. Vasquez", "licence": "CC BY 4.0"}
+    (folder / "data").mkdir()
+    for name in ("manifest.csv", "kept.csv"):
+        pd.DataFrame([row]).to_csv(folder / "data" / name, index=False)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+# --- writing -------------------------------------------------------------------------------------
+
+
+def test_a_bundle_has_models_parameters_credits_and_an_app(project: Path) -> None:
+    out = Path("out")
+    main(["bundle", "--model", "animals", "--model", "plain", "--out", str(out)])
+    for name in ("animals", "plain"):
+        trained = project / f"results/models/{name}/generator.safetensors"
+        assert (out / f"models/{name}.safetensors").read_bytes() == trained.read_bytes()
+        assert images.sha256(trained.read_bytes()) in (out / "README.md").read_text()
+    assert "R. Vasquez" in (out / "CREDITS.md").read_text()
+    assert "Apache License" in (out / "LICENSE").read_text()
+    assert "streamlit" in (out / "requirements.txt").read_text()
+    assert params.load(out / "params.yaml").seed == 1
+    text = "".join(path.read_text() for path in out.rglob("*.*") if path.suffix != ".safetensors")
+    assert "someone@example.org" not in text
+    assert str(Path.home()) not in (out / "params.yaml").read_text()
+
+
+def test_the_same_models_give_the_same_zip(project: Path) -> None:
+    first, second = (Path(f"{n}.zip") for n in (1, 2))
+    for path in (first, second):
+        write.write(project, ["animals"], path)
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("data/kept.csv", "whom to credit is not known.*dvc repro curate"),
+        ("params.yaml", "params.yaml cannot be read"),
+        ("results/models/animals/generator.safetensors", "Trained here: plain"),
+    ],
+)
+def test_what_is_missing_is_said(project: Path, missing: str, message: str) -> None:
+    Path(missing).unlink()
+    with pytest.raises(SystemExit, match=message):
+        main(["bundle", "--model", "animals", "--out", "out"])
+    assert not Path("out").exists()
+
+
+def test_what_is_there_is_not_overwritten(project: Path) -> None:
+    Path("out/x").mkdir(parents=True)
+    with pytest.raises(BundleError, match="there already"):
+        write.write(project, ["animals"], Path("out"))
+    assert [path.name for path in Path("out").iterdir()] == ["x"]
+
+
+def test_a_bundle_too_large_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "MAX_BYTES", 10_000)
+    with pytest.raises(BundleError, match=r"the largest in it is ganloom/params.py.*leave it out"):
+        write.write(project, ["animals"], Path("out.zip"))
+    assert not Path("out.zip").exists()
+
+
+APP = """
+import sys
+import ganloom
+assert ganloom.__file__.startswith({folder!r}), ganloom.__file__
+from streamlit.testing.v1 import AppTest
+app = AppTest.from_file("streamlit_app.py", default_timeout=120).run()
+def fine():
+    assert not app.exception, app.exception
+    assert len(app.get("image")) == 2, app.get("image")
+fine()
+app.sidebar.selectbox(key="model").select("animals").run()
+fine()
+app.selectbox(key="label").select("dog")
+app.slider(key="count").set_value(10)
+app.slider(key="transitions").set_value(2)
+app.selectbox(key="second").select("cat")
+app.radio(key="path").set_value("linear").run()
+fine()
+app.sidebar.selectbox(key="model").select("plain").run()
+fine()
+"""
+
+
+def test_the_app_runs_without_ganloom_installed(project: Path) -> None:
+    pytest.importorskip("streamlit")
+    out = project / "out"
+    write.write(project, ["animals", "plain"], out)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    program = APP.format(folder=str(out))
+    command = [sys.executable, "-c", program]
+    subprocess.run(command, cwd=out, env=environment, check=True)
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["out", "out.zip"])
+def test_a_bundle_is_opened_in_the_studio(project: Path, tmp_path: Path, out: str) -> None:
+    write.write(project, ["animals"], Path(out))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with opened(Path(out)) as models:
+        app = create_app(Studio(elsewhere, None), models)
+        with TestClient(app, base_url=ADDRESS) as client:
+            listed = client.get("/api/models").json()["models"]
+            assert [one["name"] for one in listed] == ["animals"]
+            assert make(client).status_code == 200
+
+
+def rewritten(source: Path, out: Path, **changes: bytes | None) -> Path:
+    """A copy of a zip with other members; ``None`` leaves one out."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            if name not in changes:
+                new.writestr(name, old.read(name))
+        for name, data in changes.items():
+            if data is not None:
+                new.writestr(name, data)
+    return out
+
+
+GOOD = "models/animals.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({GOOD: None}, "no bundle"),
+        ({GOOD: b"x" * 100}, "not a generator of ganloom"),
+        ({"models/evil.pkl": b"x"}, "is no model"),
+        ({"models/Evil.safetensors": b"x"}, "is no model"),
+        ({"models/a/b.safetensors": b"x"}, "is no model"),
+        ({"../evil.safetensors": b"x"}, "leads out"),
+        ({"models/../../evil.safetensors": b"x"}, "leads out"),
+        ({"/etc/evil": b"x"}, "leads out"),
+        ({"models\\..\\evil": b"x"}, "leads out"),
+    ],
+)
+def test_a_zip_with_anything_else_is_refused(
+    project: Path, changes: dict[str, bytes | None], message: str
+) -> None:
+    write.write(project, ["animals"], Path("good.zip"))
+    bad = rewritten(Path("good.zip"), Path("bad.zip"), **changes)
+    with pytest.raises(BundleError, match=message), opened(bad):
+        pass
+    assert not list(project.parent.glob("evil*"))
+
+
+def test_a_zip_that_is_too_large_or_broken_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write.write(project, ["animals"], Path("good.zip"))
+    data = Path("good.zip").read_bytes()
+    for wrong in (data[:-30], data[:2000], b"", b"PK\5\6" + b"\0" * 18):
+        Path("bad.zip").write_bytes(wrong)
+        with pytest.raises(BundleError, match=r"no zip file|no bundle"), opened(Path("bad.zip")):
+            pass
+    bomb = rewritten(Path("good.zip"), Path("bomb.zip"), **{"zeros": bytes(200_000_000)})
+    with pytest.raises(BundleError, match="200 MB, more than 100"), opened(bomb):
+        pass
+    monkeypatch.setattr(read, "MAX_FILES", 3)
+    with pytest.raises(BundleError, match="files, more than 3"), opened(Path("good.zip")):
+        pass
+
+
+def test_a_folder_with_a_link_in_it_is_refused(project: Path) -> None:
+    write.write(project, ["animals"], Path("out"))
+    secret = project / "results/models/plain/generator.safetensors"
+    Path("out/models/linked.safetensors").symlink_to(secret)
+    with pytest.raises(BundleError, match=r"linked.safetensors' is no model"), opened(Path("out")):
+        pass
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"resolution": 100_000},
+        {"resolution": "16"},
+        {"classes": ["cat"]},
+        {"classes": ["x" * 201, "b", "c"]},
+        {"classes": 3},
+        {"kimg": []},
+        {"generator": {"kind": "os"}},
+        {"generator": []},
+        {"generator": {"kind": "sngan", "blocks": 10**9}},
+        {"inputs": {"latent": 10**15, "classes": 3, "categorical": [4], "continuous": 1}},
+    ],
+)
+def test_a_model_that_lies_about_itself_is_refused(project: Path, lie: dict[str, Any]) -> None:
+    path = save_model(project, "animals", TOLD)
+    with safetensors.safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["ganloom"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    data = safetensors.torch.save(tensors, {"ganloom": json.dumps(about | lie)})
+    (project / "out/models").mkdir(parents=True)
+    (project / "out/models/animals.safetensors").write_bytes(data)
+    with pytest.raises(BundleError, match=r"animals\.safetensors: "), opened(project / "out"):
+        pass
+
+
+def test_the_command_says_what_is_wrong_with_a_bundle(project: Path) -> None:
+    shutil.make_archive("empty", "zip", "data")
+    with pytest.raises(SystemExit, match="no bundle"):
+        main(["studio", "--no-browser", "--port", "0", "--bundle", "empty.zip"])
+    with pytest.raises(SystemExit, match="no such folder or file"):
+        main(["studio", "--no-browser", "--port", "0", "--bundle", "nothing"])

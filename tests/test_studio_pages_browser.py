@@ -1,0 +1,259 @@
+"""The studio's pages that make pictures, in a browser, as people use them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from test_studio_browser import chromium, studio  # noqa: F401  (a fixture)
+from test_studio_pages import picture, save_model
+
+pytestmark = pytest.mark.browser
+
+Visit = Any  # of an address and a path, to a page
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
+    """Opens a page; at the end nothing may have been complained of or asked for elsewhere."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(address: str, path: str, **options: Any) -> Page:
+        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 800}, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda m: complaints.append(f"{m.text} {m.location['url']}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: r.url.startswith(address) or complaints.append(r.url))
+        page.goto(address.rstrip("/") + path)
+        return page
+
+    open_page.complaints = complaints  # of a test that brings one about
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One studio for all: a project with a model and no collection."""
+    project = tmp_path_factory.mktemp("project")
+    save_model(project, "animals")
+    with studio(project) as found:
+        yield found
+
+
+def loaded(page: Page, selector: str, count: int) -> None:
+    """All these pictures are there and were decoded."""
+    expect(page.locator(selector)).to_have_count(count)
+    page.wait_for_function(
+        "s => [...document.querySelectorAll(s)].every(i => i.complete && i.naturalWidth > 0)",
+        arg=selector,
+    )
+
+
+def download(page: Page, selector: str) -> bytes:
+    with page.expect_download() as started:
+        page.click(selector)
+    return Path(started.value.path()).read_bytes()
+
+
+# --- generate ------------------------------------------------------------------------------------
+
+
+def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.focus("#count")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("4")
+    page.keyboard.press("Enter")
+    loaded(page, "#pictures img", 4)
+    page.focus("#pictures button")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    second = page.locator("#pictures button").nth(1)
+    expect(second).to_be_focused()
+    expect(second).to_have_attribute("aria-pressed", "true")
+    loaded(page, "#kept img", 1)
+    expect(page.locator("#one-facts")).to_contain_text("2 of 4")
+
+    png = download(page, "#one-png")
+    known = json.loads(download(page, "#one-json"))
+    assert png.startswith(b"\x89PNG")
+    assert known["made"]["number"] == 1
+    assert len(known["z"]) == 16
+
+    page.focus("#pictures button")
+    before = page.locator("#pictures button").first.get_attribute("data-name")
+    page.keyboard.press("n")
+    expect(page.locator("#seed")).to_have_value("1")
+    expect(page.locator("#pictures button").first).not_to_have_attribute("data-name", before)
+    page.reload()
+    expect(page.locator("#seed")).to_have_value("1")
+    loaded(page, "#kept img", 1)
+    page.click("#kept button")
+    page.click("#one-keep")
+    expect(page.locator("#kept-section")).to_be_hidden()
+
+
+def test_classes_and_codes_are_offered_and_strange_names_are_only_words(
+    address: str, visit: Visit
+) -> None:
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    expect(page.locator("#told select")).to_have_count(3)
+    page.select_option("#label", "<b>owl</b>")
+    expect(page.locator("#one-facts")).to_contain_text("<b>owl</b>")
+    page.select_option("#code-0", "2")
+    expect(page.locator("#one-facts")).to_contain_text("2, drawn")
+    page.select_option("#model", "ganloom/kene")
+    expect(page.locator("#told select")).to_have_count(0)
+    loaded(page, "#pictures img", 16)
+    expect(page.locator("#one-facts")).to_contain_text("ganloom/kene")
+
+
+def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
+    broken = save_model(tmp_path, "broken")
+    broken.write_bytes(broken.read_bytes()[:-50])
+    with studio(tmp_path) as found:
+        page = visit(found, "/generate")
+        expect(page.locator("#notes")).to_contain_text("broken/generator.safetensors: damaged")
+        expect(page.locator("#notes")).to_contain_text("No model is trained here yet")
+        loaded(page, "#pictures img", 16)
+        page.fill("#count", "65")
+        page.keyboard.press("Enter")
+        assert page.evaluate("document.querySelector('#count:invalid') !== null")
+
+
+# --- mix -----------------------------------------------------------------------------------------
+
+
+def test_two_kept_pictures_are_mixed_and_downloaded(address: str, visit: Visit) -> None:
+    page = visit(address, "/generate?model=animals&seed=40")
+    loaded(page, "#pictures img", 16)
+    page.click("#pictures button >> nth=0")
+    page.click("#pictures button >> nth=1")
+    loaded(page, "#kept img", 2)
+    page.click("#one-mix")
+    expect(page).to_have_url(re.compile("/mix"))
+    expect(page.locator("#strip")).to_be_visible()
+    expect(page.locator("#strip")).to_have_attribute("alt", "3 rows of 8 pictures")
+    page.select_option("#to", index=1)
+    expect(page.locator("#strip")).to_have_attribute("alt", "1 row of 8 pictures")
+    page.focus("#interpolations")
+    page.keyboard.press("End")
+    expect(page.locator("#strip")).to_have_attribute("alt", "1 row of 12 pictures")
+    assert page.evaluate("document.getElementById('strip').naturalWidth") == 12 * 16
+    assert download(page, "#png").startswith(b"\x89PNG")
+    assert download(page, "#gif").startswith(b"GIF89a")
+    assert download(page, "#mp4")[4:8] == b"ftyp"
+    page.keyboard.press("p")
+    loaded(page, "#moving", 1)
+    expect(page.locator("#moving")).to_be_visible()
+    page.keyboard.press("p")
+    expect(page.locator("#moving")).to_be_hidden()
+
+
+def test_classes_are_mixed_with_the_keyboard(address: str, visit: Visit) -> None:
+    page = visit(address, "/mix?model=animals")
+    strip = page.locator("#strip")
+    expect(strip).to_be_visible()
+    first = strip.get_attribute("src")
+    page.focus("#what input")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#first")).to_be_visible()
+    expect(strip).not_to_have_attribute("src", first)
+    second = strip.get_attribute("src")
+    page.focus("#second")
+    page.keyboard.press("ArrowDown")
+    expect(strip).not_to_have_attribute("src", second)
+    page.select_option("#model", "ganloom/kene")
+    expect(page.locator("#what")).to_be_hidden()
+    expect(page.locator("#from")).to_be_visible()
+    expect(page.locator("#status")).to_have_text("")
+
+
+# --- edit ----------------------------------------------------------------------------------------
+
+
+def test_a_photograph_is_recovered_changed_and_downloaded(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture())
+    page = visit(address, "/edit?model=animals")
+    page.set_input_files("#photo", photo)
+    page.select_option("#steps", "100")
+    page.click(".go")
+    expect(page.locator("#changes")).to_be_visible()
+    expect(page.locator("#before figcaption")).to_contain_text("PSNR")
+    loaded(page, ".compare img", 3)
+    after = page.locator("#after img")
+    start = after.get_attribute("src")
+
+    page.focus("#way-0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#way-0-said")).to_have_text("0.25")
+    expect(after).not_to_have_attribute("src", start)
+    expect(page.locator("#status")).to_have_text("")
+    first = after.get_attribute("src")
+    page.select_option("#label", "dog")
+    expect(after).not_to_have_attribute("src", first)
+    expect(page.locator("#status")).to_have_text("")
+    assert download(page, "#both").startswith(b"\x89PNG")
+    known = json.loads(download(page, "#json"))
+    assert known["made"]["edited"]["label"] == "dog"
+    page.click("#keep")
+    expect(page.locator("#keep")).to_have_text("Kept")
+    page.focus("#way-0")
+    page.keyboard.press("0")
+    expect(page.locator("#way-0")).to_have_value("0")
+    expect(page.locator("#label")).to_have_value("")
+
+
+def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture(200))
+    page = visit(address, "/edit?model=ganloom/kene")
+    page.set_input_files("#photo", photo)
+    page.select_option("#steps", "1000")
+    page.click(".go")
+    expect(page.locator("#status")).to_contain_text("of 1000")
+    page.goto(f"{address}generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.click("nav >> text=Edit")
+    expect(page.locator("#status")).to_contain_text("of 1000")
+    page.click("#cancel")
+    expect(page.locator("#running")).to_be_hidden()
+    expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_photograph_that_is_none_is_refused_in_words(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    wrong = tmp_path / "<b>.png"
+    wrong.write_bytes(b"<html>")
+    page = visit(address, "/edit?model=animals")
+    page.set_input_files("#photo", wrong)
+    with page.expect_event("console") as console:  # Chromium itself tells of every refusal
+        page.click(".go")
+    assert "422" in console.value.text
+    expect(page.locator("#notes")).to_contain_text("<b>.png: not an image: an HTML page")
+    visit.complaints.clear()
+
+
+@pytest.mark.parametrize("path", ["/generate", "/mix", "/edit"])
+def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
+    page = visit(address, f"{path}?model=animals")
+    page.set_viewport_size({"width": 360, "height": 700})
+    expect(page.locator("main img, #empty").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
