@@ -154,20 +154,17 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.images import save_png
     from ganloom.models import load_generator
     from ganloom.sampling.generate import generate
-    from ganloom.sampling.latents import inputs
+    from ganloom.sampling.latents import new
 
     net, about = load_generator(path, torch.device("cpu"))
-    # Drawn at random, a class would have a few more than another.
     classes = about["classes"] if net.inputs.classes else []
-    labels = torch.arange(options.n) % len(classes) if classes else None
-    if options.label is not None:
-        if options.label not in classes:
-            known = ", ".join(classes) or f"none: {options.model} was not told any"
-            sys.exit(f"--class {options.label} is not possible; classes: {known}")
-        labels = torch.full((options.n,), classes.index(options.label))
-    v = inputs(net.inputs, options.n, options.seed, "generate", labels=labels)
+    if options.label not in [None, *classes]:
+        known = ", ".join(classes) or f"none: {options.model} was not told any"
+        sys.exit(f"--class {options.label} is not possible; classes: {known}")
+    label = None if options.label is None else classes.index(options.label)
+    v = new(net.inputs, options.n, options.seed, label)
     v[:, : net.inputs.latent] *= options.truncation
-    names = [] if labels is None else [classes[label] for label in labels]
+    names = [classes[number] for number in net.inputs.parts(v)[1].argmax(1)] if classes else []
     folders = [Path(folder_name(name)) for name in names] or [Path()] * options.n
     digits = len(str(options.n - 1))
     files = [

@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 from ganloom.images import grid, png
 from ganloom.models import Generator, load_generator
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs
+from ganloom.sampling.latents import new
 from ganloom.sampling.mixing import between
 
 MODELS = Path(__file__).parent / "models"
@@ -38,9 +38,9 @@ def generate_page(net: Generator, classes: list[str]) -> None:
     seed = st.number_input("Seed", 0, 2**32 - 1, 0, key="seed")
     truncation = st.slider("Truncation", 0.1, 1.0, 1.0, 0.05, key="truncation")
     label = st.selectbox("Class", ["any", *classes], key="label") if classes else "any"
-    labels = None if label == "any" else torch.full((count,), classes.index(label))
+    number = None if label == "any" else classes.index(label)
     with st.spinner("Generating …"):
-        v = inputs(net.inputs, count, int(seed), "generate", labels=labels)
+        v = new(net.inputs, count, int(seed), number)
         v[:, : net.inputs.latent] *= truncation
         show(generate(net, v), min(count, 5), "generated")
 
@@ -71,7 +71,7 @@ def mix_page(net: Generator, classes: list[str]) -> None:
 def drawn(net: Generator, seed: int, rows: int) -> torch.Tensor:
     """(rows, width): one from each of the seeds that follow each other."""
     seeds = [(seed + i) % 2**32 for i in range(rows)]
-    return torch.cat([inputs(net.inputs, 1, each, "generate") for each in seeds])
+    return torch.cat([new(net.inputs, 1, each) for each in seeds])
 
 
 def main() -> None:

@@ -41,6 +41,21 @@ def inputs(
     return told.draw(n, labels, _generator(seed, *stream))
 
 
+def new(told: Inputs, n: int, seed: int, label: int | None = None) -> Tensor:
+    """What n new pictures are made of, wherever someone asks for them: (n, told.width) float32.
+
+    Args:
+        told: ``net.inputs`` of a generator.
+        n: How many.
+        seed: Same seed, same pictures; of some classes the seed's comes first.
+        label: The class of all of them; each as often as another, in turn, if none.
+    """
+    labels = (torch.arange(n) + seed) % max(1, told.classes)
+    if label is not None:
+        labels = torch.full((n,), label)
+    return inputs(told, n, seed, "generate", labels=labels)
+
+
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     """Spherical interpolation (White, 2016): the angle grows evenly, and so does the norm.
 

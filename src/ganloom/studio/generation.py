@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs
+from ganloom.sampling.latents import new
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
 from ganloom.studio.samples import Sample, Samples, sample
@@ -59,13 +59,8 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
     def _generate(asked: _Generate) -> list[str]:
         loaded = generators.load(asked.model)
         told = loaded.net.inputs
-        number = class_number(loaded, asked.label)
-        # As `ganloom generate` draws: the same seed and number give the same pictures, each class
-        # as often as another unless one is asked for.
-        labels = torch.arange(asked.count) % max(1, told.classes)
-        if number is not None:
-            labels = torch.full((asked.count,), number)
-        v = inputs(told, asked.count, asked.seed, "generate", labels=labels)
+        # As `ganloom generate` draws: the same seed and number give the same pictures.
+        v = new(told, asked.count, asked.seed, class_number(loaded, asked.label))
         v[:, : told.latent] *= asked.truncation
         v = with_codes(told, v, asked.codes)
         made_of = pictures(loaded, v)

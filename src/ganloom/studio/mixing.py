@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ganloom.images import grid, png, sha256
 from ganloom.sampling.animation import enlarged, save_mp4
-from ganloom.sampling.latents import inputs
+from ganloom.sampling.latents import new
 from ganloom.sampling.mixing import between
 from ganloom.studio.generation import ModelName, Seed, class_number, pictures, told_by
 from ganloom.studio.generators import Generators, Loaded
@@ -173,7 +173,7 @@ def _of_classes(loaded: Loaded, asked: _Mix, names: list[str]) -> tuple[Tensor, 
 def _drawn(loaded: Loaded, seed: int, count: int) -> Tensor:
     """One after the other, so that more of them do not change the first ones."""
     seeds = [(seed + i) % 2**32 for i in range(count)]
-    return torch.cat([inputs(loaded.net.inputs, 1, each, "generate") for each in seeds])
+    return torch.cat([new(loaded.net.inputs, 1, each) for each in seeds])
 
 
 def routes(generators: Generators, samples: Samples) -> list[Route]:
