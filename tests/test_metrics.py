@@ -128,6 +128,19 @@ def test_prdc_is_what_the_papers_say() -> None:
     assert 0 < expected["coverage"] < expected["recall"] < 1
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 81])
+def test_fewer_pictures_than_dimensions_have_a_real_distance(n: int) -> None:
+    a, b = cloud(n, 1280), cloud(n, 1280, 0.1, seed=1)
+    assert 0 < frechet(a, b) < math.inf
+    assert frechet(a, b) == pytest.approx(frechet(b, a))
+    assert math.isfinite(kid(a, b))
+    if n == 2:  # two covariances of one direction each
+        u, v = ((x[0] - x[1]).double() / 2**0.5 for x in (a, b))
+        means = (a.double().mean(0) - b.double().mean(0)).square().sum()
+        expected = means + u @ u + v @ v - 2 * abs(u @ v)
+        assert frechet(a, b) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_frechet_of_a_shift_is_its_square() -> None:
     a = cloud(50, 200)
     assert frechet(a, a) == pytest.approx(0, abs=1e-6)

@@ -102,7 +102,7 @@ def studio(project: Path, port: int = 0) -> Iterator[str]:
         yield found[0]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 class Window:

@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from ganloom import images, models, params
 from ganloom.cli import main
 from ganloom.nets.inputs import Inputs
+from ganloom.sampling import inversion
 from ganloom.sampling.directions import directions
 from ganloom.sampling.predictor import Predictor
 from ganloom.studio import editing
@@ -418,7 +419,7 @@ def test_a_search_that_fails_says_so(client: TestClient, monkeypatch: pytest.Mon
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(editing, "invert", fail)
+    monkeypatch.setattr(inversion, "invert", fail)
     upload(client, picture())
     search = outcome(client)
     assert (search["state"], search["problem"]) == (

@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:  # noqa: PLR0915 (one line
         "--class",
         dest="label",
         metavar="NAME",
-        help="only of this class, of those it was taught (as many of each)",
+        help="only of this class, of those it was taught (else evenly of all)",
     )
     generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
     generate.set_defaults(run=_generate)

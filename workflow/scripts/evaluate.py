@@ -20,7 +20,7 @@ from ganloom.images import grid, save_png
 from ganloom.metrics.classes import FITTED, ClassScore, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
 from ganloom.metrics.distances import kid_gap
-from ganloom.metrics.inception import inception
+from ganloom.metrics.inception import InceptionError, inception
 from ganloom.metrics.neighbours import (
     Match,
     by_suspicion,
@@ -64,6 +64,12 @@ def main() -> None:
     name = sys.argv[1]
     torch.set_num_threads(params.threads)
     home, folder = Path(f"results/models/{name}"), Path(f"results/metrics/{name}")
+    network = None
+    if evaluate.inception:
+        try:
+            network = inception(params.network, FEATURES)
+        except InceptionError as error:
+            sys.exit(f"error: {error}")
     net, about = load_generator(home / "generator.safetensors", DEVICE)
     real = real_pictures(about["resolution"])
     asked = None
@@ -74,6 +80,8 @@ def main() -> None:
     fake = Pictures.made(generate(net, v))
 
     numbers = {"kimg": about["kimg"], "samples": len(v), **compared(real, fake)}
+    if network:
+        numbers |= network.compare((real.unseen or real.train).images, fake.images)
     if real.unseen:
         numbers |= recognised(home / "discriminator.safetensors", real, fake.images, asked)
     if evaluate.paths:
@@ -175,9 +183,6 @@ def compared(real: Real, fake: Pictures) -> dict[str, float]:
         sets = (fake.features, real.train.features, real.unseen.features)
         gap = kid_gap(*sets, evaluate.kid_subsets, evaluate.kid_subset_size, seed)
         found |= dict(zip(("kid_gap", "kid_gap_std"), gap, strict=True))
-    if evaluate.inception:
-        network = inception(params.network, FEATURES)
-        found |= network.compare(against.images, fake.images)
     return found
 
 

@@ -1,6 +1,7 @@
 """What the metrics say of real images: train half against half, train against holdout."""
 
 import json
+import sys
 from pathlib import Path
 
 from prelude import begin
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from ganloom.metrics.inception import inception
+from ganloom.metrics.inception import InceptionError, inception
 from ganloom.metrics.neighbours import training_thumbnails
 from ganloom.metrics.protocol import (
     FEWEST,
@@ -42,7 +43,12 @@ def main() -> None:
     sources = pd.read_parquet(SLICES / "holdout.parquet", columns=["sha256"])["sha256"]
     thumbs = training_thumbnails(images, index)
     samples, seed = params.evaluate.samples, params.seed
-    network = inception(params.network, FEATURES) if params.evaluate.inception else None
+    network = None
+    if params.evaluate.inception:
+        try:
+            network = inception(params.network, FEATURES)
+        except InceptionError as error:
+            sys.exit(f"error: {error}")
     _, unseen = split_holdout(sources, params.train.judge, seed)
 
     def some(rows: NDArray[np.int64], side: int) -> Pictures:

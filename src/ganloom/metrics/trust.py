@@ -91,7 +91,7 @@ def warnings(numbers: Mapping[str, float], *, seen_only: bool) -> list[str]:
     if n < FEW_FOR_NEIGHBOURS:
         found.append(
             f"Precision, recall, density and coverage are of {n} pictures: neighbours lie so far "
-            "apart that nearly everything is near something, and all models look good. Take "
+            "apart that nearly everything is near something, and they come out too high. Take "
             f"{FEW_FOR_NEIGHBOURS} or more."
         )
     if n <= FEW_FOR_FD:
