@@ -79,7 +79,9 @@ def main(arguments: list[str] | None = None) -> None:  # noqa: PLR0915 (one line
     credit.add_argument("--out", type=Path, help="a Markdown file; without it, the terminal")
     credit.set_defaults(run=_credits)
 
-    studio = commands.add_parser("studio", help="look at the pictures and decide, in a browser")
+    studio = commands.add_parser(
+        "studio", help="curate, generate, mix and edit pictures in a browser"
+    )
     studio.add_argument("--port", type=int, default=8765, help="on 127.0.0.1; 0: any (8765)")
     studio.add_argument(
         "--list",

@@ -1,1 +1,1 @@
-"""The studio: a local web app beside the pipeline. Its first page is curation."""
+"""The studio: a local web app that curates, generates, mixes and edits."""

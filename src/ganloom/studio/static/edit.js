@@ -1,6 +1,6 @@
 // The page that edits: a photograph is looked for in latent space, and what is found is changed.
 
-import { $, ask, choice, crisp, element, fillModels, notes, origin, png, said, status, Turn } from "./make.js";
+import { $, ask, choice, clear, crisp, element, fillModels, notes, origin, png, said, status, Turn } from "./make.js";
 
 const POLL = 400; // ms
 const MAX_BYTES = 20e6; // as the server has it
@@ -76,7 +76,7 @@ async function reconstruct() {
     });
     const known = await answer.json();
     if (!answer.ok) throw Object.assign(new Error(known.problem), { status: answer.status });
-    notes();
+    clear();
     start(null);
     watch(known.search);
   } catch (error) {

@@ -23,6 +23,8 @@ function theme(turn) {
 theme(false);
 $("theme").addEventListener("click", () => theme(true));
 
+let standing = []; // notes that stay
+
 // --- what is going on ------------------------------------------------------------------------------
 
 export const status = (words) => ($("status").textContent = words);
@@ -33,6 +35,9 @@ export function notes(...lines) {
     ...lines.map(({ words, problem }) => element("p", words, problem ? "problem" : "")),
   );
 }
+
+/** Only what holds for as long as the page is open: about the models. */
+export const clear = () => notes(...standing);
 
 /** An error in words, whoever is to blame. */
 export const said = (error) =>
@@ -58,13 +63,12 @@ export class Turn {
     status("");
     if (failed) notes({ words: said(failed), problem: true });
     else {
-      notes(...standing);
+      clear();
       done(result);
     }
   }
 }
 
-let standing = []; // notes that stay: about the models
 
 // --- models ----------------------------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ export async function fillModels(select, fits = () => true) {
       "To train one: snakemake --cores 8 results/report.html";
     standing.push({ words });
   }
-  notes(...standing);
+  clear();
   select.replaceChildren(
     ...whole.map((model) => {
       const words = `${model.name}, ${model.resolution} px`;
