@@ -1,6 +1,6 @@
 """Do the pictures of a GAN help a classifier that has few real ones?
 
-    python benchmarks/extend_classifier.py FOLDER     # with MNIST's files; about five minutes
+    python benchmarks/extend_classifier.py FOLDER     # with MNIST's files; six minutes of a core
 
 From so many real digits, the model `cgan` of recipes/mnist.yaml is trained, on these alone, and a
 small CNN in four ways that take the same steps:
