@@ -496,7 +496,7 @@ def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
         with torch.no_grad():
             made = to_uint8(net(net.inputs.draw(30, labels))).mean(axis=(1, 2))
         nearest = np.abs(made[:, None] - colours).sum(axis=2).argmin(axis=1)
-        assert (nearest == labels.numpy()).mean() > 0.9
+        assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
 
 
 def test_a_condition_needs_classes(tmp_path: Path, slices: Path) -> None:

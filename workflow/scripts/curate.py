@@ -34,7 +34,12 @@ def main() -> None:
     dropped = ", ".join(f"{n} {kind}" for kind, n in counts.most_common()) or "nothing"
     kept = [picture for picture in pictures if picture.sha256 not in reasons]
     if not kept:
-        sys.exit(f"error: no picture is left of {len(pictures)}; dropped: {dropped}")
+        limits = {
+            "too small": f"curate.min_side is {params.curate.min_side} px",
+            "blank": f"curate.min_contrast is {params.curate.min_contrast:g}",
+        }
+        ways = [f"; {limit}: lower it in params.yaml" for k, limit in limits.items() if k in counts]
+        sys.exit(f"error: no picture is left of {len(pictures)}; dropped: {dropped}{''.join(ways)}")
 
     held_out = curate.holdout((p.cluster for p in kept), params.curate.holdout, params.seed)
     rows = [(p.sha256, p.label, "holdout" if p.cluster in held_out else "train") for p in kept]
