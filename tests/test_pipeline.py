@@ -105,7 +105,7 @@ def imports_torch(name: str) -> bool:
 
 def test_imports_point_one_way() -> None:
     order = [
-        {"params", "credits"},
+        {"params", "credits", "files"},
         {"images", "features", "similarity", "web"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch"},
         {"models", "objectives", "export"},

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from ganloom import params
 
 ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
-EXTRAS = ("studio", "test", "cluster", "s3")
+EXTRAS = ("studio", "inception", "test", "cluster", "s3")
 PATIENCE = 20.0  # s, for a program that says something of itself
 
 Part = Literal["program", "machine", "features", "project"]

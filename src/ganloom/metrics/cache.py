@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from hashlib import sha256
@@ -17,6 +15,7 @@ from torch import Tensor
 
 from ganloom import features as module
 from ganloom.features import WIDTH, Weights, features
+from ganloom.files import write_whole
 
 DIGEST = sha256().digest_size
 
@@ -81,19 +80,3 @@ def _name(images: NDArray[np.uint8], facts: tuple[str, ...]) -> str:
 @cache
 def _code() -> str:
     return sha256(Path(str(module.__file__)).read_bytes()).hexdigest()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole, or not at all; folders above it are made.
-
-    Several models may be measured at the same time, and any of them may be killed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

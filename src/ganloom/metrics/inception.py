@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganloom import params
-from ganloom.metrics.cache import kept, write_whole
+from ganloom.files import write_whole
+from ganloom.metrics.cache import kept
 from ganloom.metrics.distances import frechet, kid
 from ganloom.web.client import WebError, browser
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
+
+from ganloom.files import write_whole
 
 
 class Kept(NamedTuple):
@@ -47,9 +47,9 @@ class Store:
         """Keep what came from ``url``."""
         digest = hashlib.sha256(data).hexdigest()
         kept = Kept(self._files / digest, digest, datetime.now(UTC).isoformat(timespec="seconds"))
-        _write(kept.path, data)
+        write_whole(kept.path, data)
         entry = {"url": url, "sha256": digest, "retrieved_at": kept.retrieved_at}
-        _write(self._entry(url), json.dumps(entry).encode())
+        write_whole(self._entry(url), json.dumps(entry).encode())
         return kept
 
     def take(self, url: str, max_bytes: int) -> Kept | None:
@@ -71,14 +71,3 @@ class Store:
 
     def _entry(self, url: str) -> Path:
         return self._urls / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
