@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,12 +43,20 @@ def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One studio for all: a project with a model and no collection."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One studio for all, and its project: one with a model and no collection."""
     project = tmp_path_factory.mktemp("project")
     save_model(project, "animals")
     with studio(project) as found:
-        yield found
+        yield found, project
+
+
+@pytest.fixture
+def address(running: tuple[str, Path]) -> str:
+    """Of the studio, in which nothing is kept yet."""
+    found, project = running
+    shutil.rmtree(project / "work/studio/kept", ignore_errors=True)
+    return found
 
 
 def loaded(page: Page, selector: str, count: int) -> None:

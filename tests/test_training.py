@@ -328,6 +328,7 @@ def test_a_phase_moves_its_own_network_alone(
 def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     out = run(tmp_path, slices)
     assert set(contents(out)) == {
+        "architecture.json",
         "discriminator.safetensors",
         "generator.safetensors",
         "history/metrics.json",
