@@ -20,7 +20,7 @@ from ganloom import models, objectives, params
 from ganloom.images import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
-from ganloom.training import checkpoint, data, diffaugment, ema, loop
+from ganloom.training import checkpoint, data, diffaugment, ema, energy, loop
 from ganloom.training.state import fresh
 
 CPU = torch.device("cpu")
@@ -360,6 +360,35 @@ def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     assert facts["threads"] == 1
     assert facts["parameters"]["generator"] == sum(p.numel() for p in generator.parameters())
     assert not list((tmp_path / "work").iterdir())  # nothing is left to resume
+
+
+def test_energy_is_counted_where_it_can_be_read(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(name: str, joules: int) -> None:
+        (tmp_path / "rapl" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rapl" / name / "energy_uj").write_text(f"{joules * 10**6}\n")
+        (tmp_path / "rapl" / name / "max_energy_range_uj").write_text("999999999\n")
+
+    assert "watt_hours_of_the_machine" not in read_run(run(tmp_path / "a", slices))
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path / "rapl")
+    write("intel-rapl:0", 990)
+    write("intel-rapl:1", 5)
+    write("intel-rapl:0:0", 900)  # a part of the first
+    meter = energy.Meter()
+    write("intel-rapl:0", 10)  # it began again, at 1000
+    write("intel-rapl:1", 8)
+    write("intel-rapl:0:0", 950)
+    assert meter.joules() == pytest.approx(23)
+    assert meter.joules() == 0
+    values = iter(range(0, 999, 36))
+    monkeypatch.setattr(energy, "_counters", lambda: {"0": (next(values) * 10**6, 10**9)})
+    assert read_run(run(tmp_path / "b", slices))["watt_hours_of_the_machine"] >= 0.03
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((out / "run.json").read_text())
+    return facts
 
 
 class Killed(BaseException):

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ganloom import models, objectives, params
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
-from ganloom.training import checkpoint, data, ema, judge, record
+from ganloom.training import checkpoint, data, ema, energy, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
 
@@ -140,6 +140,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             mininterval=1,
         )
         saved, pause = time.monotonic(), CHECKPOINT_SECONDS
+        meter = energy.Meter()
 
         while state.step < steps and not (judging and judging.is_enough(state.history)):
             # One step: a batch of real images, one of fakes, and every phase that is due. Phases
@@ -195,6 +196,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
                 record.log(live, row)
                 progress.set_postfix({k: f"{v:.2f}" for k, v in row.items() if "loss" in k})
             state.seconds += time.monotonic() - saved
+            state.joules += meter.joules()
             saved = time.monotonic()
             state.save(folder)
             pause = max(CHECKPOINT_SECONDS, (time.monotonic() - saved) / CHECKPOINT_SHARE)
@@ -248,6 +250,8 @@ def _write(  # noqa: PLR0917
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
     record.write_json(out / "judgement.json", judgement)
     record.write_json(out / "architecture.json", _architecture(state, told, model.resolution))
+    # Of the whole machine: other programs are in it.
+    used = {"watt_hours_of_the_machine": round(state.joules / 3600, 2)} if state.joules else {}
     record.write_json(
         out / "run.json",
         {
@@ -256,6 +260,9 @@ def _write(  # noqa: PLR0917
             "finished": _now(),
             "seconds": round(state.seconds, 1),
             "images_per_second": round(1000 * kimg / max(state.seconds, 1e-3), 1),
+            **(
+                {"watt_hours_of_the_machine": round(state.joules / 3600, 2)} if state.joules else {}
+            ),
             "resumed": state.resumed,
             "threads": threads,
             "parameters": {

@@ -16,7 +16,7 @@ from ganloom.training import checkpoint, ema, transfer
 from ganloom.training.checkpoint import Tree
 
 # What a checkpoint holds as JSON.
-_FACTS = ("step", "history", "frames", "started", "seconds", "resumed")
+_FACTS = ("step", "history", "frames", "started", "seconds", "joules", "resumed")
 
 
 @dataclass
@@ -36,6 +36,7 @@ class State:
             kept.
         started: When the first process began, UTC.
         seconds: Time spent up to the last checkpoint, by all processes.
+        joules: What the machine's processors used in that time; 0 where it cannot be read.
         resumed: How often a checkpoint was loaded.
     """
 
@@ -50,6 +51,7 @@ class State:
     best: Tree = field(default_factory=dict)
     started: str = ""
     seconds: float = 0.0
+    joules: float = 0.0
     resumed: int = 0
 
     def note(self, seen: dict[str, Tensor]) -> None:
