@@ -156,6 +156,7 @@ class Editor:
     def __init__(self, generators: Generators, samples: Samples) -> None:
         self.generators, self.samples = generators, samples
         self.search: Search | None = None
+        self._before: Search | None = None  # a page may still be asking for its pictures
         self._starting = threading.Lock()
         self._directions: dict[str, Tensor] = {}
 
@@ -182,6 +183,7 @@ class Editor:
                     made["predictor"] = True
                 except ModelError as error:
                     note = f"{error}; the search began without it"
+            self._before = self.search
             self.search = Search(
                 asked.model,
                 loaded,
@@ -198,11 +200,12 @@ class Editor:
         """The search of that name.
 
         Raises:
-            HTTPException: it is not the last one.
+            HTTPException: it is neither the last one nor the one before it.
         """
-        if self.search is None or self.search.id != name:
-            raise HTTPException(404, "there is no such photograph any more; choose it again")
-        return self.search
+        for search in (self.search, self._before):
+            if search is not None and search.id == name:
+                return search
+        raise HTTPException(404, "there is no such photograph any more; choose it again")
 
     def close(self) -> None:
         """End what goes on."""

@@ -260,9 +260,7 @@ def _write(  # noqa: PLR0917
             "finished": _now(),
             "seconds": round(state.seconds, 1),
             "images_per_second": round(1000 * kimg / max(state.seconds, 1e-3), 1),
-            **(
-                {"watt_hours_of_the_machine": round(state.joules / 3600, 2)} if state.joules else {}
-            ),
+            **used,
             "resumed": state.resumed,
             "threads": threads,
             "parameters": {
