@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,21 +41,13 @@ def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
     assert complaints == []
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """One studio for all, and its project: one with a model and no collection."""
-    project = tmp_path_factory.mktemp("project")
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a studio of its own: what is kept and searched for outlives a page."""
+    project = tmp_path / "project"
     save_model(project, "animals")
     with studio(project) as found:
-        yield found, project
-
-
-@pytest.fixture
-def address(running: tuple[str, Path]) -> str:
-    """Of the studio, in which nothing is kept yet."""
-    found, project = running
-    shutil.rmtree(project / "work/studio/kept", ignore_errors=True)
-    return found
+        yield found
 
 
 def loaded(page: Page, selector: str, count: int) -> None:
@@ -265,5 +256,5 @@ def test_a_photograph_that_is_none_is_refused_in_words(
 def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
     page = visit(address, f"{path}?model=animals")
     page.set_viewport_size({"width": 360, "height": 700})
-    expect(page.locator("main img, #empty").first).to_be_visible()
+    expect(page.locator("main img:visible, #empty:visible").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
