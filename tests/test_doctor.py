@@ -116,7 +116,7 @@ def test_a_full_disk_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) 
         ("mail jane.doe+x@mail.example.org now", "mail <e-mail> now"),
         ("/home/jane/data", "~/data"),
         ("/home/janet/data", "/home/janet/data"),
-        ("/home/jane/thesis/work/x", "<project>/work/x"),
+        ("/home/jane/thesis/results/x", "<project>/results/x"),
         ("by jane on loom.local, loom", "by <user> on <host>, <host>"),
         ("janet, loomed", "janet, loomed"),
     ],
