@@ -78,7 +78,7 @@ def test_corrupt_exif_does_not_matter(exif: bytes) -> None:
     ("name", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("TIFF", "RGBA")]
 )
 def test_transparency_is_laid_on_white(name: str, mode: str) -> None:
-    source = Image.fromarray(noise(24, 40, 4), "RGBA").convert(mode)
+    source = Image.fromarray(noise(24, 40, 4)).convert(mode)
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
     rgba = np.asarray(source.convert("RGBA")).astype(float)
     alpha = rgba[..., 3:] / 255

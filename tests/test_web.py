@@ -326,7 +326,8 @@ def test_redirects_in_a_circle_are_named(server: Server) -> None:
         ("http://0.0.0.0:{port}/secret", "refused address: 0.0.0.0"),
         ("http://10.0.0.1/", "refused address: 10.0.0.1"),
         ("http://inside.example/", "refused address: 192.168.1.1"),
-        ("http://2130706433:{port}/secret", "not a web address"),
+        # Refused by some versions of yarl as no address at all.
+        ("http://2130706433:{port}/secret", ("refused address", "not a web address")),
         ("//10.0.0.1/", "refused address: 10.0.0.1"),
         ("file:///etc/passwd", "not a web address"),
         ("ftp://127.0.0.1/a", "not a web address"),
@@ -335,7 +336,10 @@ def test_redirects_in_a_circle_are_named(server: Server) -> None:
     ],
 )
 def test_every_redirect_is_checked(
-    target: str, reason: str, server: Server, names: dict[str, list[list[str]]]
+    target: str,
+    reason: str | tuple[str, ...],
+    server: Server,
+    names: dict[str, list[list[str]]],
 ) -> None:
     names["inside.example"] = [["192.168.1.1"]]
     server.serve("/secret", b"secret")
