@@ -3,13 +3,15 @@
 #   make report                      the recipe in params.yaml, to results/report.html
 #   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml
 #   make test                        every test that this machine can run
+#   make test-lowest                 the same with the lowest versions that pyproject.toml allows
+#   make test-newest                 ... with the newest
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
-.PHONY: report test
+.PHONY: report test test-lowest test-newest
 
 report: .venv/installed
 ifdef RECIPE
@@ -22,6 +24,13 @@ endif
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(PYTEST_ARGS)
+
+test-lowest test-newest: test-%:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet uv
+	.venv-$*/bin/uv pip install --python .venv-$*/bin/python --editable '.[test]' \
+		--resolution $(if $(filter lowest,$*),lowest-direct,highest)
+	.venv-$*/bin/python -m pytest -n $(CORES) --dist worksteal $(PYTEST_ARGS)
 
 # constraints.txt: the versions that the pictures and figures in docs/ were made with.
 .venv/installed: pyproject.toml constraints.txt
