@@ -181,9 +181,7 @@ def test_a_discriminator_gives_a_verdict(kind: str, resolution: int) -> None:
 
 
 def test_each_place_of_a_large_image_is_judged_by_projected() -> None:
-    net = projected.discriminator(
-        params.ProjectedDiscriminator(kind="projected", channels=2, side=64), 256, 3, 1
-    )
+    net = judge(resolution=256)
     assert net(torch.zeros(2, 3, 256, 256)).logits.shape == (2, 4 * 5 * 5)
 
 
@@ -483,10 +481,12 @@ def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path
 # --- the projected discriminator -----------------------------------------------------------------
 
 
-def judge(seed: int = 0) -> projected.Projected:
+def judge(
+    seed: int = 0, *, resolution: int = 32, side: Any = 64, pixels: int | None = None
+) -> projected.Projected:
     torch.manual_seed(seed)
-    spec = params.ProjectedDiscriminator(kind="projected", channels=2, side=64)
-    net = projected.discriminator(spec, 32, 3, 1)
+    spec = params.ProjectedDiscriminator(kind="projected", channels=2, side=side, pixels=pixels)
+    net = projected.discriminator(spec, resolution, 3, 1)
     assert isinstance(net, projected.Projected)
     return net
 
@@ -549,9 +549,7 @@ def test_folding_its_normalisation_changes_nothing_that_counts() -> None:
     ("resolution", "side", "shown"), [(28, 64, 64), (32, 128, 128), (80, 64, 128), (32, 256, 256)]
 )
 def test_small_images_are_enlarged_for_it(resolution: int, side: Any, shown: int) -> None:
-    spec = params.ProjectedDiscriminator(kind="projected", channels=2, side=side)
-    net = projected.discriminator(spec, resolution, 3, 1)
-    assert isinstance(net, projected.Projected)
+    net = judge(resolution=resolution, side=side)
     seen = []
     net.frozen.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
     logits = net(torch.randn(2, 3, resolution, resolution)).logits
@@ -564,6 +562,19 @@ def test_gradients_reach_the_image_through_the_trained_network() -> None:
     judge()(x).logits[0].sum().backward()
     assert x.grad is not None
     assert (x.grad[0] != 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("resolution", "side", "places"), [(8, 64, 1), (28, 64, 1), (32, 64, 1), (32, 256, 25)]
+)
+def test_a_fifth_network_judges_the_pixels(resolution: int, side: Any, places: int) -> None:
+    net = judge(resolution=resolution, side=side, pixels=4).eval()
+    x = torch.randn(2, 3, resolution, resolution)
+    logits = net(x).logits
+    assert logits.shape == (2, 5 * places)
+    net.frozen.register_forward_hook(lambda _, args, found: [2 * f for f in found])
+    moved = (net(x).logits != logits).any(0)
+    assert moved.sum() == 4 * places  # its own know nothing of the trained network
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -151,6 +151,22 @@ CODE = {
     "weight_continuous": 0.1,
     "weight_latent": 0.0,
 }
+RESNET = {"kind": "resnet", "channels": 8}
+WARM_UP = {
+    "kimg": 1.0,
+    "batch": 8,
+    "discriminator": {
+        "kind": "dcgan",
+        "channels": 8,
+        "norm": "batch",
+        "dropout": 0.0,
+        "dropout_kind": "element",
+        "minibatch_stddev": False,
+    },
+    "objective": {"kind": "hinge"},
+    "optimizer": {"kind": "adam", "lr": 2.0e-4, "betas": [0.5, 0.999]},
+    "diffaugment": [],
+}
 START = {"folder": "results", "generator": "0" * 64, "discriminator": "0" * 64, "freeze": 2}
 
 
@@ -220,6 +236,18 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
             {"code": CODE | {"categorical": [], "continuous": 0}},
             ["code.continuous: 0", "at least one code"],
         ),
+        (
+            "projected",
+            {},
+            {"warm_up": WARM_UP | {"objective": WASSERSTEIN}},
+            ["warm_up.discriminator.norm: 'batch'", "judges each image alone"],
+        ),
+        (
+            "dcgan",
+            {},
+            {"warm_up": WARM_UP | {"discriminator": RESNET}},
+            ["warm_up.discriminator.kind: 'resnet'", "'dcgan', the generator's kind"],
+        ),
     ],
 )
 def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(
@@ -241,6 +269,7 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(
         ("dcgan", {}, {"init_from": START, "input_noise": 0.1, "diffaugment": ["symmetry"]}),
         ("projected", {}, {"objective": {"kind": "relativistic"}, "diffaugment": ["shift"]}),
         ("projected", {}, {"resolution": 16}),
+        ("projected", {"pixels": 8}, {"warm_up": WARM_UP, "objective": {"kind": "hinge"}}),
         ("began", {}, {"objective": BEGAN | {"reconstruction": "ms_ssim"}, "code": CODE}),
     ],
 )

@@ -145,6 +145,7 @@ def make_model(project: Path, name: str, kid: float) -> None:
             "seconds": 125.2,
             "parameters": {"generator": 4321, "discriminator": 81},
             "cpu": HOSTILE,
+            **({} if name == "dcgan" else {"warm_up": {"kimg": 440.0, "seconds": 602.0}}),
         },
     )
     kids = {10.0: 0.09, 25.0: kid, 60.0: 0.07}
@@ -336,6 +337,7 @@ def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> N
     assert "0.700 (best)" not in read.text  # both models reach it
     assert "Training images against unseen originals 0.0031" in read.text
     assert "generator 4,321 and discriminator 81 parameters · 2 min 5 s at 987 img/s" in read.text
+    assert "at 987 img/s, after 10 min 2 s of warm-up" in read.text
 
 
 def test_tells_which_state_was_kept_and_what_went_wrong(page: str, read: Reader) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -184,6 +185,8 @@ def test_half_life_ramps_up() -> None:
     assert ema.decay(images=320, batch=16, half_life=1600) == pytest.approx(0.5)
     left = np.prod([ema.decay(16 * step, 16, 1600) for step in range(1, 101)])
     assert left < 1e-9
+    # Not where the first weights were no random ones.
+    assert ema.decay(images=math.inf, batch=16, half_life=1600) == pytest.approx(late)
 
 
 def test_average_gets_the_statistics_of_its_own_weights() -> None:

@@ -501,6 +501,10 @@ class ProjectedDiscriminator(Section):
     side: Literal[64, 128, 256] = Field(
         description="Side in px to which smaller images are enlarged: 128 and 256 show more, slower"
     )
+    pixels: Count | None = Field(
+        default=None,
+        description="Channels, at half the resolution, of a fifth network that judges the pixels",
+    )
 
 
 class BeganDiscriminator(Section):
@@ -636,8 +640,8 @@ class InitFrom(Section):
     generator: Annotated[str, AfterValidator(_hash)] = Field(
         description="sha256 of generator.safetensors"
     )
-    discriminator: Annotated[str, AfterValidator(_hash)] = Field(
-        description="sha256 of discriminator.safetensors"
+    discriminator: Annotated[str, AfterValidator(_hash)] | None = Field(
+        description="sha256 of discriminator.safetensors; null: D begins with random weights"
     )
     freeze: Annotated[int, Field(ge=0)] = Field(
         description="Layers of D, from the image on, that keep these weights (Mo et al., 2020)"
@@ -645,6 +649,20 @@ class InitFrom(Section):
 
 
 AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry"]
+
+
+class WarmUp(Section):
+    """A training of the same generator before: what is said here takes the place of the model's."""
+
+    kimg: Positive = Field(description="Length of it: thousand real images shown")
+    batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
+    discriminator: Discriminator
+    objective: Objective
+    penalties: Penalties | None = None
+    optimizer: Optimizer
+    diffaugment: Annotated[list[AUGMENTATIONS], Unique] = Field(
+        description="Augmentations of what D sees"
+    )
 
 
 class Model(Section):
@@ -675,9 +693,32 @@ class Model(Section):
         description="Augmentations of what D sees (Zhao et al., 2020); shift and symmetry: textures"
     )
     init_from: InitFrom | None = None
+    warm_up: WarmUp | None = None
+
+    def first(self) -> Model:
+        """What the warm-up trains: this model with all that is said there."""
+        assert self.warm_up
+        changes = {name: getattr(self.warm_up, name) for name in WarmUp.model_fields}
+        return self.model_copy(update={**changes, "warm_up": None})
 
     @model_validator(mode="after")
     def _fits(self) -> Model:
+        self._check()
+        if self.warm_up:
+            kind, own = self.warm_up.discriminator.kind, self.generator.kind
+            if kind != own:
+                # dvc.yaml knows the code of these two kinds.
+                allowed = f"{own!r}, the generator's kind, of which the stage knows that it depends"
+                raise _refusal("warm_up.discriminator.kind", kind, allowed)
+            try:
+                self.first()._check()
+            except PydanticCustomError as error:
+                assert error.context
+                key = f"warm_up.{error.context['key']}"
+                raise _refusal(key, error.context["value"], error.context["allowed"]) from None
+        return self
+
+    def _check(self) -> None:
         for part in ("generator", "discriminator"):
             spec = getattr(self, part)
             blocks = _levels(spec, self.resolution)
@@ -688,11 +729,7 @@ class Model(Section):
                 )
         if self.kimg * 1000 < self.batch:
             raise _refusal("kimg", self.kimg, f"at least one batch ({self.batch / 1000} kimg)")
-        self._makes_sense()
-        return self
-
-    def _makes_sense(self) -> None:
-        """Refuse what would run but cannot work, with the reason."""
+        # What would run but cannot work is refused with the reason.
         for senseless, key, value, allowed in self._combinations():
             if senseless:
                 raise _refusal(key, value, allowed)

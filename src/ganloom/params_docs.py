@@ -22,7 +22,8 @@ def markdown() -> str:
         "",
         "Made from the schema by `ganloom docs > docs/params.md`. Every key must stand in",
         "`params.yaml`; there are no hidden defaults. Where a key may be missing, the table says",
-        "`optional`: what it describes is then off.",
+        "`optional`: what it describes is then off. What may stand in several places is described",
+        "at the first.",
     ]
     for path, section in seen:
         parts += ["", f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
@@ -70,6 +71,8 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Section]]]) -> None:
+    if any(section is known for _, known in seen):
+        return
     seen.append((path, section))
     for name, field in section.model_fields.items():
         inner = sections_in(field.annotation)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ganloom.training.checkpoint import BusyError
 from ganloom.training.data import DataError
-from ganloom.training.loop import DivergedError, train
+from ganloom.training.loop import DivergedError
 from ganloom.training.transfer import TransferError
+from ganloom.training.warm_up import train
 
 
 def main() -> None:

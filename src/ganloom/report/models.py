@@ -306,12 +306,18 @@ def _effort(run: Values) -> str:
     """How large the networks are and how long they took, in words."""
     if not run:
         return ""
-    minutes, seconds = divmod(round(run["seconds"]), 60)
     sizes = run["parameters"]
+    before = run.get("warm_up")
+    warmed_up = f", after {_duration(before)} of warm-up" if before else ""
     return (
         f"generator {sizes['generator']:,} and discriminator {sizes['discriminator']:,} "
-        f"parameters · {minutes} min {seconds} s at {run['images_per_second']:,.0f} img/s"
+        f"parameters · {_duration(run)} at {run['images_per_second']:,.0f} img/s{warmed_up}"
     )
+
+
+def _duration(run: Values) -> str:
+    minutes, seconds = divmod(round(run["seconds"]), 60)
+    return f"{minutes} min {seconds} s"
 
 
 def _charts(folder: Path) -> list[Chart]:

@@ -22,11 +22,12 @@ def shadow(net: nn.Module) -> nn.Module:
     return average
 
 
-def decay(images: int, batch: int, half_life: float) -> float:
+def decay(images: float, batch: int, half_life: float) -> float:
     """Weight of the old average in one step.
 
     Args:
-        images: Real images shown, this step's included.
+        images: Real images shown, this step's included; infinite where the first weights were no
+            random ones.
         batch: Images per step.
         half_life: In images; RAMP_UP shortens it at the beginning.
     """

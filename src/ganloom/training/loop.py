@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from dataclasses import asdict
@@ -170,7 +171,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
                 state.note(noted)
             state.step += 1
             seen = state.step * model.batch
-            ema.update(average, generator, ema.decay(seen, model.batch, model.ema_kimg * 1000))
+            known = math.inf if model.init_from else seen
+            ema.update(average, generator, ema.decay(known, model.batch, model.ema_kimg * 1000))
             progress.update(model.batch)
 
             # A checkpoint now and then; at a tick also a look at how things stand. Only here are

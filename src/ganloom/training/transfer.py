@@ -35,6 +35,8 @@ def begin(generator: Generator, discriminator: Discriminator, spec: params.InitF
         ("generator", generator, spec.generator),
         ("discriminator", discriminator, spec.discriminator),
     ):
+        if sha256 is None:
+            continue
         path = Path(spec.folder) / f"{player}.safetensors"
         fitting, all_of_them = _take_over(net, _read(path, player, sha256))
         if not fitting:

@@ -1,0 +1,70 @@
+"""A training in two parts: the generator first learns from another discriminator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from ganloom import params
+from ganloom.training import checkpoint, loop, record
+
+
+def train(
+    name: str,
+    model: params.Model,
+    settings: params.Train,
+    *,
+    seed: int,
+    threads: int,
+    slices: Path,
+    out: Path,
+    work: Path,
+) -> None:
+    """Train a model, after its warm-up where it has one; see ``loop.train``.
+
+    The warm-up's result stays in ``work``: another training that begins with the same one, say with
+    another learning rate after it, does not repeat it.
+    """
+    if not model.warm_up:
+        loop.train(
+            name, model, settings, seed=seed, threads=threads, slices=slices, out=out, work=work
+        )
+        return
+    first = model.first()
+    facts = {
+        "model": first.model_dump(),
+        "seed": seed,
+        "threads": threads,
+        **record.machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+    }
+    files = [slices / "images.npy", slices / "index.parquet"]
+    folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
+    if not (folder / "run.json").is_file():  # written last
+        loop.train(
+            f"{name}.warm_up",
+            first,
+            settings.model_copy(update={"judge": None}),
+            seed=seed,
+            threads=threads,
+            slices=slices,
+            out=folder,
+            work=work,
+        )
+    weights = (folder / "generator.safetensors").read_bytes()
+    start = params.InitFrom(
+        folder=str(folder),
+        generator=hashlib.sha256(weights).hexdigest(),
+        discriminator=None,
+        freeze=0,
+    )
+    second = model.model_copy(update={"warm_up": None, "init_from": start})
+    loop.train(
+        name, second, settings, seed=seed, threads=threads, slices=slices, out=out, work=work
+    )
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    run["warm_up"] = {key: before[key] for key in ("kimg", "seconds")}
+    record.write_json(out / "run.json", run)

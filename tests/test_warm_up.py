@@ -1,0 +1,99 @@
+"""A training in two parts: what goes over from the first, and what a kill leaves of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_training import Killed, contents, model, slices
+
+from ganloom import params
+from ganloom.training import loop, warm_up
+
+__all__ = ["slices"]
+
+PLAIN = model().discriminator.model_dump()
+RESNET = {"kind": "resnet", "channels": 4}
+
+
+def spec(kimg: float = 0.08, **changes: Any) -> params.Model:
+    before = {
+        "kimg": kimg,
+        "batch": 4,
+        "discriminator": PLAIN,
+        "objective": {"kind": "hinge"},
+        "optimizer": model().optimizer.model_dump(),
+        "diffaugment": [],
+    }
+    return model(**{"discriminator": RESNET, "warm_up": before} | changes)
+
+
+def run(folder: Path, slices: Path, whole: params.Model) -> Path:
+    warm_up.train(
+        "tiny",
+        whole,
+        params.Train(ticks=2, grid=2),
+        seed=1,
+        threads=1,
+        slices=slices,
+        out=folder / "out",
+        work=folder / "work",
+    )
+    return folder / "out"
+
+
+def first_parts(folder: Path) -> list[Path]:
+    return sorted((folder / "work/warm-up").iterdir())
+
+
+def test_the_generator_and_its_average_go_on_where_they_were(tmp_path: Path, slices: Path) -> None:
+    # Such a slow average stays where it begins, unless its beginning counts for nothing.
+    out = run(tmp_path, slices, spec(ema_kimg=1e9))
+    (before,) = first_parts(tmp_path)
+    found, expected = (load_file(p / "generator.safetensors") for p in (out, before))
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        assert torch.equal(value, expected[key]), key
+    judge = load_file(out / "discriminator.safetensors")
+    assert judge.keys() != load_file(before / "discriminator.safetensors").keys()
+    assert json.loads((out / "run.json").read_text())["warm_up"]["kimg"] == 0.08
+
+
+def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) -> None:
+    undisturbed = contents(run(tmp_path, slices, spec()))
+    (before,) = first_parts(tmp_path)
+    begun = (before / "run.json").stat().st_mtime_ns
+    assert contents(run(tmp_path, slices, spec(objective={"kind": "hinge"}))) != undisturbed
+    assert contents(run(tmp_path, slices, spec())) == undisturbed
+    assert first_parts(tmp_path) == [before]
+    assert (before / "run.json").stat().st_mtime_ns == begun
+    run(tmp_path, slices, spec(kimg=0.04))
+    assert len(first_parts(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_kill_in_either_part_changes_nothing(
+    part: int, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = contents(run(tmp_path / "a", slices, spec()))
+    write, calls = loop._write, iter(range(1, 9))
+
+    def dies(*args: Any) -> None:
+        if next(calls) == part:
+            raise Killed
+        write(*args)
+
+    monkeypatch.setattr(loop, "_write", dies)
+    with pytest.raises(Killed):
+        run(tmp_path / "b", slices, spec())
+    monkeypatch.undo()
+    out = run(tmp_path / "b", slices, spec())
+    # The folder of the first part is a parameter of the second, but nothing of it is stored.
+    assert contents(out) == undisturbed
+    (before,) = first_parts(tmp_path / "b")
+    resumed = [json.loads((p / "run.json").read_text())["resumed"] for p in (before, out)]
+    assert resumed == [int(part == 1), int(part == 2)]
