@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ class ResultError(Exception):
 
 def join(stages: list[Stage]) -> None:
     """Put DVC around the jobs of Snakemake's Slurm plugin, where it is installed."""
+    logging.getLogger("dvc").setLevel(logging.WARNING)
     registry = ExecutorPluginRegistry()
     if registry.is_installed("slurm"):
         plugin = registry.get_plugin("slurm")

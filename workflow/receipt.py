@@ -63,7 +63,7 @@ def _matches(stage: Stage, part: str, digest: Callable[[Stage], str]) -> bool:
 
 def _value(values: Any, key: str) -> Any:
     for name in key.split("."):
-        values = values[name]
+        values = values.get(name, {})
     return values
 
 
