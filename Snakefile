@@ -49,6 +49,7 @@ for stage in STAGES:
             [directory(path) for path in stage.directories],
         log:
             stage.log,
+        localrule: stage.local
         conda:
             "workflow/environment.yaml"
         threads: stage.threads
@@ -59,7 +60,6 @@ for stage in STAGES:
                 if workflow.remote_exec
                 else "--force" if stage.force else ""
             ),
-        localrule: stage.local
         shell:
             "exec python workflow/job.py {params.stage:q} {log:q} {params.flag}"
 

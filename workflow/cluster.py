@@ -42,6 +42,8 @@ def join(stages: list[Stage]) -> None:
 
 def _joined(executor: type, stages: dict[str, Stage]) -> type:
     class Executor(executor):
+        """Submits what DVC does not remember, and records what comes of it."""
+
         def __post_init__(self) -> None:
             super().__post_init__()
             self._claims: dict[str, AbstractContextManager[None]] = {}
@@ -54,10 +56,10 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
             stage = stages[job.name]
             try:
                 left = self._left_by_another_head(job)
-                if not left and not stage.force and (_adopt(stage) or _restore(stage)):
+                if not left and not stage.force and (adopt(stage) or restore(stage)):
                     super().report_job_success(SubmittedJobInfo(job))
                     return
-                self._claims[stage.name] = _claim(stage)
+                self._claims[stage.name] = claim(stage)
                 if not left:
                     for mark in (stage.receipt, stage.failed):
                         Path(mark).unlink(missing_ok=True)
@@ -74,14 +76,16 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
         def report_job_success(self, job_info: SubmittedJobInfo) -> None:
             stage = stages[job_info.job.name]
             try:
-                _record(stage, self.workflow.execution_settings.latency_wait)
+                record(stage, self.workflow.execution_settings.latency_wait)
             except Exception as error:
                 self.report_job_error(job_info, msg=str(error))
             else:
                 self._release(stage)
                 super().report_job_success(job_info)
 
-        def report_job_error(self, job_info: SubmittedJobInfo, msg: str = "", **kwargs) -> None:
+        def report_job_error(
+            self, job_info: SubmittedJobInfo, msg: str | None = None, **kwargs: Any
+        ) -> None:
             stage = stages[job_info.job.name]
             self._release(stage)
             print(f"{stage.name} | {msg}", file=sys.stderr)  # Snakemake, told to be quiet, does not
@@ -104,8 +108,8 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
             )
 
         def _release(self, stage: Stage) -> None:
-            if claim := self._claims.pop(stage.name, None):
-                claim.__exit__(None, None, None)
+            if held := self._claims.pop(stage.name, None):
+                held.__exit__(None, None, None)
 
         def _left_by_another_head(self, job: Any) -> str | None:
             """The number of a Slurm job that waits or runs for this stage."""
@@ -129,13 +133,13 @@ def _dvc(stage: Stage) -> Iterator[Any]:
         yield repo.stage.get_target(stage.name)
 
 
-def _claim(stage: Stage) -> AbstractContextManager[None]:
+def claim(stage: Stage) -> AbstractContextManager[None]:
     """Keep DVC's commands on this machine away from a stage that another machine runs.
 
     Held as long as this process lives, or until the manager is left.
     """
     with _dvc(stage) as found:
-        claim = rwlock(
+        held = rwlock(
             found.repo.tmp_dir,
             found.repo.fs,
             " ".join(sys.argv),
@@ -143,11 +147,11 @@ def _claim(stage: Stage) -> AbstractContextManager[None]:
             [out.fs_path for out in found.outs],
             found.repo.config["core"].get("hardlink_lock", False),
         )
-    claim.__enter__()
-    return claim
+    held.__enter__()
+    return held
 
 
-def _adopt(stage: Stage) -> bool:
+def adopt(stage: Stage) -> bool:
     """Record what a job has made for a head that was killed; False if there is no such thing."""
     if not (receipt.is_whole(stage) and receipt.is_current(stage)):
         return False
@@ -157,9 +161,11 @@ def _adopt(stage: Stage) -> bool:
     return True
 
 
-def _restore(stage: Stage) -> bool:
+def restore(stage: Stage) -> bool:
     """Bring back a result that DVC remembers; False if it does not."""
     with _dvc(stage) as found:
+        if not found.changed():
+            return True
         found.remove_outs()
         try:
             found.repo.stage_cache.restore(found)
@@ -169,7 +175,7 @@ def _restore(stage: Stage) -> bool:
     return True
 
 
-def _record(stage: Stage, patience: float) -> None:
+def record(stage: Stage, patience: float) -> None:
     """Record what a job has made.
 
     Args:
@@ -184,7 +190,7 @@ def _record(stage: Stage, patience: float) -> None:
         if time.monotonic() > deadline:
             raise ResultError(f"what its job wrote is not seen here after {patience:g} s")
         time.sleep(1)
-    if not _adopt(stage):
+    if not adopt(stage):
         raise ResultError("parameters, code or data changed while it ran; it has to run again")
 
 
