@@ -89,6 +89,8 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
             stage = stages[job_info.job.name]
             self._release(stage)
             print(f"{stage.name} | {msg}", file=sys.stderr)  # Snakemake, told to be quiet, does not
+            if _gave_up(stage):
+                job_info.job.attempt = job_info.job.restart_times + 1
             super().report_job_error(job_info, msg=msg, **kwargs)
 
         async def sleep(self) -> None:
@@ -124,6 +126,14 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
             return found.get(f"rule_{job.name}")  # the plugin's comment on each job
 
     return Executor
+
+
+def _gave_up(stage: Stage) -> bool:
+    """Whether a job's command ended with an error of its own, and would do so again."""
+    try:
+        return int(Path(stage.failed).read_text()) > 0
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

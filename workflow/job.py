@@ -72,7 +72,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
                 shown = time.monotonic()
             print(f"{name} | {text}", flush=True)
     if process.returncode:
-        failed.touch()
+        failed.write_text(str(process.returncode))
     return process.returncode
 
 
