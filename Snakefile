@@ -1,7 +1,7 @@
 # One rule per DVC stage, made while this file is parsed: dvc.yaml is the only DAG.
 #
-# DVC decides what is stale and remembers results; Snakemake runs stages in parallel. How the two
-# are joined, and why, is in docs/design.md.
+# DVC decides what is stale and remembers results; Snakemake runs stages in parallel, here or on the
+# nodes of a cluster. How the two are joined, and why, is in docs/design.md.
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -12,9 +12,13 @@ import stages
 shell.prefix(stages.activate())
 
 try:
-    STAGES = stages.read(
-        force=config.get("force"), look_at_status=workflow.is_main_process
-    )
+    if workflow.is_main_process:
+        import cluster
+
+        STAGES = stages.read(force=config.get("force"))
+        cluster.join(STAGES)
+    else:
+        STAGES = stages.recall()
 except stages.PipelineError as error:
     raise WorkflowError(str(error)) from None
 
@@ -45,11 +49,21 @@ for stage in STAGES:
             [directory(path) for path in stage.directories],
         log:
             stage.log,
+        localrule: stage.local
         conda:
             "workflow/environment.yaml"
         threads: stage.threads
         params:
             stage=stage.name,
-            force=stage.force,
+            flag=(
+                "--without-dvc"
+                if workflow.remote_exec
+                else "--force" if stage.force else ""
+            ),
         shell:
-            "exec python workflow/job.py {params.stage:q} {log:q} {params.force}"
+            "exec python workflow/job.py {params.stage:q} {log:q} {params.flag}"
+
+    # Snakemake knows rules, not stages: what is asked for `train` holds for every model.
+    workflow.get_rule(stage.rule).resources.update(
+        workflow.resource_settings.overwrite_resources.get(stage.kind, {})
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import ipaddress
+import os
 import socket
 import sys
 import threading
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from filelock import FileLock
+
+pytest.register_assert_rewrite("projects")
+from projects import EVERYTHING, Project, assert_ran, new_project  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +30,31 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs the real collections in {path}")
     return path
+
+
+# --- real engines ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that Snakemake has run from scratch, committed. Tests take copies of it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path = shared / "finished" / "project"
+    with FileLock(shared / "finished.lock"):  # one for all workers
+        if not path.exists():
+            project = new_project(path.with_name("new"))
+            project.snakemake()
+            assert_ran(project, EVERYTHING)
+            project.commit("Run")
+            project.path.rename(path)
+    return Project(path)
+
+
+@pytest.fixture
+def project(finished: Project, tmp_path: Path) -> Project:
+    return finished.copy(tmp_path / "project")
 
 
 # --- nothing leaves this machine ---------------------------------------------------------------

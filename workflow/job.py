@@ -1,5 +1,8 @@
 """One job of Snakemake: ``python workflow/job.py STAGE LOG [--force]`` has DVC run one stage.
 
+With ``--without-dvc``, on another node than the engine, it runs the stage's command itself and
+leaves a receipt.
+
 The stage's output goes whole into the log, and line by line, under the stage's name, to the
 terminal, where several stages write at once.
 """
@@ -16,6 +19,8 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parent / "scripts"))
 
+import receipt
+import stages
 from prelude import die_with_parent
 
 PROGRESS_SECONDS = 10  # how often a progress bar is worth a line of its own
@@ -25,10 +30,21 @@ DVC_CHATTER = re.compile(
 )
 
 
-def main(stage: str, log: Path, *flags: str) -> int:
-    """Run the stage and return DVC's exit status."""
+def main(name: str, log: Path, *flags: str) -> int:
+    """Run the stage and return the exit status."""
     die_with_parent()
-    command = ["dvc", "--wait-for-lock", "repro", "--single-item", *flags, stage]
+    if "--without-dvc" not in flags:
+        return _run(["dvc", "--wait-for-lock", "repro", "--single-item", *flags, name], name, log)
+    stage = next(stage for stage in stages.recall() if stage.name == name)
+    Path(stage.receipt).unlink(missing_ok=True)
+    inputs = receipt.digest_inputs(stage)
+    status = _run(["/bin/sh", "-c", stage.command], name, log)
+    if status == 0:
+        receipt.write(stage, inputs)
+    return status
+
+
+def _run(command: list[str], name: str, log: Path) -> int:
     failed = log.with_suffix(".failed")
     log.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
@@ -39,11 +55,11 @@ def main(stage: str, log: Path, *flags: str) -> int:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             preexec_fn=die_with_parent,  # noqa: PLW1509 (there are no threads here)
-        ) as dvc,
+        ) as process,
     ):
-        assert dvc.stdout is not None
+        assert process.stdout is not None
         shown = 0.0
-        for line in _lines(dvc.stdout):
+        for line in _lines(process.stdout):
             file.write(line)
             file.flush()
             text = line.decode(errors="replace").rstrip()
@@ -54,10 +70,10 @@ def main(stage: str, log: Path, *flags: str) -> int:
                 continue
             if is_progress:
                 shown = time.monotonic()
-            print(f"{stage} | {text}", flush=True)
-    if dvc.returncode:
-        failed.touch()
-    return dvc.returncode
+            print(f"{name} | {text}", flush=True)
+    if process.returncode:
+        failed.write_text(str(process.returncode))
+    return process.returncode
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:

@@ -15,11 +15,12 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = Path(".snakemake/stages")
+STAGES = STAMPS.with_suffix(".json")  # what was read last
 LOGS = Path("results/logs")
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of which process reads and writes what
 
@@ -35,12 +36,20 @@ class Stage:
     """One stage of ``dvc.yaml``; paths are relative to the project."""
 
     name: str
-    inputs: list[str]
+    command: str
+    dependencies: list[str]
+    params: list[str]  # keys of params.yaml
+    inputs: list[str]  # outputs of other stages that it waits for
     files: list[str]
     directories: list[str]
     threads: int
     stale: bool
-    force: str  # the flag that makes DVC run it whatever its status, or nothing
+    force: bool  # runs whatever DVC says
+    local: bool  # runs beside the engine, never on another node
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("@")[0]
 
     @property
     def rule(self) -> str:
@@ -51,8 +60,16 @@ class Stage:
         return str(STAMPS / self.name)
 
     @property
+    def receipt(self) -> str:
+        return f"{self.stamp}.receipt"
+
+    @property
     def log(self) -> str:
         return str(LOGS / f"{self.name}.log")
+
+    @property
+    def failed(self) -> str:
+        return str(LOGS / f"{self.name}.failed")
 
 
 def activate() -> str:
@@ -60,17 +77,16 @@ def activate() -> str:
     return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 
 
-def read(*, force: str | None, look_at_status: bool) -> list[Stage]:
+def read(*, force: str | None) -> list[Stage]:
     """Read the stages, and stamp them stale or clean.
 
     Args:
         force: a pattern of stage names, or of their part before the @, to run whatever DVC says.
-        look_at_status: whether to ask DVC what is stale. A Snakemake process that runs a job of
-            another one must not: it would find its own job running.
 
     Raises:
         PipelineError: bad parameters, no Git repository, or a stage is running.
     """
+    from ganloom.files import write_whole
     from ganloom.params import ParamsError, load
 
     try:
@@ -92,14 +108,14 @@ def read(*, force: str | None, look_at_status: bool) -> list[Stage]:
                 raise SCMError("no Git repository")
             graph = repo.index.graph
             stages = list(graph)
-            changed = set(repo.status()) if look_at_status else set()
+            changed = set(repo.status())
             forced = {s for s in stages if force and _matches(s.addressing, force)}
             stale = {s for s in stages if s.addressing in changed} | forced
             spreading = {s for s in stale if not _is_gate(s)}
             stale |= {stage for stage in stages if _upstream(graph, stage) & spreading}
             found = [
                 _describe(stage, _waits_for(graph, stage, stale), stage in stale, stage in forced)
-                for stage in stages
+                for stage in sorted(stages, key=lambda stage: stage.addressing)
             ]
     except SCMError:
         raise PipelineError(
@@ -111,11 +127,19 @@ def read(*, force: str | None, look_at_status: bool) -> list[Stage]:
     except DvcException as error:
         raise PipelineError(f"dvc.yaml: {error}") from None
 
-    if look_at_status:
-        STAMPS.mkdir(parents=True, exist_ok=True)
-        for stage in found:
-            _stamp(Path(stage.stamp), stage.stale)
-    return sorted(found, key=lambda stage: stage.name)
+    STAMPS.mkdir(parents=True, exist_ok=True)
+    for stage in found:
+        _stamp(Path(stage.stamp), stage.stale)
+    write_whole(STAGES, json.dumps([asdict(stage) for stage in found]).encode())
+    return found
+
+
+def recall() -> list[Stage]:
+    """The stages as they were read last: for a process that runs a job of another one.
+
+    To ask DVC, it would have to wait for its own job, or break the locks of another machine.
+    """
+    return [Stage(**fields) for fields in json.loads(STAGES.read_bytes())]
 
 
 def failures() -> str:
@@ -204,15 +228,23 @@ def _is_gate(stage: object) -> bool:
 
 
 def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> Stage:
+    from dvc.dependency import ParamsDependency
+
+    meta = stage.meta or {}
+    params = [dep for dep in stage.deps if isinstance(dep, ParamsDependency)]
     directories = sorted(out.def_path for out in stage.outs if _is_directory(out.def_path))
     return Stage(
         name=stage.addressing,
+        command=stage.cmd,
+        dependencies=sorted(dep.def_path for dep in stage.deps if dep not in params),
+        params=sorted(key for dep in params for key in dep.params),
         inputs=sorted(out.def_path for other in upstream for out in other.outs),
         files=sorted({out.def_path for out in stage.outs} - set(directories)),
         directories=directories,
-        threads=int((stage.meta or {}).get("threads", 1)),
+        threads=int(meta.get("threads", 1)),
         stale=stale,
-        force="--force" if force else "",
+        force=force,
+        local=bool(meta.get("local")),
     )
 
 

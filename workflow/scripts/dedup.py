@@ -17,11 +17,11 @@ DATA = Path("data")
 
 def main() -> None:
     # Not above: the workers, which import this file, start in half the time without these.
-    import faiss  # noqa: PLC0415
-    import pandas as pd  # noqa: PLC0415
+    import faiss
+    import pandas as pd
 
-    from ganloom.dedup import collection  # noqa: PLC0415
-    from ganloom.dedup.group import sheet  # noqa: PLC0415
+    from ganloom.dedup import collection
+    from ganloom.dedup.group import sheet
 
     shards = images.Shards(DATA / "raw")
     max_pixels = params.fetch.max_pixels

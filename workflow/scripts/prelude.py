@@ -33,7 +33,7 @@ def begin() -> Params:
     Exits with the schema's message when ``params.yaml`` does not fit it.
     """
     try:
-        from ganloom.params import ParamsError, load  # noqa: PLC0415
+        from ganloom.params import ParamsError, load
     except ModuleNotFoundError as error:
         sys.exit(
             f"error: {error.name} is not installed for {sys.executable}; "
