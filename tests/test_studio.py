@@ -373,6 +373,13 @@ def test_an_infinite_flag_is_unknown(client: TestClient, project: Path) -> None:
     assert {row["off_topic"] for row in rows_of(client).values()} == {None}
 
 
+def test_a_table_without_keepers_is_named(project: Path) -> None:
+    path = project / "data/clusters.csv"
+    pd.read_csv(path).drop(columns="keeper").to_csv(path, index=False)
+    with pytest.raises(collection.CollectionError, match=r"cannot be read together.*keeper"):
+        collection.load(project)
+
+
 def test_lines_that_repeat_each_other_become_one(client: TestClient, project: Path) -> None:
     path = project / "data/curation/mine.csv"
     path.parent.mkdir(exist_ok=True)

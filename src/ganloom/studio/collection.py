@@ -103,6 +103,7 @@ def load(project: Path) -> Collection:
         fetched = manifest[manifest.error == ""].sort_values("id")
         facts = fetched.drop_duplicates("sha256").set_index("sha256")
         table = clusters.set_index("sha256", drop=False).loc[[p.sha256 for p in pictures]]
+        table = table.astype({"keeper": bool})
         table = table.assign(
             width=[p.width for p in pictures],
             height=[p.height for p in pictures],
