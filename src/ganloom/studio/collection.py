@@ -114,7 +114,14 @@ def load(project: Path) -> Collection:
             rule=[rules.get(p.sha256, "") for p in pictures],
             **{name: facts[name].loc[table.index] for name in FACTS},
         )
-    except (pd.errors.ParserError, KeyError, AttributeError, ValueError) as error:
+    except (
+        pd.errors.ParserError,
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CollectionError(
             f"data/manifest.csv and data/clusters.csv cannot be read together ({error}); "
             "to make them anew: dvc repro dedup"
