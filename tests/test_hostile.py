@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import hostile_trials
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits of processes")
 
 
 def test_hostile_files_are_read_or_refused_in_words_and_do_nothing_else() -> None:
