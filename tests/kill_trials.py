@@ -311,11 +311,13 @@ def trial(base: Base, number: int, seed: int) -> str:
         harms.append(full)
     if has_disk or os.geteuid():  # root needs a mount for it
         harms.append(sealed)
+    fault = ""
     try:
         done = rng.choice(harms)(base, stage, rng)
     except AssertionError as error:
-        raise AssertionError(f"{stage.name}: {error}") from None
-    whole(base.project, stage)
+        fault = str(error)
+    whole(base.project, stage)  # also after a fault: other stages need what it makes
+    assert not fault, f"{stage.name}: {fault}"
     found, expected = contents(base.project, stage.outputs), base.bytes[stage.name]
     different = {name for name in found | expected if found.get(name) != expected.get(name)}
     assert not different, f"{stage.name}, {done}: other bytes in {sorted(different)}"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -97,6 +100,35 @@ def test_a_stage_reads_exactly_the_parameters_it_lists(name: str) -> None:
     if name in ("search", "evaluate", "reference"):
         allowed |= {"network"}  # how the web is asked changes nothing in what it offers
     assert read - allowed == listed - allowed
+
+
+ORPHAN = """
+import multiprocessing, os, sys, time
+
+sys.path.insert(0, {scripts!r})
+import prelude
+
+if __name__ == "__main__":
+    prelude.begin()
+    multiprocessing.get_context("spawn").Process(target=print).start()
+    os._exit(0)
+while str(os.getppid()) == os.environ[prelude.MAIN]:
+    time.sleep(0.01)
+print("alone", flush=True)
+prelude.begin()
+print("lives on", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels tell nobody of a parent's death")
+def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN.format(scripts=str(ROOT / "workflow/scripts")))
+    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "alone\n", done.stderr
 
 
 def imports_torch(name: str) -> bool:

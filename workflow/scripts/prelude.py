@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ganloom.params import Params
 
 PR_SET_PDEATHSIG = 1
+MAIN = "GANLOOM_STAGE_PID"  # of the process that a stage began with
 
 
 def begin() -> Params:
@@ -41,6 +42,11 @@ def begin() -> Params:
         )
 
     die_with_parent()
+    main = os.environ.setdefault(MAIN, str(os.getpid()))  # its workers come here, too
+    is_worker = main != str(os.getpid())
+    if is_worker and main != str(os.getppid()):
+        # It died before the kernel was asked: nobody would ever give this worker work, or end it.
+        signal.raise_signal(signal.SIGTERM)
     try:
         params = load()
     except ParamsError as error:
