@@ -131,6 +131,28 @@ def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path)
     assert done.stdout == "alone\n", done.stderr
 
 
+def test_what_may_be_edited_while_a_stage_runs_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "workflow/scripts")
+    from prelude import inputs
+
+    for name in ("src", "workflow", "recipes", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    (tmp_path / "data/curation").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for name, stage in STAGES.items():
+        key = {"search": "@kene"}.get(name, "@dcgan" if "${key}" in stage["cmd"] else "")
+        found = inputs(name + key)
+        assert None not in found.values()
+        assert not any("$" in each for each in found)
+        assert len(found) >= len(stage.get("params", [])) + 2
+        Path("data/curation/mine.csv").write_text(f"sha256,decision,reason\n{name},keep,\n")
+        assert (inputs(name + key) != found) == (name == "curate")
+    assert inputs("train@dcgan")["models.dcgan"]["kimg"] == 0.5
+
+
 def imports_torch(name: str) -> bool:
     return any("import torch\n" in (ROOT / path).read_text() for path in code(name))
 
