@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from ganloom.credits import credits, is_web_address, markdown
+from ganloom.cli import main
+from ganloom.credits import COLUMNS, credits, is_web_address, markdown
 
 
 def row(sha256: str, **known: str) -> dict[str, str]:
-    columns = ("id", "url", "page", "title", "creator", "licence", "licence_url", "error")
-    return dict.fromkeys(columns, "") | {"id": f"a/{sha256}", "sha256": sha256} | known
+    return dict.fromkeys(COLUMNS, "") | {"id": f"a/{sha256}", "sha256": sha256} | known
 
 
 CLOTH = row(
@@ -85,3 +87,22 @@ def test_words_of_strangers_stay_words() -> None:
 )
 def test_only_web_addresses_become_links(url: str, good: bool) -> None:
     assert is_web_address(url) is good
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        (b"id,url\na,b\n", r"manifest.csv, line 1: no column 'page', only \['id', 'url'\]"),
+        (",".join(COLUMNS).encode() + b"\na,b\n", "manifest.csv, line 2: more or fewer cells"),
+        (b"\xff\xfe", "manifest.csv: cannot be read as UTF-8 text"),
+    ],
+)
+def test_a_damaged_manifest_is_named(
+    manifest: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/manifest.csv").write_bytes(manifest)
+    (tmp_path / "data/kept.csv").write_text("sha256\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=message):
+        main(["credits"])

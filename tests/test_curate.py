@@ -70,6 +70,8 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
 def test_a_bad_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CurationError, match="1: missing decision, reason"):
         curate.read_list(write(tmp_path, header="sha256;decision;reason,sha256"), KNOWN)
+    with pytest.raises(CurationError, match="1: not CSV: field larger than"):
+        curate.read_list(write(tmp_path, header="s" * 200_000), KNOWN)
     with pytest.raises(CurationError, match="no such file"):
         curate.read_list(tmp_path / "none.csv", KNOWN)
     (tmp_path / "latin.csv").write_bytes("sha256,decision,reason\n,,Kené".encode("latin-1"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -218,13 +219,35 @@ def test_a_dead_process_that_nobody_collected_holds_nothing(project: Project) ->
     dead.wait()
 
 
-def test_who_runs_a_stage_is_told(project: Project) -> None:
+@EACH
+def test_who_runs_a_stage_is_told(project: Project, name: str) -> None:
+    project.edit("seed", 3)
+    commands = {
+        "dvc": ["dvc", "repro", "train@dcgan"],
+        "snakemake": ["snakemake", "--cores", "2", "results/models/dcgan/generator.safetensors"],
+    }
+    with project.training(*commands[name]) as process:
+        by_snakemake, by_dvc = project.snakemake(fails=True), project.repro(fails=True)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert (running := re.search(r"train@dcgan is running \(pid (\d+)\)", by_snakemake))
+    assert f"blocked by:\n  (PID {running[1]})" in by_dvc
+    for output in (by_snakemake, by_dvc):
+        assert "Traceback" not in output
+
+
+def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Project) -> None:
     project.edit("seed", 3)
     with project.training("dvc", "repro", "train@dcgan") as process:
-        output = project.snakemake(fails=True)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert f"train@dcgan is running (pid {process.pid})" in output
-    assert "Traceback" not in output
+        project.edit("models.dcgan.optimizer.lr", 1.0e-4)
+        project.edit("invert.steps", 21)  # not of this stage
+        project.release("train@dcgan")
+        assert process.stdout is not None
+        output = process.stdout.read()
+        assert process.wait()
+    assert "error: models.dcgan: edited while train@dcgan ran" in output
+    project.ran()
+    project.repro("train@dcgan")
+    assert "train@dcgan" in project.ran()
 
 
 @EACH

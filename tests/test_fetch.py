@@ -226,6 +226,31 @@ def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_
 
 
 @pytest.mark.usefixtures("outside")
+def test_a_row_that_nobody_could_have_listed_fails_alone(
+    folder: params.FolderSource, tmp_path: Path
+) -> None:
+    good = sources.candidates("mine", folder, CONTEXT)[0]
+    rows = [
+        good,
+        listed("nul", f"file://{folder.path}/%00.png"),
+        listed("no host", "http://[::1"),
+        listed("blank", "http://[::ffff:192.1 .0.1]/e.png"),
+        listed("no path", "file://["),
+        listed("long", good["url"], bytes="9" * 5000),
+    ]
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    job = Job({"mine": folder}, LIMITS, CONTEXT, spool, tmp_path / "kept", {})
+    assert [error.partition(":")[0] for error in errors(fetch(rows, job, 1, lambda: None))] == [
+        "",
+        "not a file",
+        "not a web address",
+        "not a web address",
+        "not a file",
+        "file too large",
+    ]
+
+
 def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
     server: Server, tmp_path: Path
 ) -> None:

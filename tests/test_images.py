@@ -192,6 +192,42 @@ def test_too_many_pixels_are_refused_before_decoding(side: int) -> None:
         images.decode(huge_png(side), LIMIT)
 
 
+def tiny_tiles(count: int) -> bytes:
+    """A grey TIFF of tiles of one pixel, all at one place in the file."""
+    tags = {256: count, 257: 1, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1}
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    entries.append(struct.pack("<HHII", 324, 4, count, 8))
+    offsets = struct.pack("<I", 8) * count
+    directory = struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+    return b"II*\0" + struct.pack("<I", 8 + len(offsets)) + offsets + directory
+
+
+def scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan is there again and again."""
+    data = encoded(noise(24, 40, 3), "JPEG", progressive=True)
+    start, end = data.rindex(b"\xff\xda"), len(data) - 2
+    return data[:end] + data[start:end] * count + data[end:]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (scans(200), "absurd JPEG: more than 100 scans"),
+        (b"P1\n40 24\n" + b"#\n" * 200 + b"0 " * 960, "absurd PPM: more than 100 comments"),
+        (tiny_tiles(200_000), "absurd TIFF: 200000 tiles"),
+    ],
+)
+def test_small_files_that_take_hours_are_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(images.ImageError, match=reason):
+        images.decode(data, LIMIT)
+
+
+def test_a_dozen_scans_comments_and_tiles_are_read() -> None:
+    film = b"\xff\xda" * 1000  # behind the picture, as telephones do it
+    for data in (scans(12) + film, b"P1\n40 24\n" + b"#\n" * 12 + b"0 " * 960, tiny_tiles(12)):
+        assert images.probe(data, LIMIT)
+
+
 def test_as_many_pixels_as_allowed_are_read() -> None:
     assert images.probe(FILES["PNG"], 24 * 40).width == 40
     with pytest.raises(images.ImageError, match=r"40x24, more than 959 \(fetch.max_pixels\)"):

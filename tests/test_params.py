@@ -304,12 +304,28 @@ def test_nothing_but_a_params_error_comes_of_wild_values(value: Any, key: str) -
 
 def test_a_file_that_is_no_yaml_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    for text in (b"a: [", b"\xff\xfe\x00", b"seed: 1\nseed: 2\n"):
+    for text in (
+        b"a: [",
+        b"\xff\xfe\x00",
+        b"seed: 1\nseed: 2\n",
+        b"seed: 2001-99-99\n",
+        b"[" * 5000,
+        b"seed: " + b"9" * 5000,
+    ):
         path.write_bytes(text)
         with pytest.raises(ParamsError, match="not YAML"):
             load(path)
     with pytest.raises(ParamsError, match=r"cp recipes/kene\.yaml"):
         load(tmp_path / "missing.yaml")
+
+
+def test_aliases_that_grow_without_end_are_refused(tmp_path: Path) -> None:
+    laughs = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    path = tmp_path / "params.yaml"
+    for text in ("\n".join(["a0: &a0 ha", *laughs]), "seed: &a {b: *a}\n"):
+        path.write_text(text)
+        with pytest.raises(ParamsError, match="nested too deeply, or too much of it repeated"):
+            load(path)
 
 
 @given(st.integers(4, 7), st.integers(1, 8))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -97,6 +100,57 @@ def test_a_stage_reads_exactly_the_parameters_it_lists(name: str) -> None:
     if name in ("search", "evaluate", "reference"):
         allowed |= {"network"}  # how the web is asked changes nothing in what it offers
     assert read - allowed == listed - allowed
+
+
+ORPHAN = """
+import multiprocessing, os, sys, time
+
+sys.path.insert(0, {scripts!r})
+import prelude
+
+if __name__ == "__main__":
+    prelude.begin()
+    multiprocessing.get_context("spawn").Process(target=print).start()
+    os._exit(0)
+while str(os.getppid()) == os.environ[prelude.MAIN]:
+    time.sleep(0.01)
+print("alone", flush=True)
+prelude.begin()
+print("lives on", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels tell nobody of a parent's death")
+def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path) -> None:
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN.format(scripts=str(ROOT / "workflow/scripts")))
+    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "alone\n", done.stderr
+
+
+def test_what_may_be_edited_while_a_stage_runs_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "workflow/scripts")
+    from prelude import inputs
+
+    for name in ("src", "workflow", "recipes", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    (tmp_path / "data/curation").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for name, stage in STAGES.items():
+        key = {"search": "@kene"}.get(name, "@dcgan" if "${key}" in stage["cmd"] else "")
+        found = inputs(name + key)
+        assert None not in found.values()
+        assert not any("$" in each for each in found)
+        assert len(found) >= len(stage.get("params", [])) + 2
+        Path("data/curation/mine.csv").write_text(f"sha256,decision,reason\n{name},keep,\n")
+        assert (inputs(name + key) != found) == (name == "curate")
+    assert inputs("train@dcgan")["models.dcgan"]["kimg"] == 0.5
 
 
 def imports_torch(name: str) -> bool:

@@ -227,6 +227,17 @@ def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
     assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
 
 
+@pytest.mark.parametrize("url", ["x", "MNIST/test/x", "MNIST/valid/0", "MNIST/test/99", "a/b/c/d"])
+def test_a_picture_that_is_not_in_the_set_fails(mnist: Path, url: str) -> None:
+    digits, key = DigitsSource(kind="digits", path="."), url.rpartition("/")[2]
+    for spec, address in (
+        (torchvision(mnist, split="all"), f"torchvision:{url}"),
+        (digits, f"digits:{key.replace('0', '-1').replace('99', '9999')}"),
+    ):
+        with pytest.raises(FetchError, match="no such"):
+            read(spec, {"url": address})
+
+
 def test_classes_and_limit_choose(mnist: Path) -> None:
     rows = listed(torchvision(mnist, classes=["1 - one", "3 - three"], limit=3))
     assert ids(rows) == ["mine/test/000000", "mine/test/000001", "mine/test/000002"]

@@ -373,6 +373,25 @@ def test_an_infinite_flag_is_unknown(client: TestClient, project: Path) -> None:
     assert {row["off_topic"] for row in rows_of(client).values()} == {None}
 
 
+def test_a_table_without_keepers_is_named(project: Path) -> None:
+    path = project / "data/clusters.csv"
+    pd.read_csv(path).drop(columns="keeper").to_csv(path, index=False)
+    with pytest.raises(collection.CollectionError, match=r"cannot be read together.*keeper"):
+        collection.load(project)
+
+
+@pytest.mark.parametrize("column, value", [("cluster", ""), ("keeper", "maybe"), ("sha256", "")])
+def test_a_table_with_other_things_in_it_is_read_or_named(
+    project: Path, column: str, value: str
+) -> None:
+    path = project / "data/clusters.csv"
+    pd.read_csv(path, dtype=str).assign(**{column: value}).to_csv(path, index=False)
+    try:
+        collection.as_json(collection.load(project))
+    except collection.CollectionError as error:
+        assert "cannot be read together" in str(error)
+
+
 def test_lines_that_repeat_each_other_become_one(client: TestClient, project: Path) -> None:
     path = project / "data/curation/mine.csv"
     path.parent.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from ganloom import models, objectives, params
 from ganloom.images import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
+from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, diffaugment, ema, energy, loop
 from ganloom.training.state import fresh
 
@@ -432,6 +433,17 @@ def test_a_killed_training_continues_bit_for_bit(
     shutil.rmtree(tmp_path / "b/out")  # as an engine does
     assert contents(run(tmp_path / "b", slices, spec)) == undisturbed
     assert json.loads((tmp_path / "b/out/run.json").read_text())["resumed"] == 4
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    training = fresh(model(), Inputs(6, 0, (), 0), torch.device("cpu"))
+    training.save(tmp_path)
+    path = tmp_path / checkpoint.STATE
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-1], whole.replace(b'\\"step\\"', b'\\"stop\\"', 1)):
+        path.write_bytes(damaged)
+        with pytest.raises(checkpoint.DamagedError, match=rf"{path}: damaged .*remove {tmp_path}"):
+            training.load(tmp_path)
 
 
 def test_checkpoints_of_other_data_or_parameters_are_not_taken(

@@ -242,14 +242,17 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _credits(options: argparse.Namespace) -> None:
-    from ganloom.credits import credits, markdown
-    from ganloom.sources import read_rows
+    from ganloom.credits import COLUMNS, credits, markdown
+    from ganloom.sources import SourceError, read_rows
 
     data = Path("data")
     try:
-        manifest, kept = (read_rows(data / name) for name in ("manifest.csv", "kept.csv"))
+        manifest = read_rows(data / "manifest.csv", COLUMNS)
+        kept = read_rows(data / "kept.csv", ["sha256"])
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
+    except SourceError as error:
+        sys.exit(f"{error}; to make it anew: dvc repro curate")
     text = markdown(credits(manifest, {row["sha256"] for row in kept}))
     if options.out:
         try:

@@ -9,6 +9,11 @@ from urllib.parse import urlsplit
 
 UNKNOWN = ("", "unknown")
 
+# Of data/manifest.csv, that credits are made from.
+COLUMNS = (
+    "id", "url", "page", "title", "creator", "licence", "licence_url", "error", "sha256",
+)  # fmt: skip
+
 
 class Credit(NamedTuple):
     """Who made a picture, where it was published and under which licence; "" where unknown."""

@@ -107,15 +107,16 @@ def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision
     except UnicodeDecodeError:
         raise CurationError(f"{path}: not UTF-8; save it as CSV UTF-8") from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise CurationError(
-            f"{path}:1: missing {', '.join(missing)}; the first line must be `{','.join(COLUMNS)}`"
-        )
     ordered = sorted(known)
     first: dict[str, Decision] = {}
     decisions = []
     try:
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise CurationError(
+                f"{path}:1: missing {', '.join(missing)}; "
+                f"the first line must be `{','.join(COLUMNS)}`"
+            )
         for row in reader:
             decision = _decision(row, ordered, path, reader.line_num)
             before = first.setdefault(decision.sha256, decision)
@@ -126,7 +127,8 @@ def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision
                 )
             decisions.append(decision)
     except csv.Error as error:
-        raise CurationError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+        line = reader.line_num or 1  # 0: not even the header
+        raise CurationError(f"{path}:{line}: not CSV: {error}") from None
     return decisions
 
 

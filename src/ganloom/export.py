@@ -27,7 +27,7 @@ import pandas as pd
 
 from ganloom import images
 from ganloom.credits import fetched
-from ganloom.sources import read_rows
+from ganloom.sources import SourceError, read_rows
 
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
 PROVENANCE = "provenance.csv"
@@ -95,6 +95,8 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
             raise ExportError(
                 f"{error.filename} is missing; run `dvc repro` or `dvc checkout` first"
             ) from error
+        except SourceError as error:
+            raise ExportError(f"{error}; to make it anew: dvc repro") from error
         except KeyError as error:
             raise ExportError(
                 f"data/manifest.csv does not know {error}; run `dvc repro` first"

@@ -194,6 +194,13 @@ def _address(url: str) -> str:
         return url
 
 
+def _host(url: str) -> str:
+    try:
+        return urlsplit(_address(url)).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _knowledge(row: Row) -> tuple[bool, int]:
     # The licence first: without it, a picture is worth little.
     return bool(row["licence"]), sum(bool(value) for value in row.values())
@@ -266,7 +273,7 @@ class _Web:
 
     async def fetch(self, row: Row) -> Result:
         """A candidate's file: from the shards, kept from an earlier run, or from its host."""
-        job, url, host = self._job, row["url"], urlsplit(_address(row["url"])).hostname or ""
+        job, url, host = self._job, row["url"], _host(row["url"])
         started = _now()
         try:
             _require_allowed(row, job.limits)
@@ -320,7 +327,8 @@ class _Web:
 
 def _require_allowed(row: Row, limits: params.Fetch) -> None:
     size = row.get("bytes") or ""
-    _require_within(limits, int(size) if size.isdecimal() else 0)
+    # Python reads no number of thousands of digits; these are enough.
+    _require_within(limits, int(size[:20]) if size.isdecimal() else 0)
     if limits.licences is None:
         return
     spellings = _spellings(row["licence"])

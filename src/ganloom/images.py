@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import itertools
 import re
 import tarfile
 import tempfile
@@ -65,6 +66,15 @@ FORMATS = {
     "TIFF": _format("tif", "image/tiff", rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
     "PPM": _format("ppm", "image/x-portable-anymap", rb"P[1-6]\s+[#\d]"),
 }
+
+# What a small file can repeat so often that reading it takes hours: how such files start, what it
+# is called, and how each begins. Honest files have a dozen.
+_REPEATED = (
+    (re.compile(rb"\xff\xd8\xff"), "scans", re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\1-\4]")),
+    (re.compile(rb"P[1-3]"), "comments", re.compile(rb"#")),
+)
+MAX_REPEATS = 100
+MAX_TILES = 100_000  # that a picture may be cut into; a strip of each line are a tenth of that
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -158,6 +168,7 @@ class _Loaded(NamedTuple):
 
 def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
     """Decode; with ``side``, a JPEG may come smaller, but not with a side shorter than that."""
+    _require_sane(data)
     try:
         with (
             warnings.catch_warnings(action="ignore"),
@@ -165,6 +176,8 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
         ):
             if file.width * file.height > max_pixels:
                 raise ImageError(_too_large(file.width, file.height, max_pixels))
+            if len(file.tile) > MAX_TILES:
+                raise ImageError(f"absurd {file.format}: {len(file.tile)} tiles")
             width, height = file.size
             if side is not None:
                 file.draft(file.mode, (side, side))
@@ -186,6 +199,12 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
         raise ImageError(_broken(data, error)) from error
     image.info = {}
     return _Loaded(image, name, width, height, coarseness)
+
+
+def _require_sane(data: bytes) -> None:
+    for start, name, part in _REPEATED:
+        if start.match(data) and any(itertools.islice(part.finditer(data), MAX_REPEATS, None)):
+            raise ImageError(f"absurd {sniff(data)}: more than {MAX_REPEATS} {name}")
 
 
 def _rgb(image: Image.Image) -> Image.Image:

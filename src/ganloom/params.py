@@ -8,6 +8,7 @@ comments and ``docs/params.md`` is generated from them (a test holds both to thi
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 PARAMS_FILE = Path("params.yaml")
+MAX_DEPTH = 50  # of sections and lists in each other: recipes have 5
+MAX_VALUES = 100_000  # on one level
 
 
 class ParamsError(ValueError):
@@ -1101,13 +1104,13 @@ def load(path: Path = PARAMS_FILE) -> Params:
         ParamsError: the file is missing, not YAML, or does not fit the schema.
     """
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     try:
         data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; copy one: cp recipes/kene.yaml {path}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    # Beside its own errors, what Python says of a date, a number or a nesting that cannot be.
+    except Exception as error:
         raise ParamsError(f"{path}: not YAML: {error}") from None
     return parse(data, str(path))
 
@@ -1116,6 +1119,8 @@ def parse(data: Any, where: str = "params") -> Params:
     """Check parameters that are already read; ``where`` begins the error message."""
     if not isinstance(data, dict):
         raise ParamsError(f"{where}: expected a mapping of sections, got {type(data).__name__}")
+    if _is_endless(data):
+        raise ParamsError(f"{where}: nested too deeply, or too much of it repeated by aliases (*)")
     for keys in _keys_that_are_not_text(data):
         raise ParamsError(f"{where}: {keys}: a key must be text; put it in quotes")
     try:
@@ -1123,6 +1128,18 @@ def parse(data: Any, where: str = "params") -> Params:
     except ValidationError as error:
         problems = [_explain(detail, data) for detail in error.errors()]
         raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
+
+
+def _is_endless(data: Any) -> bool:
+    """Whether aliases or brackets nest so far that looking at all of it would not end."""
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        inner = (x.values() if isinstance(x, dict) else x for x in level)
+        values = list(itertools.islice(itertools.chain.from_iterable(inner), MAX_VALUES))
+        level = [value for value in values if isinstance(value, (dict, list))]
+        if len(values) == MAX_VALUES or not level:
+            return bool(level)
+    return True
 
 
 def _keys_that_are_not_text(data: Any, path: str = "") -> Iterator[str]:

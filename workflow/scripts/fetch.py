@@ -29,8 +29,8 @@ KEPT = Path("work/fetch")
 
 
 def main() -> None:
-    found = candidates()
     try:
+        found = candidates()
         rows = merge(found)
     except sources.SourceError as error:
         sys.exit(f"error: {error}")
@@ -85,7 +85,7 @@ def candidates() -> list[sources.Row]:
         path = Path(f"data/candidates/{name}.csv")
         if not path.is_file():
             sys.exit(f"error: {path}: no such file; the stage search@{name} makes it")
-        rows += sources.read_rows(path)
+        rows += sources.read_rows(path, sources.CANDIDATE)
     return rows
 
 

@@ -6,12 +6,14 @@ experiment that runs in a copy of the project use the original's code.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
+import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.dont_write_bytecode = True
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ganloom.params import Params
 
 PR_SET_PDEATHSIG = 1
+MAIN = "GANLOOM_STAGE_PID"  # of the process that a stage began with
 
 
 def begin() -> Params:
@@ -41,15 +44,94 @@ def begin() -> Params:
         )
 
     die_with_parent()
+    main = os.environ.setdefault(MAIN, str(os.getpid()))  # its workers come here, too
+    is_worker = main != str(os.getpid())
+    if is_worker and main != str(os.getppid()):
+        # It died before the kernel was asked: nobody would ever give this worker work, or end it.
+        signal.raise_signal(signal.SIGTERM)
     try:
         params = load()
     except ParamsError as error:
         sys.exit(f"error: {error}")
+    stage = os.environ.get("DVC_STAGE")
+    if stage and not is_worker:
+        atexit.register(_require_unchanged, stage, inputs(stage))
     # BLAS libraries and torch give other bits with another number of threads, and Snakemake
     # exports OMP_NUM_THREADS where DVC does not.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(params.threads)
     return params
+
+
+def inputs(stage: str) -> dict[str, object]:
+    """What people may edit of all that a stage depends on, by its name in dvc.yaml.
+
+    Values of params.yaml as they are, source and lists by their content, other files, such as a
+    source's pictures, by size and time. Not what other stages make: DVC lets none of them run
+    meanwhile.
+    """
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe")
+    params = yaml.load(Path("params.yaml"))
+    name, _, key = stage.partition("@")
+    spec = yaml.load(Path("dvc.yaml"))["stages"][name]
+    values = params | {"key": key}
+    if "foreach" in spec:
+        values["item"] = _at(params, spec["foreach"].strip("${}"))[key]
+        spec = spec["do"]
+
+    def filled(text: str) -> str:
+        return re.sub(r"\$\{(.*?)\}", lambda match: str(_at(values, match[1])), text)
+
+    edited = [
+        path
+        for path in map(filled, spec["deps"])
+        if path == "data/curation" or not path.startswith(("data/", "results/"))
+    ]
+    listed = map(filled, spec.get("params", []))
+    return {path: _state(Path(path)) for path in edited} | {k: _at(params, k) for k in listed}
+
+
+def _at(data: Any, key: str) -> Any:
+    """The value under a key with dots; None where there is none."""
+    for part in key.split("."):
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def _state(path: Path) -> object:
+    if path.is_dir():
+        inside = (p for p in sorted(path.rglob("*")) if "__pycache__" not in p.parts)
+        return [(str(p), _state(p)) for p in inside if p.is_file()]
+    if not path.is_file():
+        return None
+    if path.suffix in (".py", ".yaml", ".csv", ".md"):
+        return path.read_bytes()
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _require_unchanged(stage: str, before: dict[str, object]) -> None:
+    """Fail at the end of a stage if what it depends on was edited while it ran.
+
+    DVC looks at dependencies when the stage is over: it would take what came of the old ones for
+    what comes of the new ones, for ever.
+    """
+    try:
+        after = inputs(stage)
+    except Exception:  # in the middle of an edit, it may be anything
+        after = {}
+    changed = [name for name in before if after.get(name) != before[name]]
+    if changed:
+        sys.stdout.flush()
+        print(
+            f"error: {', '.join(changed)}: edited while {stage} ran; what came of it does not "
+            "count: run the same command again",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # all that is left to tell DVC, at exit
 
 
 def die_with_parent() -> None:

@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from ganloom.training.checkpoint import BusyError
+from ganloom.training.checkpoint import BusyError, DamagedError
 from ganloom.training.data import DataError
 from ganloom.training.loop import DivergedError
 from ganloom.training.transfer import TransferError
@@ -29,7 +29,7 @@ def main() -> None:
             out=out,
             work=Path("work/train"),
         )
-    except (BusyError, DataError, DivergedError, TransferError) as error:
+    except (BusyError, DamagedError, DataError, DivergedError, TransferError) as error:
         sys.exit(f"error: {error}")
     judgement = json.loads((out / "judgement.json").read_text())
     for alarm in judgement["alarms"]:

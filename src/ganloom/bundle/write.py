@@ -12,10 +12,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
-from ganloom.credits import credits, markdown
+from ganloom.credits import COLUMNS, credits, markdown
 from ganloom.images import sha256
 from ganloom.models import ModelError
-from ganloom.sources import read_rows
+from ganloom.sources import SourceError, read_rows
 
 SOURCE = Path(__file__).parents[1]
 # What the app imports, beside the network of each model: the bundle needs no ganloom installed.
@@ -109,14 +109,15 @@ def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 def _credits(project: Path) -> str:
     try:
-        manifest, kept = (
-            read_rows(project / "data" / name) for name in ("manifest.csv", "kept.csv")
-        )
+        manifest = read_rows(project / "data/manifest.csv", COLUMNS)
+        kept = read_rows(project / "data/kept.csv", ["sha256"])
     except FileNotFoundError as error:
         raise BundleError(
             f"{error.filename} does not exist: whom to credit is not known; make it: "
             "dvc repro curate"
         ) from None
+    except SourceError as error:
+        raise BundleError(f"{error}; to make it anew: dvc repro curate") from None
     return markdown(credits(manifest, {row["sha256"] for row in kept}))
 
 

@@ -13,7 +13,7 @@ import csv
 import importlib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -139,7 +139,40 @@ def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
         table.writerows(rows)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Read a CSV table, every cell as text."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
+    """Read a CSV table, every cell as text.
+
+    Args:
+        path: The table.
+        columns: That it must have.
+
+    Raises:
+        SourceError: it cannot be used; the message names the line.
+    """
+    return [row for _, row in numbered_rows(path, columns)]
+
+
+def numbered_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    """The rows of a CSV table as ``read_rows`` gives them, each after the number of its last line.
+
+    Raises:
+        SourceError: as ``read_rows``.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file, strict=True)
+        try:
+            for column in columns:
+                if column not in (table.fieldnames or ()):
+                    raise SourceError(
+                        f"{path}, line 1: no column {column!r}, only {table.fieldnames}"
+                    )
+            for row in table:
+                if None in row or None in row.values():
+                    raise SourceError(
+                        f"{path}, line {table.line_num}: more or fewer cells than the header"
+                    )
+                yield table.line_num, row
+        except csv.Error as error:
+            raise SourceError(f"{path}, line {table.reader.line_num}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{path}: cannot be read as UTF-8 text: {error}") from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from sklearn.datasets import load_digits
 
 from ganloom import images, params
-from ganloom.sources import Context, Reader, Row, candidate
+from ganloom.sources import Context, FetchError, Reader, Row, candidate
 
 _PAPER_WHITE = 16
 
@@ -32,4 +34,11 @@ def search(name: str, spec: params.DigitsSource, context: Context) -> list[Row]:
 def reader(spec: params.DigitsSource, context: Context) -> Reader:
     """Encode a digit as a grey PNG, its 0..16 stretched to 0..255."""
     pictures = np.rint(load_digits().images * (255 / _PAPER_WHITE)).astype(np.uint8)
-    return lambda url: images.png(pictures[int(url.removeprefix("digits:"))])
+
+    def read(url: str) -> bytes:
+        number = re.fullmatch(r"digits:(\d{1,9})", url)
+        if number is None or int(number[1]) >= len(pictures):
+            raise FetchError(f"no such digit: {url}")
+        return images.png(pictures[int(number[1])])
+
+    return read

@@ -41,13 +41,15 @@ def reader(spec: params.FolderSource, context: Context) -> Reader:
     root = Path(spec.path).resolve()
 
     def read(url: str) -> bytes:
-        path = Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
-        if not path.resolve().is_relative_to(root):
-            raise FetchError(f"outside of the source's folder: {url}")
         try:
+            path = Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
+            if not path.resolve().is_relative_to(root):
+                raise FetchError(f"outside of the source's folder: {url}")
             return path.read_bytes()
         except OSError as error:
             raise FetchError(f"cannot be read: {error.strerror}") from error
+        except ValueError as error:  # no address, or one that no file can have
+            raise FetchError(f"not a file: {url!r}") from error
 
     return read
 

@@ -14,7 +14,7 @@ import numpy as np
 from torchvision import datasets
 
 from ganloom import images, params
-from ganloom.sources import Context, Reader, Row, SourceError, candidate
+from ganloom.sources import Context, FetchError, Reader, Row, SourceError, candidate
 
 DOWNLOADS = Path("work/torchvision")
 
@@ -90,8 +90,12 @@ def reader(spec: params.TorchvisionSource, context: Context) -> Reader:
     splits = {split: _open(spec, split) for split in _splits(spec)}
 
     def read(url: str) -> bytes:
-        _, split, index = url.split("/")
-        return images.png(splits[split].picture(int(index)))
+        try:
+            _, split, index = url.split("/")
+            picture = splits[split].picture(int(index))
+        except (ValueError, LookupError):
+            raise FetchError(f"no such picture: {url}") from None
+        return images.png(picture)
 
     return read
 

@@ -6,15 +6,14 @@ from where they are, and with `sha256` gets the same bytes or a recorded failure
 
 from __future__ import annotations
 
-import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, candidate, warn
+from ganloom.sources import Context, Row, SourceError, candidate, numbered_rows, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
 
 # Columns of the table of candidates, and under which names a list may have them.
@@ -29,7 +28,7 @@ _KNOWN = {
 }
 _MAX_LINE = 1 << 20
 
-Line = tuple[int, dict[str, Any]]
+Line = tuple[int, Mapping[str, Any]]
 
 
 def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
@@ -64,7 +63,7 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
     return list(rows.values())
 
 
-def _is_local(known: dict[str, Any]) -> bool:
+def _is_local(known: Mapping[str, Any]) -> bool:
     """Whether a row is a manifest's, of a source such as a folder, which only that project has."""
     is_manifest = {"id", "source", "error"} <= known.keys()
     return is_manifest and not str(known["url"]).lower().startswith(("http:", "https:"))
@@ -73,27 +72,11 @@ def _is_local(known: dict[str, Any]) -> bool:
 def _read(path: Path) -> Iterator[Line]:
     match path.suffix.lower():
         case ".csv":
-            return _read_csv(path)
+            return numbered_rows(path, ["url"])
         case ".jsonl" | ".ndjson":
             return _read_jsonl(path)
         case suffix:
             raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv or .jsonl")
-
-
-def _read_csv(path: Path) -> Iterator[Line]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file, strict=True)
-        try:
-            if "url" not in (table.fieldnames or ()):
-                raise SourceError(f"{path}, line 1: no column 'url', only {table.fieldnames}")
-            for row in table:
-                if None in row or None in row.values():
-                    raise SourceError(
-                        f"{path}, line {table.line_num}: more or fewer cells than the header"
-                    )
-                yield table.line_num, row
-        except csv.Error as error:
-            raise SourceError(f"{path}, line {table.reader.line_num}: {error}") from error
 
 
 def _read_jsonl(path: Path) -> Iterator[Line]:
@@ -110,7 +93,7 @@ def _read_jsonl(path: Path) -> Iterator[Line]:
             yield number, row
 
 
-def _row(name: str, known: dict[str, Any], where: str) -> Row:
+def _row(name: str, known: Mapping[str, Any], where: str) -> Row:
     url = web_url(known.get("url"))
     if not url:
         raise SourceError(

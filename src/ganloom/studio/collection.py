@@ -103,6 +103,7 @@ def load(project: Path) -> Collection:
         fetched = manifest[manifest.error == ""].sort_values("id")
         facts = fetched.drop_duplicates("sha256").set_index("sha256")
         table = clusters.set_index("sha256", drop=False).loc[[p.sha256 for p in pictures]]
+        table = table.astype({"keeper": bool})
         table = table.assign(
             width=[p.width for p in pictures],
             height=[p.height for p in pictures],
@@ -113,7 +114,14 @@ def load(project: Path) -> Collection:
             rule=[rules.get(p.sha256, "") for p in pictures],
             **{name: facts[name].loc[table.index] for name in FACTS},
         )
-    except (pd.errors.ParserError, KeyError, AttributeError, ValueError) as error:
+    except (
+        pd.errors.ParserError,
+        ArithmeticError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise CollectionError(
             f"data/manifest.csv and data/clusters.csv cannot be read together ({error}); "
             "to make them anew: dvc repro dedup"

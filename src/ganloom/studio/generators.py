@@ -108,7 +108,15 @@ class Generators:
                 "continuous": told["continuous"],
                 "predictor": self.predictor(name).is_file(),
             }
-        except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (
+            safetensors.SafetensorError,
+            AttributeError,
+            KeyError,
+            OSError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
             wrong = f"{path}: damaged or no generator of ganloom ({error}); to make it anew: "
             return {"name": name, "problem": wrong + f"dvc repro train@{name}"}
 

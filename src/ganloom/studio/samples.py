@@ -156,7 +156,7 @@ class Samples:
             known = json.loads(path.read_bytes())
             del known["z"]
             return Sample.model_validate(known)
-        except (ValidationError, ValueError, KeyError, TypeError):
+        except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
             raise SampleError(f"{path} is damaged; delete it") from None
 
 

@@ -35,6 +35,10 @@ class BusyError(RuntimeError):
     """Another process is at the same training; the message says which."""
 
 
+class DamagedError(RuntimeError):
+    """A checkpoint cannot be used; the message names it and says what to do."""
+
+
 def fingerprint(facts: dict[str, Any], files: list[Path]) -> str:
     """Names a training: 16 hexadecimal digits of a hash over all that its bits depend on.
 

@@ -65,6 +65,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     Raises:
         DataError: less images than a batch.
         BusyError: another process is at the same training.
+        DamagedError: its checkpoint cannot be used.
         DivergedError: the training broke down; ``out`` has the last good state.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer, RMSprop
 
 from ganloom import models, params
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, ema, transfer
-from ganloom.training.checkpoint import Tree
+from ganloom.training.checkpoint import DamagedError, Tree
+
+# What reading a damaged checkpoint raises.
+_WRONG = (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError)
 
 # What a checkpoint holds as JSON.
 _FACTS = ("step", "history", "frames", "started", "seconds", "joules", "resumed")
@@ -97,7 +101,20 @@ class State:
         checkpoint.save(folder, tensors, {name: getattr(self, name) for name in _FACTS})
 
     def load(self, folder: Path) -> bool:
-        """Become what was saved in ``folder``; False where there is nothing."""
+        """Become what was saved in ``folder``; False where there is nothing.
+
+        Raises:
+            DamagedError: what is there is no checkpoint of this training.
+        """
+        try:
+            return self._load(folder)
+        except _WRONG as error:
+            raise DamagedError(
+                f"{folder / checkpoint.STATE}: damaged ({error!r}); to begin this training anew, "
+                f"remove {folder}"
+            ) from error
+
+    def _load(self, folder: Path) -> bool:
         saved = checkpoint.load(folder)
         if saved is None:
             return False

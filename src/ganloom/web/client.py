@@ -386,7 +386,7 @@ def web_url(text: str) -> URL:
     """
     try:
         url = URL(text)
-        host = url.host
+        host = url.origin().host  # an origin has a scheme, a host and a port that make sense
     except (ValueError, TypeError):
         raise _no_web_address(text) from None
     if url.scheme not in ("http", "https") or not host:
