@@ -96,6 +96,19 @@ def test_touching_every_file_runs_nothing(project: Project, name: str) -> None:
 
 
 @EACH
+def test_a_clock_that_was_set_back_hides_no_edit(project: Project, name: str) -> None:
+    ahead = 2 * 24 * 3600 * 10**9
+    for path in project.path.rglob("*"):
+        status = path.lstat()
+        times = (status.st_atime_ns + ahead, status.st_mtime_ns + ahead)
+        os.utime(path, ns=times, follow_symlinks=False)
+    project.edit("report.title", "Another title")
+    engine(name)(project)
+    assert_ran(project, {"check", "report"})
+    assert "Another title" in (project.path / REPORT).read_text()
+
+
+@EACH
 def test_deleted_outputs_come_back_from_the_cache(project: Project, name: str) -> None:
     before = project.hashes()
     for path in ("data/slices", "results"):

@@ -14,6 +14,7 @@ import os
 import secrets
 import shlex
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -130,6 +131,8 @@ def read(*, force: str | None) -> list[Stage]:
     STAMPS.mkdir(parents=True, exist_ok=True)
     for stage in found:
         _stamp(Path(stage.stamp), stage.stale)
+        for path in [*stage.files, *stage.directories]:
+            _age(Path(path))
     write_whole(STAGES, json.dumps([asdict(stage) for stage in found]).encode())
     return found
 
@@ -259,6 +262,16 @@ def _stamp(path: Path, stale: bool) -> None:
     else:
         path.touch()
         os.utime(path, (0, 0))
+
+
+def _age(path: Path) -> None:
+    """Make an output from the future old: Snakemake would take it for newer than any stamp.
+
+    There are such after a clock was set back.
+    """
+    for each in (path, path / ".snakemake_timestamp"):  # by which it knows directories
+        if each.exists() and each.stat().st_mtime > time.time():
+            os.utime(each, (1, 1))  # Snakemake takes 0 for no time at all
 
 
 def _tail(log: Path, lines: int = 20) -> str:
