@@ -187,6 +187,7 @@ def start(project: Path, stage: Stage, at: int | None, read_only: str | None = N
     code = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have jobs ignore it
         os.close(reading)
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         for stream in (1, 2):
@@ -318,17 +319,22 @@ def trial(base: Base, number: int, seed: int) -> str:
         fault = str(error)
     whole(base.project, stage)  # also after a fault: other stages need what it makes
     assert not fault, f"{stage.name}: {fault}"
-    found, expected = contents(base.project, stage.outputs), base.bytes[stage.name]
-    different = {name for name in found | expected if found.get(name) != expected.get(name)}
-    assert not different, f"{stage.name}, {done}: other bytes in {sorted(different)}"
+    different = changed(base, stage)
+    assert not different, f"{stage.name}, {done}: other bytes in {different}"
     return f"{stage.name}: {done}"
+
+
+def changed(base: Base, stage: Stage) -> list[str]:
+    """Files of a stage that are not those of the undisturbed run."""
+    found, expected = contents(base.project, stage.outputs), base.bytes[stage.name]
+    return sorted(name for name in found | expected if found.get(name) != expected.get(name))
 
 
 def killed(base: Base, stage: Stage, rng: Random) -> str:
     """One to three times, each time that the stage has come a bit further or not."""
     told = []
-    remove(base.project, stage)
     for _ in range(rng.choice((1, 1, 2, 3))):
+        remove(base.project, stage)
         at, number = rng.randint(1, base.moments[stage.name]), rng.choice(SIGNALS)
         kill = rng.choice((os.kill, os.killpg))
         running = start(base.project, stage, at)
@@ -342,7 +348,8 @@ def killed(base: Base, stage: Stage, rng: Random) -> str:
         left = outlived(base.project)
         assert not left, f"{told[-1]}, but processes {left} live on"
         if not status:
-            assert contents(base.project, stage.outputs) == base.bytes[stage.name], told[-1]
+            different = changed(base, stage)
+            assert not different, f"{told[-1]}, but {different} differ"
     return ", ".join(told)
 
 
