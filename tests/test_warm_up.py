@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from test_training import Killed, contents, model, slices
 
 from ganloom import params
-from ganloom.training import loop, warm_up
+from ganloom.training import checkpoint, loop, warm_up
 
 __all__ = ["slices"]
 
@@ -73,6 +74,22 @@ def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) 
     assert (before / "run.json").stat().st_mtime_ns == begun
     run(tmp_path, slices, spec(kimg=0.04))
     assert len(first_parts(tmp_path)) == 2
+
+
+def test_it_is_known_by_the_code_of_its_networks(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"ganloom.nets.{spec().generator.kind}"
+    monkeypatch.delitem(sys.modules, name)  # as in a process that has just begun
+    known, fingerprint = [], checkpoint.fingerprint
+
+    def spied(*args: Any) -> str:
+        known.append(name in sys.modules)
+        return fingerprint(*args)
+
+    monkeypatch.setattr(checkpoint, "fingerprint", spied)
+    run(tmp_path, slices, spec())
+    assert known == [True, True, True]
 
 
 @pytest.mark.parametrize("part", [1, 2])

@@ -80,7 +80,7 @@ def build_generator(
     embedded = condition == "embedding"
     width = 2 * inputs.latent + inputs.coded if embedded else inputs.width
     front = Embedded(inputs) if embedded else nn.Identity()
-    return Generator(front, _module(spec.kind).generator(spec, resolution, width), inputs)
+    return Generator(front, networks(spec.kind).generator(spec, resolution, width), inputs)
 
 
 def build_discriminator(model: params.Model, inputs: Inputs) -> Discriminator:
@@ -105,11 +105,12 @@ def _discriminator(
     elif condition == "embedding":
         front = EmbeddedPlane(inputs.classes, resolution)
     planes = front.planes if front else 0
-    net = _module(spec.kind).discriminator(spec, resolution, 3 + planes, outputs)
+    net = networks(spec.kind).discriminator(spec, resolution, 3 + planes, outputs)
     return Discriminator(front, net)
 
 
-def _module(kind: str) -> Any:
+def networks(kind: str) -> Any:
+    """The module of ``ganloom.nets`` for a kind of generator or discriminator."""
     return importlib.import_module(f"ganloom.nets.{kind}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ganloom import params
+from ganloom import models, params
 from ganloom.training import checkpoint, loop, record
 
 
@@ -41,6 +41,7 @@ def train(
         **record.machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
     files = [slices / "images.npy", slices / "index.parquet"]
+    models.networks(first.generator.kind)  # loaded code is part of the fingerprint
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
     if not (folder / "run.json").is_file():  # written last
         loop.train(
