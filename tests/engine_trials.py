@@ -17,7 +17,6 @@ once more. A fault is
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import os
@@ -31,7 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from kill_trials import ROOT, SIGNALS, outlived, small_disk
+from kill_trials import ROOT, SIGNALS, main, outlived, repeat, small_disk
 
 BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
@@ -240,29 +239,12 @@ def trial(project: Project, number: int, seed: int) -> str:
 
 def run(count: int, seed: int) -> list[str]:
     """Make trials; returns the faults."""
-    faults = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         with small_disk(folder):
             project = Project(folder)
-            for number in range(count):
-                try:
-                    print(f"{number}: {trial(project, number, seed)}", flush=True)
-                except AssertionError as error:
-                    faults.append(f"{number}: {error}")
-                    print(f"FAULT {faults[-1]}", flush=True)
-    return faults
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=40, help="how many (40)")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments and harms (1)")
-    options = parser.parse_args()
-    faults = run(options.trials, options.seed)
-    print(f"{options.trials} trials, {len(faults)} faults")
-    sys.exit(bool(faults))
+            return repeat(count, lambda number: trial(project, number, seed))
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, 40, run)

@@ -408,17 +408,22 @@ def small_disk(folder: Path) -> Iterator[None]:
 def run(count: int, seed: int) -> list[str]:
     """Make trials; returns the faults."""
     import_what_stages_need()
-    faults = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         with small_disk(folder):
             base = build(folder)
-            for number in range(count):
-                try:
-                    print(f"{number}: {trial(base, number, seed)}", flush=True)
-                except AssertionError as error:
-                    faults.append(f"{number}: {error}")
-                    print(f"FAULT {faults[-1]}", flush=True)
+            return repeat(count, lambda number: trial(base, number, seed))
+
+
+def repeat(count: int, attempt: Callable[[int], str]) -> list[str]:
+    """Make trials, each of which is told its number; returns the faults."""
+    faults = []
+    for number in range(count):
+        try:
+            print(f"{number}: {attempt(number)}", flush=True)
+        except AssertionError as error:
+            faults.append(f"{number}: {error}")
+            print(f"FAULT {faults[-1]}", flush=True)
     return faults
 
 
@@ -435,9 +440,10 @@ def import_what_stages_need() -> None:
     import ganloom.training.loop  # noqa: F401
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=200, help="how many (200)")
+def main(about: str, count: int, run: Callable[[int, int], list[str]]) -> None:
+    """The command line of trials, which ``run`` makes, given how many and the seed."""
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=count, help=f"how many ({count})")
     parser.add_argument("--seed", type=int, default=1, help="of the moments and harms (1)")
     options = parser.parse_args()
     faults = run(options.trials, options.seed)
@@ -446,4 +452,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, 200, run)
