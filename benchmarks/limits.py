@@ -1,0 +1,81 @@
+"""What this machine could do at most: `python benchmarks/limits.py`.
+
+The rates that stages are held against, of one core each, in medians of several rounds: reading the
+pictures of the other benchmarks with Pillow and nothing else, hashing, copying memory, multiplying
+matrices. A stage that takes little longer than reading its files cannot be made much faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+import dedup_scale
+import numpy as np
+import slices
+import torch
+from PIL import Image
+
+import fetch
+
+ROUNDS = 5
+PICTURES = 40
+BYTES = 1 << 28
+SIDE = 2048
+
+
+def decode(files: list[bytes], side: int | None) -> None:
+    """To pixels; with a side, at the smallest of JPEG's scales that is not below it."""
+    for data in files:
+        with Image.open(io.BytesIO(data)) as image:
+            if side:
+                image.draft("RGB", (side, side))
+            image.load()
+
+
+def seconds(work: Callable[[], object]) -> float:
+    def once() -> float:
+        begun = time.perf_counter()
+        work()
+        return time.perf_counter() - begun
+
+    once()  # nobody is charged for what is loaded now
+    return statistics.median(once() for _ in range(ROUNDS))
+
+
+def main() -> None:
+    dedup_scale.FILES = PICTURES
+    with tempfile.TemporaryDirectory() as folder:
+        dedup_scale.write_jpegs(Path(folder))
+        large = [path.read_bytes() for path in Path(folder).iterdir()]
+    pictures = {
+        "fetch.py": [fetch.picture(seed) for seed in range(PICTURES)],
+        "slices.py": [slices.photograph(seed) for seed in range(PICTURES)],
+        "dedup_scale.py": large,
+    }
+    for script, files in pictures.items():
+        size = sum(map(len, files)) / PICTURES / 1000
+        for how, side in {"whole": None, "at least 128 px": 128}.items():
+            spent = 1000 * seconds(lambda f=files, s=side: decode(f, s)) / PICTURES
+            print(f"decode a JPEG of {script:15} ({size:3.0f} kB), {how:16}{spent:8.2f} ms")
+
+    data = bytes(BYTES)
+    print(f"SHA-256{BYTES / seconds(lambda: hashlib.sha256(data)) / 1e9:54.2f} GB/s")
+    source, target = np.ones(BYTES, np.uint8), np.empty(BYTES, np.uint8)
+    rate = BYTES / seconds(lambda: np.copyto(target, source)) / 1e9
+    print(f"copy memory{rate:50.2f} GB/s")
+    torch.set_num_threads(1)
+    a = torch.randn(SIDE, SIDE)
+    print(f"multiply matrices, fp32{2 * SIDE**3 / seconds(lambda: a @ a) / 1e9:38.0f} GFLOP/s")
+
+
+if __name__ == "__main__":
+    main()
