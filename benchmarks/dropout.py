@@ -78,8 +78,8 @@ def queue() -> None:
                     f"models.{model}.generator.dropout": cell.rates_g,
                 }
             flags = [f for key, value in changes.items() for f in ("-S", f"{key}={value}")]
-            command = ["dvc", "exp", "run", "--queue", "--name", name(cell, seed), *flags]
-            subprocess.run(command, check=True)
+            queued = ["dvc", "exp", "run", "--queue", "--name", name(cell, seed), *flags]
+            subprocess.run([*queued, "evaluate"], check=True)  # what it needs, no pictures, no page
 
 
 def experiments() -> list[dict[str, Any]]:
