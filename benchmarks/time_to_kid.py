@@ -1,12 +1,12 @@
 """Seconds of training until the KID falls under a threshold.
 
-    python benchmarks/time_to_kid.py          # some 15 minutes on two idle cores, no network
+    python benchmarks/time_to_kid.py          # reckoned 20 minutes on two idle cores, no network
     python benchmarks/time_to_kid.py --seconds 60 --thresholds 1.5 1
 
 Two models of recipes/kene.yaml, `dcgan` and `dcgan_diffaug`, as ganloom trains them, beside the
 plain PyTorch loop of plain_loops.py on the networks of `dcgan`. All see the same slices, which the
-stages make in a temporary project; the plain loop reads them from PNG files. Every two thousand
-images the generator is looked at as a training's judge does: KID-lite2 to 500 pictures of one half
+stages make in a temporary project; the plain loop reads them from PNG files. Every four thousand
+images the generator is looked at as a training's judge does: KID-lite2 to 256 pictures of one half
 of the holdout, from the same latents each time. Looks are not counted, ganloom's averaging,
 calibration, frames and checkpoints are. Each training has one thread and a process of its own.
 """
@@ -41,9 +41,9 @@ from ganloom import params
 from ganloom.images import apply_symmetry
 from ganloom.training import judge, loop
 
-LOOK = 2000  # images between two looks
+LOOK = 4000  # images between two looks
 MOST = 1000  # looks: more than any run has
-SECTION = params.Judge(every=1, samples=500, keep="last", patience=None)
+SECTION = params.Judge(every=1, samples=256, keep="last", patience=None)
 
 # What is trained, and by which loop.
 RUNS = {

@@ -1,6 +1,6 @@
 """Images per second of every kind of model, beside a plain PyTorch loop on the same networks.
 
-    python benchmarks/training.py             # about 20 minutes on two idle cores
+    python benchmarks/training.py             # reckoned 20 to 25 minutes on two idle cores
     python benchmarks/training.py --models dcgan projected --resolutions 32 --rounds 1
 
 Real images per second at 32, 64 and 128 px on random pictures: ganloom's loop, all of it
