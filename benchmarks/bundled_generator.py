@@ -10,33 +10,21 @@ makes the same bytes.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from ruamel.yaml import YAML
+from stages import ROOT, SLICES, recipe, run
 
-ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "src/ganloom/studio/kene.safetensors"
 NAME = "kene"
 
 
 def main() -> None:
-    yaml = YAML(typ="safe", pure=True)
-    recipe = yaml.load(ROOT / "recipes/kene.yaml")
-    recipe["models"] = {NAME: recipe["models"]["dcgan_diffaug"]}
-    stages = ["check", "search kene", "fetch", "dedup", "curate", "augment", f"train {NAME}"]
+    parameters = recipe("kene")
+    parameters["models"] = {NAME: parameters["models"]["dcgan_diffaug"]}
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
-        yaml.dump(recipe, project / "params.yaml")
-        (project / "data/curation").mkdir(parents=True)
-        shutil.copytree(ROOT / "src", project / "src")
-        for stage in stages:
-            name, *arguments = stage.split()
-            script = ROOT / f"workflow/scripts/{name}.py"
-            command = [sys.executable, str(script), *arguments]
-            subprocess.run(command, cwd=project, check=True)
+        run(project, parameters, [*SLICES, f"train {NAME}"])
         shutil.copy(project / f"results/models/{NAME}/generator.safetensors", OUT)
     print(f"{OUT}: {OUT.stat().st_size / 1e6:.1f} MB")
 

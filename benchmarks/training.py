@@ -1,18 +1,14 @@
-"""Images per second of the training loop, beside loops as tutorials write them.
+"""Images per second of every kind of model, beside a plain PyTorch loop on the same networks.
 
-    python benchmarks/training.py             # about ten minutes on two idle cores
+    python benchmarks/training.py             # reckoned 20 to 25 minutes on two idle cores
+    python benchmarks/training.py --models dcgan projected --resolutions 32 --rounds 1
 
-The networks are the same in every row: DCGAN, 32 channels, batch 16, no augmentation, random
-pictures. What differs is the loop:
+Real images per second at 32, 64 and 128 px on random pictures: ganloom's loop, all of it
+(averaging, statistics, a tick with its frame), beside the loop of plain_loops.py, which gets its
+images from JPEG files. One thread on a CPU; on a GPU where torch sees one. Each figure is the
+median over rounds that take turns, each in a process of its own. Nothing else should run meanwhile.
 
-    ganloom      this project's, all of it: averaging, statistics, ticks, checkpoints
-    tensor       the PyTorch DCGAN example's steps on a uint8 tensor in memory: NCHW, Adam and
-                 backward as they come, losses read in every step
-    files        the same steps, fed by a DataLoader with two workers from JPEG files
-
-The second table repeats it with dropout of 0.3 in every block (nn.Dropout in the plain loops), the
-third asks whether two cores do more for one training or for two. Each figure is the median over
-rounds that take turns, each in a process of its own. Nothing else should run meanwhile.
+A second table asks whether two cores do more for one training or for two.
 """
 
 from __future__ import annotations
@@ -25,8 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 # As stages do (workflow/scripts/prelude.py): before torch is imported.
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -37,108 +35,217 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
-from torchvision import datasets, transforms
+from plain_loops import Training
 
-from ganloom import models, params
-from ganloom.nets import blocks
+from ganloom import params
 from ganloom.training import loop
 
-BATCH = 16
 PICTURES = 2048
-WARM_UP = 5  # steps that nobody is charged for
+CLASSES = 10
+WARM_UP = 5  # steps that nobody is charged for: one of G with five of a critic
+
+# Images per step, and steps in a round at each resolution: multiples of a critic's five.
+BATCH = 16
+STEPS = {32: 40, 64: 15, 128: 10}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=KINDS, default=list(KINDS), metavar="MODEL")
+    parser.add_argument("--resolutions", nargs="+", type=int, choices=STEPS, default=list(STEPS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60, help="of 16 images, in each round")
-    parser.add_argument("--worker", nargs=4, metavar=("LOOP", "FOLDER", "DROPOUT", "THREADS"))
+    parser.add_argument("--steps", type=int, help="in each round; default: 40, 15 and 10")
+    parser.add_argument("--worker", nargs=4, metavar=("LOOP", "MODEL", "FOLDER", "THREADS"))
     options = parser.parse_args()
     if options.worker:
-        name, folder, dropout, threads = options.worker
-        model = specification(int(Path(folder).name), float(dropout), options.steps)
+        name, kind, folder, threads = options.worker
+        resolution = int(Path(folder).name)
+        model = specification(kind, resolution, options.steps or STEPS[resolution])
         print(LOOPS[name](model, Path(folder), int(threads)))
         return
 
     with tempfile.TemporaryDirectory() as temporary:
-        folders = [draw(Path(temporary), resolution) for resolution in (32, 64)]
+        folders = {side: draw(Path(temporary), side) for side in options.resolutions}
 
-        def rates(
-            name: str, folder: Path, dropout: float, threads: int = 1, jobs: int = 1
-        ) -> float:
+        def rate(name: str, kind: str, side: int, threads: int = 1, jobs: int = 1) -> float:
             """All jobs together, in images per second."""
-            command = [sys.executable, __file__, "--steps", str(options.steps), "--worker"]
-            command += [name, str(folder), str(dropout), str(threads)]
-            running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(jobs)]
-            return sum(float(job.communicate()[0]) for job in running)
+            command = [sys.executable, __file__, "--worker", name, kind, str(folders[side])]
+            command += [str(threads)]
+            if options.steps:
+                command += ["--steps", str(options.steps)]
+            pipe = subprocess.PIPE
+            running = [subprocess.Popen(command, stdout=pipe, stderr=pipe) for _ in range(jobs)]
+            ended = [(job.communicate(), job.returncode) for job in running]
+            for (_, errors), code in ended:
+                if code:
+                    sys.exit(errors.decode())
+            return sum(float(out) for (out, _), _ in ended)
 
-        for dropout in (0.0, 0.3):
-            print(f"\ndropout {dropout}, one thread; images per second, and against ganloom")
-            for folder in folders:
-                rounds = [
-                    {name: rates(name, folder, dropout) for name in LOOPS}
-                    for _ in range(options.rounds)
-                ]
-                middle = {name: statistics.median(r[name] for r in rounds) for name in LOOPS}
-                for name, rate in middle.items():
-                    print(
-                        f"{folder.name:>4} px  {name:8}{rate:8.0f}{rate / middle['ganloom']:7.2f}"
-                    )
+        gpu = torch.cuda.is_available()
+        print(f"on {torch.cuda.get_device_name() if gpu else 'one thread of a CPU'}; images/s\n")
+        print("| model | px | ganloom | plain loop | ratio |\n| --- | ---: | ---: | ---: | ---: |")
+        for kind in options.models:
+            for side in options.resolutions:
+                rounds = [{n: rate(n, kind, side) for n in LOOPS} for _ in range(options.rounds)]
+                ours, plain = (statistics.median(r[name] for r in rounds) for name in LOOPS)
+                print(
+                    f"| {kind} | {side} | {ours:.0f} | {plain:.0f} | {ours / plain:.2f} |",
+                    flush=True,
+                )
+        if gpu or "dcgan" not in options.models:
+            return
 
-        print("\nganloom on two cores; images per second of all trainings together")
+        print("\n| dcgan on two cores, images/s together | px | ganloom |\n| --- | ---: | ---: |")
         ways = {"one training, two threads": (2, 1), "two trainings, one thread each": (1, 2)}
-        for folder in folders:
+        for side in options.resolutions:
             for way, (threads, jobs) in ways.items():
-                rounds_of_way = [
-                    rates("ganloom", folder, 0.0, threads, jobs) for _ in range(options.rounds)
+                rates = [
+                    rate("ganloom", "dcgan", side, threads, jobs) for _ in range(options.rounds)
                 ]
-                print(f"{folder.name:>4} px  {way:32}{statistics.median(rounds_of_way):8.0f}")
+                print(f"| {way} | {side} | {statistics.median(rates):.0f} |", flush=True)
 
 
-def specification(resolution: int, dropout: float, steps: int) -> params.Model:
-    common = {
-        "kind": "dcgan",
-        "channels": 32,
-        "norm": "batch",
-        "dropout": dropout,
-        "dropout_kind": "element",
+# --- models --------------------------------------------------------------------------------------
+
+
+def _dcgan(channels: int, norm: str, **changes: Any) -> dict[str, Any]:
+    common = {"kind": "dcgan", "channels": channels, "norm": norm, "dropout": 0.0}
+    return {**common, "dropout_kind": "element", **changes}
+
+
+def gan(width: int) -> dict[str, Any]:
+    return {
+        "generator": {"kind": "plain", "channels": width, "dense": width, "latent": 100}
+        | {"kernel": 3},
+        "discriminator": {"kind": "plain", "first": width // 2, "channels": width}
+        | {"kernel": 3, "dropout": 0.4},
     }
-    return params.Model.model_validate(
-        {
-            "resolution": resolution,
-            "kimg": steps * BATCH / 1000,
-            "batch": BATCH,
-            "ema_kimg": 2.0,
-            "generator": {**common, "latent": 128},
-            "discriminator": {**common, "minibatch_stddev": False},
-            "objective": {"kind": "nonsaturating", "label_noise": 0.1},
-            "optimizer": {"kind": "adam", "lr": 2e-4, "betas": [0.5, 0.999]},
-            "diffaugment": [],
-        }
+
+
+def dcgan(width: int) -> dict[str, Any]:
+    return {}  # what `specification` says where nothing else is said
+
+
+def wgan(width: int) -> dict[str, Any]:
+    return {
+        "discriminator": _dcgan(width, "none", minibatch_stddev=False),
+        "objective": {"kind": "wasserstein", "critic_steps": 5},
+        "penalties": {"clip": 0.01},
+        "optimizer": {"kind": "rmsprop", "lr": 5e-5},
+    }
+
+
+def wgan_gp(width: int) -> dict[str, Any]:
+    return {
+        "discriminator": _dcgan(width, "none", minibatch_stddev=False),
+        "objective": {"kind": "wasserstein", "critic_steps": 5},
+        "penalties": {"gradient": 10.0},
+    }
+
+
+def cgan(width: int) -> dict[str, Any]:
+    return {"condition": "onehot"}
+
+
+def infogan(width: int) -> dict[str, Any]:
+    code = {"categorical": [10], "continuous": 2, "weight": 1.0, "weight_continuous": 0.1}
+    return {"code": code | {"weight_latent": 0.0}}
+
+
+def sngan(width: int) -> dict[str, Any]:
+    common = {"kind": "sngan", "channels": width // 2, "blocks": 3, "dropout": 0.0}
+    common |= {"dropout_kind": "element"}
+    return {
+        "generator": {**common, "norm": "batch", "latent": 128},
+        "discriminator": {**common, "norm": "spectral", "dense": None},
+        "objective": {"kind": "hinge"},
+    }
+
+
+def r3(width: int) -> dict[str, Any]:
+    return {
+        "generator": {"kind": "resnet", "channels": width // 4, "latent": 128},
+        "discriminator": {"kind": "resnet", "channels": width // 4},
+        "objective": {"kind": "relativistic"},
+        "penalties": {"r1": 1.0, "r2": 1.0},
+    }
+
+
+def began(width: int) -> dict[str, Any]:
+    return {
+        "generator": {"kind": "began", "channels": width // 4, "latent": 64},
+        "discriminator": {"kind": "began", "channels": width // 4, "hidden": 64},
+        "objective": {"kind": "began", "reconstruction": "l1", "gamma": 0.5, "lambda_k": 0.001},
+    }
+
+
+def projected(width: int) -> dict[str, Any]:
+    return {
+        "batch": 8,
+        "discriminator": {"kind": "projected", "channels": 16, "side": 64, "pixels": width},
+        "objective": {"kind": "hinge"},
+    }
+
+
+# What a kind changes of a dcgan, by the channels of its finest level.
+KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
+    kind.__name__: kind
+    for kind in (
+        gan,
+        dcgan,
+        wgan,
+        wgan_gp,
+        cgan,
+        infogan,
+        sngan,
+        r3,
+        began,
+        projected,
     )
+}
+
+
+def specification(kind: str, resolution: int, steps: int) -> params.Model:
+    """Of a training of so many steps; narrower at 128 px, where a step would take seconds."""
+    width = 32 if resolution < 128 else 16
+    spec = {
+        "resolution": resolution,
+        "batch": BATCH,
+        "ema_kimg": 2.0,
+        "generator": _dcgan(width, "batch", latent=128),
+        "discriminator": _dcgan(width, "batch", minibatch_stddev=False),
+        "objective": {"kind": "nonsaturating", "label_noise": 0.1},
+        "optimizer": {"kind": "adam", "lr": 2e-4, "betas": [0.5, 0.999]},
+        "diffaugment": [],
+        **KINDS[kind](width),
+    }
+    return params.Model.model_validate(spec | {"kimg": steps * spec["batch"] / 1000})
 
 
 def draw(folder: Path, resolution: int) -> Path:
-    """Random pictures, as a training's slices and as JPEG files."""
+    """Random pictures of ten classes, as a training's slices and as JPEG files."""
     folder /= str(resolution)
-    (folder / "files/all").mkdir(parents=True)
-    small = np.random.default_rng(0).integers(0, 256, (PICTURES, 8, 8, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (PICTURES, 8, 8, 3), np.uint8)
     pixels = small.repeat(resolution // 8, 1).repeat(resolution // 8, 2)
+    labels = [str(number % CLASSES) for number in range(PICTURES)]
+    for label in sorted(set(labels)):
+        (folder / "files" / label).mkdir(parents=True)
     np.save(folder / "images.npy", pixels)
-    index = pd.DataFrame({"image": np.arange(PICTURES), "symmetry": 0, "label": ""})
+    index = pd.DataFrame({"image": np.arange(PICTURES), "symmetry": 0, "label": labels})
     index.to_parquet(folder / "index.parquet")
-    for number, picture in enumerate(pixels):
-        Image.fromarray(picture).save(folder / f"files/all/{number:05}.jpg", quality=90)
+    for number, (picture, label) in enumerate(zip(pixels, labels, strict=True)):
+        Image.fromarray(picture).save(folder / f"files/{label}/{number:05}.jpg", quality=90)
     return folder
+
+
+# --- loops ---------------------------------------------------------------------------------------
 
 
 def ganloom(model: params.Model, folder: Path, threads: int) -> float:
     """The loop itself. One tick, with the share of calibration that a tick of 2.5 kimg has."""
     loop.CALIBRATION = round(loop.CALIBRATION * model.kimg / 2.5)
-    short = model.model_copy(update={"kimg": WARM_UP * BATCH / 1000})
+    short = model.model_copy(update={"kimg": WARM_UP * model.batch / 1000})
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"
         for spec in (short, model):
@@ -155,71 +262,16 @@ def ganloom(model: params.Model, folder: Path, threads: int) -> float:
         return json.loads((out / "run.json").read_text())["images_per_second"]
 
 
-def tensor(model: params.Model, folder: Path, threads: int) -> float:
-    pixels = torch.from_numpy(np.load(folder / "images.npy")).permute(0, 3, 1, 2).contiguous()
-
-    def batches() -> Iterator[Tensor]:
-        while True:
-            for rows in torch.randperm(len(pixels)).split(BATCH):
-                yield pixels[rows].float() / 127.5 - 1
-
-    return plain(model, batches(), threads)
-
-
-def files(model: params.Model, folder: Path, threads: int) -> float:
-    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
-    pictures = datasets.ImageFolder(str(folder / "files"), transform)
-    loader = DataLoader(pictures, BATCH, shuffle=True, num_workers=2)
-
-    def batches() -> Iterator[Tensor]:
-        while True:
-            for images, _ in loader:
-                yield images
-
-    return plain(model, batches(), threads)
-
-
-def plain(model: params.Model, batches: Iterator[Tensor], threads: int) -> float:
-    """The steps of pytorch/examples/dcgan, on the same networks."""
+def plain(model: params.Model, folder: Path, threads: int) -> float:
     torch.set_num_threads(threads)
-    told = models.inputs(model, classes=1)
-    netG = usual(models.build_generator(model.generator, model.resolution, told).net)
-    netD = usual(models.build_discriminator(model, told).net.net)
-    optimizerG = torch.optim.Adam(netG.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    optimizerD = torch.optim.Adam(netD.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    criterion = F.binary_cross_entropy_with_logits
-    ones, zeros = torch.ones(BATCH), torch.zeros(BATCH)
-    steps = round(model.kimg * 1000 / BATCH)
-    for step in range(WARM_UP + steps):
-        if step == WARM_UP:
-            begun = time.perf_counter()
-        netD.zero_grad()
-        error_real = criterion(netD(next(batches))[:, 0], ones)
-        error_real.backward()
-        fake = netG(torch.randn(BATCH, model.generator.latent))
-        error_fake = criterion(netD(fake.detach())[:, 0], zeros)
-        error_fake.backward()
-        optimizerD.step()
-        netG.zero_grad()
-        error_generator = criterion(netD(fake)[:, 0], ones)
-        error_generator.backward()
-        optimizerG.step()
-        _ = error_real.item(), error_fake.item(), error_generator.item()
-    return steps * BATCH / (time.perf_counter() - begun)
+    shown = accumulate(Training(model, folder / "files").steps())
+    before = next(images for images in shown if images >= WARM_UP * model.batch)
+    begun = time.perf_counter()
+    after = next(images for images in shown if images >= before + model.kimg * 1000)
+    return (after - before) / (time.perf_counter() - begun)
 
 
-def usual(net: nn.Module) -> nn.Module:
-    """With torch's own dropout."""
-    return nn.Sequential(
-        *(nn.Dropout(m.rate) if isinstance(m, blocks.Dropout) else m for m in net.children())
-    )
-
-
-LOOPS: dict[str, Callable[[params.Model, Path, int], float]] = {
-    "ganloom": ganloom,
-    "tensor": tensor,
-    "files": files,
-}
+LOOPS: dict[str, Callable[[params.Model, Path, int], float]] = {"ganloom": ganloom, "plain": plain}
 
 if __name__ == "__main__":
     main()

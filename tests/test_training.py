@@ -300,6 +300,25 @@ def contents(out: Path) -> dict[str, bytes]:
     }
 
 
+def test_real_and_fake_are_judged_by_the_same_normalised_weights(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights: list[Tensor] = []
+    judge = models.Discriminator.forward
+
+    def watched(D: models.Discriminator, *given: Any) -> blocks.Verdict:
+        layer = next(m for m in D.modules() if isinstance(m, nn.Conv2d))
+        weights.append(layer.weight.detach().clone())
+        return judge(D, *given)
+
+    monkeypatch.setattr(models.Discriminator, "forward", watched)
+    run(tmp_path, slices, model(**KINDS["spectral hinge"], kimg=0.024))
+    for step in range(3):
+        real, fake, for_generator = weights[3 * step : 3 * step + 3]
+        assert torch.equal(real, fake)
+        assert not torch.equal(fake, for_generator)  # D has learned in between
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("moved", ["generator", "discriminator"])
 def test_a_phase_moves_its_own_network_alone(

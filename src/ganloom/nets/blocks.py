@@ -74,9 +74,10 @@ def norm(kind: str, channels: int) -> list[nn.Module]:
 
 
 def spectral(net: nn.Module) -> nn.Module:
-    """Divide each weight by its largest singular value, a power iteration a step.
+    """Divide each weight by its largest singular value.
 
-    Miyato et al. (2018): each layer, and so D, changes no faster than its input.
+    Miyato et al. (2018): each layer, and so D, changes no faster than its input. Every pass makes a
+    power iteration, unless ``parametrize.cached`` has several share it, as the training loop does.
     """
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from ganloom import models, objectives, params
@@ -164,7 +165,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             for phase in due:
                 optimizer = state.optimizers[phase.network]
                 optimizer.zero_grad(set_to_none=True)
-                loss, noted = phase.loss(discriminate, real, fakes[phase.network])
+                with parametrize.cached():  # real and fake are judged by the same weights
+                    loss, noted = phase.loss(discriminate, real, fakes[phase.network])
                 # For this network alone: on the way to G, D's weights need no gradients.
                 loss.backward(inputs=optimizer.param_groups[0]["params"])
                 optimizer.step()
