@@ -4,7 +4,7 @@
     python benchmarks/dropout.py queue             # 63 experiments of two models each
     dvc queue start --jobs 2                       # a night on two cores
     pip install matplotlib
-    python benchmarks/dropout.py table             # what has run: a table, dropout.csv and .svg
+    python benchmarks/dropout.py table             # what has run: dropout.csv, .svg and .webp
 
 Every cell is a DVC experiment with a name of its own; what has run before is not queued again.
 """
@@ -14,16 +14,29 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+import dvc.api
+import numpy as np
 import pandas as pd
-from matplotlib import pyplot as plt
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ganloom import models
+from ganloom.sampling.generate import generate
 
 SEEDS = (1, 2, 3)
 MODELS = ("plain", "diffaug")  # as recipes/dropout.yaml names them
 BLOCKS = 3  # at 32 px
+SAMPLES = 12  # shown of each model
+ENLARGED = 2
 
 
 class Cell(NamedTuple):
@@ -41,10 +54,10 @@ class Cell(NamedTuple):
 def cells() -> Iterator[Cell]:
     """Element-wise in every layer; whole channels; before the last layer alone."""
     rates = (0.0, 0.1, 0.25, 0.35, 0.5)
-    for d in rates:
-        for g in (0.0, 0.15, 0.30):
-            # Decreasing, as in Shipibo-GAN: the early layers lose most, the last nothing.
-            falling = [round(g * (1 - block / (BLOCKS - 1)), 3) for block in range(BLOCKS)]
+    for g in (0.0, 0.15, 0.30):
+        # Decreasing, as in Shipibo-GAN: the early layers lose most, the last nothing.
+        falling = [round(g * (1 - block / (BLOCKS - 1)), 3) for block in range(BLOCKS)]
+        for d in rates:
             yield Cell(f"every-d{d}-g{g}", "every layer", d, g, [d] * BLOCKS, falling, "element")
     for d in rates[1:]:
         yield Cell(f"channel-d{d}", "channels", d, 0.0, [d] * BLOCKS, [0.0] * BLOCKS, "channel")
@@ -88,7 +101,7 @@ def experiments() -> list[dict[str, Any]]:
 
 
 def table() -> None:
-    """Mean and spread over seeds, as a table for docs/dropout.md and a plot."""
+    """Mean and spread over seeds, as a table for docs/dropout.md and a plot; and pictures."""
     by_name = {name(cell, seed): (cell, seed) for cell in cells() for seed in SEEDS}
     rows = []
     for experiment in experiments():
@@ -100,6 +113,7 @@ def table() -> None:
             found = data["metrics"][f"results/metrics/{model}.json"]["data"]
             rows.append(
                 {
+                    "name": experiment["name"],
                     "where": cell.where,
                     "d": cell.discriminator,
                     "g": cell.generator,
@@ -123,9 +137,13 @@ def table() -> None:
             f"{row.min:6.3f} {row.max:6.3f}  {row.count}"
         )
     plot(summary)
+    show([cell for cell in cells() if name(cell, SEEDS[0]) in set(runs.name)])
 
 
 def plot(summary: pd.DataFrame) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 - no dependency of ganloom
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
     mpl.rcParams["svg.hashsalt"] = "ganloom"
     figure, axes = plt.subplots(1, len(MODELS), sharey=True, figsize=(9, 3.6), layout="constrained")
     for axis, model in zip(axes, MODELS, strict=True):
@@ -137,6 +155,32 @@ def plot(summary: pd.DataFrame) -> None:
     axes[0].set_ylabel("KID-lite2 against holdout")
     axes[0].legend(fontsize=7)
     figure.savefig("dropout.svg", metadata={"Date": None})
+
+
+def show(done: list[Cell]) -> None:
+    """The same latents in every cell of the first seed: a row for each, a half for each model."""
+    rows = []
+    for cell in done:
+        halves = [np.concatenate(samples(name(cell, SEEDS[0]), model), axis=1) for model in MODELS]
+        rows.append(np.concatenate([np.pad(half, [(0, 0), (0, 8), (0, 0)]) for half in halves], 1))
+    picture = Image.fromarray(np.concatenate(rows))
+    picture = picture.resize([ENLARGED * side for side in picture.size], Image.Resampling.NEAREST)
+    labelled = Image.new("RGB", (picture.width + 130, picture.height), "white")
+    labelled.paste(picture, (130, 0))
+    draw = ImageDraw.Draw(labelled)
+    for row, cell in enumerate(done):
+        draw.text((4, (row + 0.4) * picture.height / len(done)), cell.name, "black")
+    labelled.save("dropout.webp", quality=90)
+
+
+def samples(experiment: str, model: str) -> NDArray[np.uint8]:
+    path = f"results/models/{model}/generator.safetensors"
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+        file.write(dvc.api.read(path, rev=experiment, mode="rb"))
+        file.flush()
+        net, _ = models.load_generator(Path(file.name), torch.device("cpu"))
+    latents = torch.randn(SAMPLES, net.inputs.width, generator=torch.Generator().manual_seed(1))
+    return generate(net, latents)
 
 
 if __name__ == "__main__":

@@ -228,10 +228,7 @@ def images(seed: int) -> Batch:
 
 
 def penalty(D: Discriminate = linear, **spec: Any) -> float:
-    (phase,) = objectives.penalties(params.Penalties(**spec))
-    assert phase.network == "discriminator"
-    assert phase.interval == spec.get("interval", 1)
-    return phase.loss(D, images(1), images(2))[0].item()
+    return objectives.penalty(params.Penalties(**spec), D, images(1), images(2))[0].item()
 
 
 def test_penalties_of_a_linear_critic() -> None:
@@ -242,8 +239,50 @@ def test_penalties_of_a_linear_critic() -> None:
     assert penalty(r1=4.0, r2=6.0) == pytest.approx(5 * norm**2)
 
 
+def test_penalties_of_every_step_are_in_the_loss_of_d_and_take_its_passes() -> None:
+    seen = []
+
+    def watched(x: Tensor, condition: Tensor | None) -> Verdict:
+        seen.append(x)
+        return linear(x, condition)
+
+    plain = by_network(objectives.hinge())
+    phases = objectives.penalised(objectives.hinge(), params.Penalties(r1=4.0, r2=6.0))
+    assert [phase.network for phase in phases] == ["discriminator", "generator"]
+    joined = by_network(phases)
+    loss, noted = joined["discriminator"].loss(watched, images(1), images(2))
+    expected, known = plain["discriminator"].loss(linear, images(1), images(2))
+    assert loss.item() == pytest.approx(expected.item() + penalty(r1=4.0, r2=6.0))
+    assert noted.keys() == known.keys() | {"r1", "r2"}
+    assert [x.tolist() for x in seen] == [images(1).images.tolist(), images(2).images.tolist()]
+    expected, _ = plain["generator"].loss(linear, images(1), images(2))
+    assert joined["generator"].loss(linear, images(1), images(2))[0].item() == expected.item()
+
+
+def test_penalties_of_every_step_teach_as_the_sum_does() -> None:
+    weight = torch.ones(48, dtype=F64, requires_grad=True)
+
+    def squares(x: Tensor, condition: Tensor | None) -> Verdict:
+        return Verdict(x.flatten(1).square() @ weight)
+
+    spec = params.Penalties(gradient=2.0, r1=4.0)
+    phase = by_network(objectives.penalised(objectives.hinge(), spec))["discriminator"]
+    torch.manual_seed(0)  # of the mixture
+    (joined,) = torch.autograd.grad(phase.loss(squares, images(1), images(2))[0], weight)
+    torch.manual_seed(0)
+    plain, _ = by_network(objectives.hinge())["discriminator"].loss(squares, images(1), images(2))
+    added, _ = objectives.penalty(spec, squares, images(1), images(2))
+    (expected,) = torch.autograd.grad(plain + added, weight)
+    assert torch.allclose(joined, expected)
+
+
 def test_lazy_penalties_weigh_as_many_times_more() -> None:
-    assert penalty(r1=4.0, interval=16) == pytest.approx(16 * penalty(r1=4.0))
+    spec = params.Penalties(r1=4.0, interval=16)
+    *others, phase = objectives.penalised(objectives.hinge(), spec)
+    assert len(others) == 2
+    assert (phase.network, phase.interval) == ("discriminator", 16)
+    loss, _ = phase.loss(linear, images(1), images(2))
+    assert loss.item() == pytest.approx(16 * penalty(r1=4.0))
 
 
 def test_where_penalties_look() -> None:

@@ -94,7 +94,7 @@ def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Obje
         phases = tuple(informed(phase, model.code, inputs) for phase in phases)
     if model.penalties:
         phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
-        phases += penalties(model.penalties)
+        phases = penalised(phases, model.penalties)
     return Objective(phases, memory)
 
 
@@ -268,29 +268,58 @@ def information(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs)
 # --- penalties -----------------------------------------------------------------------------------
 
 
-def penalties(spec: params.Penalties) -> tuple[Phase, ...]:
-    """A phase of D for its penalties, every ``interval`` steps and as many times heavier.
+def penalised(phases: tuple[Phase, ...], spec: params.Penalties) -> tuple[Phase, ...]:
+    """The phases, and what D's gradients are held to.
 
-    Lazy regularisation, Karras et al. (2020).
+    In every step it is a part of D's loss, of the same passes of D. Lazily (Karras et al., 2020) it
+    is a phase of its own, every ``interval`` steps and as many times heavier.
     """
+    if not (spec.gradient or spec.r1 or spec.r2):
+        return phases
 
-    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        total, noted = real.images.new_zeros(()), {}
-        if spec.gradient:
-            mixed = mixture(real.images, fake.images)
-            noted["penalty"] = gradient_penalty(D, mixed, real.condition)
-            total = total + spec.gradient * noted["penalty"]
-        if spec.r1:
-            noted["r1"] = squared_gradient(D, real.images, real.condition)
-            total = total + spec.r1 / 2 * noted["r1"]
-        if spec.r2:
-            noted["r2"] = squared_gradient(D, fake.images, fake.condition)
-            total = total + spec.r2 / 2 * noted["r2"]
+    def lazy(D: Discriminate, real: Batch, fake: Batch) -> Loss:
+        total, noted = penalty(spec, D, real, fake)
         return spec.interval * total, noted
 
-    if not (spec.gradient or spec.r1 or spec.r2):
-        return ()
-    return (Phase("discriminator", spec.interval, loss),)
+    if spec.interval > 1:
+        return (*phases, Phase("discriminator", spec.interval, lazy))
+
+    def joined(phase: Phase) -> Phase:
+        def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
+            verdicts: dict[Tensor, Verdict] = {}
+
+            def once(images: Tensor, condition: Tensor | None) -> Verdict:
+                if images not in verdicts:
+                    verdicts[images] = D(images, condition)
+                return verdicts[images]
+
+            real, fake = (
+                batch._replace(images=batch.images.detach().requires_grad_())
+                for batch in (real, fake)
+            )
+            value, noted = phase.loss(once, real, fake)
+            total, more = penalty(spec, once, real, fake)
+            return value + total, noted | more
+
+        return Phase(phase.network, phase.interval, loss, phase.after)
+
+    return tuple(joined(phase) if phase.network == "discriminator" else phase for phase in phases)
+
+
+def penalty(spec: params.Penalties, D: Discriminate, real: Batch, fake: Batch) -> Loss:
+    """The weighted sum of penalties on D's gradients, (), and each of them without its weight."""
+    total, noted = real.images.new_zeros(()), {}
+    if spec.gradient:
+        mixed = mixture(real.images, fake.images)
+        noted["penalty"] = gradient_penalty(D, mixed, real.condition)
+        total = total + spec.gradient * noted["penalty"]
+    if spec.r1:
+        noted["r1"] = squared_gradient(D, real.images, real.condition)
+        total = total + spec.r1 / 2 * noted["r1"]
+    if spec.r2:
+        noted["r2"] = squared_gradient(D, fake.images, fake.condition)
+        total = total + spec.r2 / 2 * noted["r2"]
+    return total, noted
 
 
 def mixture(real: Tensor, fake: Tensor) -> Tensor:
@@ -310,7 +339,8 @@ def squared_gradient(D: Discriminate, x: Tensor, condition: Tensor | None) -> Te
 
 
 def _gradient(D: Discriminate, x: Tensor, condition: Tensor | None) -> Tensor:
-    x = x.detach().requires_grad_()
+    if not x.requires_grad:
+        x = x.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(D(x, condition).logits.sum(), x, create_graph=True)
     return gradient
 
