@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ganloom.images import apply_symmetry
 from ganloom.training import diffaugment
@@ -35,6 +36,22 @@ def test_a_symmetry_is_one_of_the_squares_eight_and_each_comes_as_often() -> Non
     assert min(counts) > 60  # of 100 each: four standard deviations below
 
 
+def test_affine_maps_are_those_of_torchs_grid_sample() -> None:
+    x = torch.rand(40, 3, 12, 9, dtype=torch.float64)
+    torch.manual_seed(0)
+    angle, slant, wide, high = torch.rand(4, 40) * 2 - 1
+    torch.manual_seed(0)
+    found = diffaugment.augment(x, ["affine"])
+    cos, sin, none = torch.cos(0.35 * angle), torch.sin(0.35 * angle), torch.zeros(40)
+    turned = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
+    shaped = torch.stack([1.25**wide, 0.3 * slant * 1.25**high, none, 1.25**high], 1)
+    maps = torch.cat([shaped.view(-1, 2, 2) @ turned, torch.zeros(40, 2, 1)], 2).double()
+    grid = nn.functional.affine_grid(maps, list(x.shape), align_corners=True)
+    expected = nn.functional.grid_sample(x, grid, padding_mode="border", align_corners=True)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert (found - x).abs().mean() > 0.05
+
+
 @pytest.mark.parametrize("kind", ["shift", "symmetry"])
 def test_a_pixel_is_moved_once_and_its_gradient_comes_back(kind: str) -> None:
     x = torch.rand(6, 3, 8, 8, requires_grad=True)
@@ -44,7 +61,7 @@ def test_a_pixel_is_moved_once_and_its_gradient_comes_back(kind: str) -> None:
     assert torch.allclose(x.grad, 2 * x)
 
 
-@pytest.mark.parametrize("kind", ["shift", "symmetry"])
+@pytest.mark.parametrize("kind", ["shift", "symmetry", "affine"])
 def test_images_stay_as_they_lie_in_memory(kind: str) -> None:
     x = torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last)
     assert diffaugment.augment(x, [kind]).is_contiguous(memory_format=torch.channels_last)

@@ -651,7 +651,7 @@ class InitFrom(Section):
     )
 
 
-AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry"]
+AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry", "affine"]
 
 
 class WarmUp(Section):

@@ -3,7 +3,8 @@
 Both real and fake images go through them, on every call of D, so that G does not learn to make
 augmented images. Each image of a batch gets its own draw from torch's global generator. Formulas
 and strengths of colour, translation and cutout are those of the paper's code; shift and symmetry
-are for textures, which look as likely upside down and wherever they are cut.
+are for textures, which look as likely upside down and wherever they are cut, affine for digits and
+letters.
 """
 
 from __future__ import annotations
@@ -95,10 +96,46 @@ def symmetry(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def affine(x: Tensor) -> Tensor:
+    """Turn by up to 20 degrees, stretch either axis by 0.8 to 1.25 and slant by up to 0.3.
+
+    Bilinear, the border goes on outside. All that a digit or a letter stands.
+    """
+    count, _, height, width = x.shape
+    angle, slant, wide, high = torch.rand(4, count, 1, 1, device=x.device) * 2 - 1
+    cos, sin = torch.cos(0.35 * angle), torch.sin(0.35 * angle)
+    # Where the colour of each pixel comes from: -1 to 1 from border to border.
+    row = torch.linspace(-1, 1, height, device=x.device)[:, None]
+    column = torch.linspace(-1, 1, width, device=x.device)
+    rows = 1.25**high * (sin * column + cos * row)
+    columns = 1.25**wide * (cos * column - sin * row) + 0.3 * slant * rows
+    return _interpolated(x, (rows + 1) / 2 * (height - 1), (columns + 1) / 2 * (width - 1))
+
+
+def _interpolated(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Bilinear at (B, H, W) positions in px; same bits on a GPU, unlike ``grid_sample``."""
+    image = torch.arange(len(x), device=x.device)[:, None, None]
+    pixels = x.permute(0, 2, 3, 1)
+    found = torch.zeros_like(pixels)
+    for row, by_row in _neighbours(rows, x.shape[2]):
+        for column, by_column in _neighbours(columns, x.shape[3]):
+            found = found + (by_row * by_column)[..., None] * pixels[image, row, column]
+    return found.permute(0, 3, 1, 2)
+
+
+def _neighbours(positions: Tensor, side: int) -> list[tuple[Tensor, Tensor]]:
+    """The indices before and after each position on an axis, and how much each of them counts."""
+    positions = positions.clamp(0, side - 1)
+    before = positions.floor()
+    after = (before + 1).clamp(max=side - 1)
+    return [(before.long(), 1 - (positions - before)), (after.long(), positions - before)]
+
+
 AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "color": color,
     "translation": translation,
     "cutout": cutout,
     "shift": shift,
     "symmetry": symmetry,
+    "affine": affine,
 }
