@@ -19,7 +19,7 @@ ifdef RECIPE
 endif
 	@git rev-parse --git-dir >/dev/null 2>&1 || \
 		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
-	$(BIN)/snakemake --cores $(CORES) results/report.html
+	$(BIN)/python -m snakemake --cores $(CORES) results/report.html
 	@echo "Open results/report.html"
 
 test: .venv/installed-test

@@ -1,7 +1,8 @@
 """Snakemake and DVC on one DAG: real engines, real stages, tiny pictures and nets.
 
 Every test asks which stage commands really ran, and what ``dvc.lock`` says afterwards. The cases
-are those in which some other way of joining the two engines goes wrong (docs/design.md).
+are those in which some other way of joining the two engines goes wrong (docs/design.md). That both
+make the same bytes from scratch is in test_portability.py.
 """
 
 from __future__ import annotations
@@ -30,15 +31,6 @@ def engine(name: str) -> Callable[[Project], str]:
 ENGINES = ["snakemake", "dvc"]
 BOTH_ORDERS = pytest.mark.parametrize("first, second", [ENGINES, ENGINES[::-1]])
 EACH = pytest.mark.parametrize("name", ENGINES)
-
-
-def test_dvc_makes_the_same_bytes_from_scratch_as_snakemake(
-    finished: Project, tmp_path: Path
-) -> None:
-    other = new_project(tmp_path / "project")
-    other.repro()
-    assert_ran(other, EVERYTHING)
-    assert other.hashes() == finished.hashes()
 
 
 def test_with_nothing_changed_nothing_runs(project: Project) -> None:

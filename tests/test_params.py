@@ -128,6 +128,7 @@ def message(data: Any) -> str:
             {"dcgna": PREDICTOR},
             ["invert.predictors: 'dcgna'", "the models: dcgan, dcgan_diffaug"],
         ),
+        ("models", {"reference": KENE["models"]["dcgan"]}, ["models: 'reference'", "another name"]),
         ("augment.count", "many", ["augment.count: 'many' is not possible"]),
         ("models.dcgan.resolution", 48, ["models.dcgan.resolution: 48", "or a half"]),
         ("sources.zip", ARCHIVE | {"sha256": "abc"}, ["sources.zip.sha256: 'abc'", "hexadecimal"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -262,13 +263,40 @@ def test_impossible_choices_are_explained(
         listed(torchvision(mnist, **changes))
 
 
+LABELS = idx(np.array([3, 1, 3, 0, 1, 9]))
+
+
 @pytest.mark.parametrize(
-    "damage", [b"", b"\x1f\x8b\x08", gzip.compress(idx(np.zeros(3)), mtime=0)[:-9]]
+    "damage",
+    [
+        b"",
+        b"\x1f\x8b\x08",
+        gzip.compress(LABELS)[:-9],
+        *map(gzip.compress, (LABELS[:6], LABELS[:9])),
+    ],
 )
 def test_damaged_archives_are_named(mnist: Path, damage: bytes) -> None:
     (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(damage)
     with pytest.raises(SourceError, match=r"MNIST \(test\) in"):
         listed(torchvision(mnist))
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ([6], "holds fewer or more bytes than the 6"),
+        ([1 << 30, 9], "tells of 1073741824 x 9 bytes"),
+    ],
+)
+def test_a_bomb_is_not_unpacked(mnist: Path, counts: list[int], message: str) -> None:
+    head = bytes([0, 0, 8, len(counts)]) + np.array(counts, ">i4").tobytes()
+    bomb = gzip.compress(head + bytes(100_000_000), 1)
+    (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(SourceError, match=message):
+        listed(torchvision(mnist))
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
 
 
 def test_cifar_gives_class_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-sys.path.insert(0, str(Path(__file__).parent / "scripts"))
-
 import receipt
 import stages
 from prelude import die_with_parent
@@ -34,7 +32,9 @@ def main(name: str, log: Path, *flags: str) -> int:
     """Run the stage and return the exit status."""
     die_with_parent()
     if "--without-dvc" not in flags:
-        return _run(["dvc", "--wait-for-lock", "repro", "--single-item", *flags, name], name, log)
+        # Not the script `dvc`: its first line names the environment, which not every path survives.
+        dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+        return _run([*dvc, "repro", "--single-item", *flags, name], name, log)
     stage = next(stage for stage in stages.recall() if stage.name == name)
     Path(stage.receipt).unlink(missing_ok=True)
     inputs = receipt.digest_inputs(stage)

@@ -25,7 +25,7 @@ STAGES = STAMPS.with_suffix(".json")  # what was read last
 LOGS = Path("results/logs")
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of which process reads and writes what
 
-sys.path.insert(0, str(ROOT / "src"))
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow" / "scripts")]
 
 
 class PipelineError(Exception):
@@ -85,11 +85,15 @@ def read(*, force: str | None) -> list[Stage]:
         force: a pattern of stage names, or of their part before the @, to run whatever DVC says.
 
     Raises:
-        PipelineError: bad parameters, no Git repository, or a stage is running.
+        PipelineError: bad parameters, no Git repository, a place or a file that DVC cannot work
+            with, or a stage is running.
     """
     from ganloom.files import write_whole
     from ganloom.params import ParamsError, load
+    from prelude import misplaced
 
+    if problem := misplaced():
+        raise PipelineError(problem)
     try:
         load()
     except ParamsError as error:
@@ -118,6 +122,7 @@ def read(*, force: str | None) -> list[Stage]:
                 _describe(stage, _waits_for(graph, stage, stale), stage in stale, stage in forced)
                 for stage in sorted(stages, key=lambda stage: stage.addressing)
             ]
+            _unprotect(repo, (path for stage in found if stage.stale for path in stage.files))
     except SCMError:
         raise PipelineError(
             "this folder is not a Git repository, which DVC needs to remember results; "
@@ -127,6 +132,11 @@ def read(*, force: str | None) -> list[Stage]:
         raise PipelineError(_running(stages) or str(error)) from None
     except DvcException as error:
         raise PipelineError(f"dvc.yaml: {error}") from None
+    except UnicodeEncodeError as error:
+        name = os.fsencode(error.object)
+        raise PipelineError(f"{name}: this name is not UTF-8, which DVC needs; rename it") from None
+    except OSError as error:
+        raise PipelineError(_unreadable(error)) from None
 
     STAMPS.mkdir(parents=True, exist_ok=True)
     for stage in found:
@@ -254,6 +264,29 @@ def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> St
 def _is_directory(path: str) -> bool:
     """Outputs without a suffix are directories: DVC does not tell before they are made."""
     return not Path(path).suffix and not Path(path).name.startswith(".")
+
+
+def _unreadable(error: OSError) -> str:
+    """What is wrong with a file that DVC looks at, and what to do."""
+    if not error.filename:
+        return str(error)
+    path, problem = Path(error.filename), f"{error.filename}: {error.strerror}"
+    if not path.is_symlink():
+        return problem
+    return (
+        f"{problem}: a link to {path.readlink()}, which is not there; mount the disk of DVC's "
+        "cache, or delete the link and run again"
+    )
+
+
+def _unprotect(repo: object, paths: Iterable[str]) -> None:
+    """Make links into DVC's cache files of their own: Snakemake replaces nothing that is read-only.
+
+    Directories it does not look into. Where the user may write anything, it finds no fault.
+    """
+    for path in paths:
+        if Path(path).exists() and not os.access(path, os.W_OK):
+            repo.unprotect(path)
 
 
 def _stamp(path: Path, stale: bool) -> None:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -309,6 +310,10 @@ def make(
     resolution = job.section.resolution
     shape = (first, resolution, resolution, 3)
     np.lib.format.open_memmap(job.images, "w+", np.uint8, shape).flush()
+    if hasattr(os, "posix_fallocate"):  # macOS lacks it
+        # Of a worker that writes where the disk has no room left, nothing would be heard any more.
+        with job.images.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, job.images.stat().st_size)
     made = _run(pool, "crops", functools.partial(_crop, job), tasks)
     crops = [
         (task.first + i, task.sha256, labels[task.sha256], box)

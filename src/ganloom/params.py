@@ -998,6 +998,12 @@ class Params(Section):
     def _fits(self) -> Params:
         full = self.augment.resolution
         for name, model in self.models.items():
+            if name == "reference":
+                raise _refusal(
+                    "models",
+                    name,
+                    "another name: results/metrics/reference.json is of real pictures",
+                )
             if model.resolution not in resolutions(full):
                 raise _refusal(
                     f"models.{name}.resolution",

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import os
 import re
 import signal
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
@@ -27,14 +29,24 @@ if TYPE_CHECKING:
     from ganloom.params import Params
 
 PR_SET_PDEATHSIG = 1
+REMEDIES = {
+    errno.ENOSPC: "make room (dvc gc --workspace removes what no version here uses)",
+    errno.EDQUOT: "make room (dvc gc --workspace removes what no version here uses)",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it yours, readable and writable",
+}
 MAIN = "GANLOOM_STAGE_PID"  # of the process that a stage began with
 
 
 def begin() -> Params:
     """Read the parameters and fix the number of threads.
 
-    Exits with the schema's message when ``params.yaml`` does not fit it.
+    Exits with the schema's message when ``params.yaml`` does not fit it. An error that only the
+    user can mend, such as a full disk, will end the stage in one sentence.
     """
+    sys.excepthook = _say
+    if problem := misplaced():
+        sys.exit(f"error: {problem}")
     try:
         from ganloom.params import ParamsError, load
     except ModuleNotFoundError as error:
@@ -61,6 +73,31 @@ def begin() -> Params:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(params.threads)
     return params
+
+
+def misplaced() -> str:
+    """Why no engine can work in this folder; "" if they can."""
+    place = str(Path.cwd())
+    if "{" in place or "}" in place:
+        return f"{place}: Snakemake and DVC fill in what stands in braces; rename that folder"
+    return ""
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What a stage says at last of an error that nothing handled."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and re.search(r"requested and \d+ written", str(error)):
+        number = errno.ENOSPC  # numpy does not say why an array could not be written whole
+    if number in REMEDIES:
+        # What fails in writing, rather than opening, does not say what file it was.
+        where = getattr(error, "filename", None) or Path.cwd()
+        print(
+            f"error: {where}: {os.strerror(number)}; {REMEDIES[number]}, then run the same command "
+            "again",
+            file=sys.stderr,
+        )
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def inputs(stage: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import itertools
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ganloom import images, params
 from ganloom.sources import Context, FetchError, Reader, Row, SourceError, candidate
 
 DOWNLOADS = Path("work/torchvision")
+LARGEST_IDX = 1 << 30  # bytes, unpacked; MNIST and its kin have 47 MB
 
 
 class _Dataset(NamedTuple):
@@ -180,11 +182,18 @@ def _idx(root: Path, dataset: str, name: str) -> images.Array:
     ]
     if not found:
         raise FileNotFoundError(f"no {name}[.gz] here nor in {dataset}/raw")
-    data = found[0].read_bytes()
-    if found[0].suffix == ".gz":
-        data = gzip.decompress(data)
-    if data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
-        raise ValueError(f"{found[0].name} is not an IDX file of bytes")
-    dimensions = data[3]
-    shape = np.frombuffer(data, ">i4", dimensions, offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    [path, *_] = found
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        # The first bytes tell how much may follow: a bomb, or a header that lies, is not unpacked.
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:3] != b"\0\0\x08":
+            raise ValueError(f"{path.name} is not an IDX file of bytes")
+        shape = np.frombuffer(file.read(4 * magic[3]), ">i4", magic[3]).tolist()
+        size = math.prod(shape)
+        if min(shape, default=0) < 0 or size > LARGEST_IDX:
+            told = " x ".join(map(str, shape))
+            raise ValueError(f"{path.name} tells of {told} bytes; {LARGEST_IDX} are read at most")
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise ValueError(f"{path.name} holds fewer or more bytes than the {size} that it tells of")
+    return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,0 +1,181 @@
+"""Odd places: folders with odd names, links into DVC's cache, environments that lack things."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from projects import BIN, EVERYTHING, REPORT, ROOT, Project, assert_ran, new_project, picture
+
+import stages
+
+PLACE = 'Shipibo\'s "kené" $x'
+
+
+def prefix(*command: str) -> list[str]:
+    """Words to put before another command, if this machine lets them work there."""
+    if shutil.which(command[0]) is None:
+        return []
+    tried = subprocess.run([*command, "true"], check=False, capture_output=True)
+    return [] if tried.returncode else list(command)
+
+
+# Root may write what is read-only; most users may not.
+AS_USER = prefix("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
+
+
+# --- sentences ---------------------------------------------------------------------------------
+
+
+def stage(place: Path, code: str) -> str:
+    """What a stage of this code says in this folder, where it fails."""
+    (place / "src").symlink_to(ROOT / "src")
+    (place / "workflow").symlink_to(ROOT / "workflow")
+    shutil.copy(ROOT / "recipes/tiny.yaml", place / "params.yaml")
+    path = f"import sys; sys.path.insert(0, {str(place / 'workflow/scripts')!r})"
+    script = f"{path}\nimport prelude\nprelude.begin()\n{code}"
+    done = subprocess.run(
+        [*AS_USER, sys.executable, "-c", script],
+        check=False,
+        cwd=place,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    return done.stderr
+
+
+WRITE = "import pathlib; pathlib.Path('out').write_text('x')"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "code", [WRITE, "import numpy; numpy.save(open('out', 'wb'), numpy.zeros(100_000))"]
+)
+def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, code: str) -> None:
+    (tmp_path / "out").symlink_to("/dev/full")
+    said = stage(tmp_path, code)
+    assert said.startswith(f"error: {tmp_path}: No space left on device; make room")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not AS_USER, reason="root may write anything")
+def test_a_file_that_may_not_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "out").touch(0o400)
+    said = stage(tmp_path, WRITE)
+    assert said.startswith("error: out: Permission denied; make it yours")
+    assert said.count("\n") == 1
+
+
+def test_braces_in_the_path_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "a {b}"
+    place.mkdir()
+    assert f"error: {place}: " in stage(place, WRITE)
+    monkeypatch.chdir(place)
+    with pytest.raises(stages.PipelineError, match="rename that folder"):
+        stages.read(force=None)
+
+
+# --- engines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.engines
+def test_dvc_makes_the_same_bytes_in_an_odd_place_as_snakemake_elsewhere(
+    finished: Project, tmp_path: Path
+) -> None:
+    """Without a network, too, nor locale, home and umask as they mostly are."""
+    project = new_project(tmp_path / PLACE)
+    (tmp_path / "tmp dir").mkdir()
+    for name in ("LANG", "LC_CTYPE", "PYTHONUTF8", "DVC_NO_ANALYTICS"):
+        project.environment.pop(name, None)
+    project.environment |= {
+        "COLUMNS": "3",
+        "HOME": str(tmp_path / "nowhere"),
+        "LC_ALL": "C",
+        "TMPDIR": str(tmp_path / "tmp dir"),
+        "TZ": "Pacific/Chatham",
+    }
+    offline = prefix("unshare", "--net") or prefix("unshare", "--net", "--map-root-user")
+    project.run(*offline, "/bin/sh", "-c", "umask 077; exec dvc repro")
+    assert_ran(project, EVERYTHING)
+    assert project.hashes() == finished.hashes()
+    title = project.params()["report"]["title"] + " 2"
+    project.run("dvc", "exp", "run", "-S", f"report.title={title}")
+    assert_ran(project, {"check", "report"})
+    assert title in (project.path / REPORT).read_text(encoding="utf-8")
+
+
+@pytest.mark.engines
+def test_nothing_is_written_through_links_into_the_cache(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.run("dvc", "config", "cache.type", "hardlink")
+    project.run("dvc", "checkout", "--relink")
+    assert (project.path / REPORT).stat().st_nlink > 1
+    project.edit("report.title", "Another title")
+    python = environment(tmp_path / PLACE)
+    places = [place for place in os.environ["PATH"].split(os.pathsep) if Path(place) != BIN]
+    project.environment["PATH"] = os.pathsep.join([str(Path(python).parent), *places])
+    project.run(*AS_USER, python, "-m", "snakemake", "--cores", "2")
+    assert_ran(project, {"check", "report"})
+    assert damaged(project.path / ".dvc/cache") == []
+
+    # On another disk, where there is one.
+    cache = (Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path) / f"cache-{os.getpid()}"
+    try:
+        shutil.move(project.path / ".dvc/cache", cache)
+        project.run("dvc", "config", "--local", "cache.dir", str(cache))
+        project.run("dvc", "config", "cache.type", "symlink")
+        project.run("dvc", "checkout", "--relink")
+        assert (project.path / "data/kept.csv").is_symlink()
+        project.edit("curate.min_side", 65)
+        project.edit("report.title", "A third title")
+        project.run(*AS_USER, python, "-m", "dvc", "repro")
+        assert_ran(project, {"check", "curate", "report"})
+        assert damaged(cache) == []
+    finally:
+        shutil.rmtree(cache)
+    monkeypatch.chdir(project.path)
+    with pytest.raises(stages.PipelineError, match=r"a link to .*mount the disk of DVC's cache"):
+        stages.read(force=None)
+
+
+def environment(place: Path) -> str:
+    """The interpreter of a virtual environment, with this one's packages and none of its scripts.
+
+    Scripts break where the path of the environment has blanks and dollars or quotes.
+    """
+    venv.create(place / ".venv")
+    [packages] = (place / ".venv").glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    return str(place / ".venv/bin/python")
+
+
+def damaged(cache: Path) -> list[Path]:
+    """Files of DVC's cache that are not what their name says."""
+    files = list(cache.glob("files/md5/??/*"))
+    assert files
+    return [
+        file
+        for file in files
+        if hashlib.md5(file.read_bytes()).hexdigest()
+        != file.parent.name + file.name.removesuffix(".dir")
+    ]
+
+
+@pytest.mark.engines
+def test_a_name_that_dvc_cannot_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new_project(tmp_path / "project")
+    picture(project.path / "pictures" / os.fsdecode(b"latin-\xf1.png"), 9)
+    monkeypatch.chdir(project.path)
+    with pytest.raises(stages.PipelineError, match=r"latin-\\xf1\.png.*is not UTF-8.*rename it"):
+        stages.read(force=None)
