@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +26,7 @@ from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
 from ganloom.training.state import State, fresh
 
+ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 RESOLUTIONS = [16, 28, 32, 64, 80]
 
@@ -547,6 +551,26 @@ def test_the_networks_of_features_are_those_of_timm(weights: Weights) -> None:
         seen = whole.forward_intermediates(x, indices=[0, 1, 2, 3], intermediates_only=True)
         for found, expected in zip(maps(x, weights), seen, strict=True):
             assert torch.allclose(found, expected, atol=1e-4)
+
+
+LOADING = """
+import sys
+from ganloom import features, models
+
+models.load_generator({path!r}, "cpu")
+features.network(features.LITE0)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_trained_networks_are_loaded_without_torchs_compiler() -> None:
+    """It takes two seconds to import, of each stage and of `ganloom generate`."""
+    code = LOADING.format(path=str(ROOT / "src/ganloom/studio/kene.safetensors"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(
