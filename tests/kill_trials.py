@@ -434,7 +434,7 @@ def import_what_stages_need() -> None:
     sys.path.insert(0, str(ROOT / "src"))
     import dvclive  # noqa: F401
     import faiss  # noqa: F401
-    import timm  # noqa: F401
+    import torch._dynamo  # noqa: F401  (what torch's optimisers import)
 
     import ganloom.report.build
     import ganloom.training.loop  # noqa: F401

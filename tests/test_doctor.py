@@ -49,7 +49,7 @@ def test_what_is_missing_is_named_with_its_remedy(
     real = importlib.metadata.version
 
     def version(name: str) -> str:
-        if name == "timm":
+        if name == "tqdm":
             raise importlib.metadata.PackageNotFoundError(name)
         return {"scipy": "0.1", "uvicorn": "0.1"}.get(name) or real(name)
 
@@ -59,11 +59,11 @@ def test_what_is_missing_is_named_with_its_remedy(
         main(["doctor"])
     assert ended.value.code == 1
     text = capsys.readouterr().out
-    assert "✕ timm: not installed\n      → pip install 'timm" in text
+    assert "✕ tqdm: not installed\n      → pip install 'tqdm" in text
     assert "✕ scipy: 0.1, but >=1.13 is needed" in text
     assert "· extra studio: without uvicorn (0.1, but >=0.54 is needed)" in text
     assert "✕ params.yaml: " in text
-    assert "Missing: scipy, timm, params.yaml" in text
+    assert "Missing: scipy, tqdm, params.yaml" in text
 
 
 def test_damaged_weights_are_found(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import DATA, EVERYTHING, MODELS, REPORT, Project, assert_ran, new_project, picture
+from projects import EVERYTHING, MODELS, REPORT, Project, assert_ran, picture
 
 pytestmark = pytest.mark.engines
 
@@ -29,7 +29,7 @@ def engine(name: str) -> Callable[[Project], str]:
 
 
 ENGINES = ["snakemake", "dvc"]
-BOTH_ORDERS = pytest.mark.parametrize("first, second", [ENGINES, ENGINES[::-1]])
+BOTH_ORDERS = [ENGINES, ENGINES[::-1]]
 EACH = pytest.mark.parametrize("name", ENGINES)
 
 
@@ -72,9 +72,7 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
 
     # The engines take turns in who is first.
     edits = (dropout, source_file, image_file, curation_list, seed)
-    for edit, (first, second) in zip(
-        edits, itertools.cycle([ENGINES, ENGINES[::-1]]), strict=False
-    ):
+    for edit, (first, second) in zip(edits, itertools.cycle(BOTH_ORDERS), strict=False):
         expected = edit()
         engine(first)(project)
         assert sorted(project.ran()) == sorted(expected), edit.__name__
@@ -116,61 +114,51 @@ def test_deleted_outputs_come_back_from_the_cache(project: Project, name: str) -
     assert (project.path / REPORT).exists()
 
 
-@BOTH_ORDERS
 def test_an_old_revision_and_old_parameters_need_no_training(
-    project: Project, first: str, second: str
+    project: Project, tmp_path: Path
 ) -> None:
     before = project.hashes()
     project.edit("models.dcgan.discriminator.dropout", 0.5)
-    engine(first)(project)
+    project.snakemake()
     project.commit("More dropout")
     project.ran()
 
-    project.run("git", "checkout", "-q", "HEAD~1")
-    project.run("dvc", "checkout")
-    engine(first)(project)
-    engine(second)(project)
-    assert_ran(project, [])
-    assert project.hashes() == before
+    for first, second in BOTH_ORDERS:
+        copy = project.copy(tmp_path / f"{first} first")
+        copy.run("git", "checkout", "-q", "HEAD~1")
+        copy.run("dvc", "checkout")
+        engine(first)(copy)
+        engine(second)(copy)
+        assert_ran(copy, [])
+        assert copy.hashes() == before
 
-    project.run("git", "checkout", "-q", "-")
-    project.run("dvc", "checkout")
-    project.edit("models.dcgan.discriminator.dropout", 0.0)
-    engine(second)(project)
-    assert not {name for name in project.ran() if name.startswith("train")}
-    assert project.hashes() == before
-    engine(first)(project)
-    assert_ran(project, [])
+        copy.run("git", "checkout", "-q", "-")
+        copy.run("dvc", "checkout")
+        copy.edit("models.dcgan.discriminator.dropout", 0.0)
+        engine(first)(copy)
+        assert not {name for name in copy.ran() if name.startswith("train")}
+        assert copy.hashes() == before
+        engine(second)(copy)
+        assert_ran(copy, [])
 
 
-@BOTH_ORDERS
-def test_a_model_is_added_and_removed(project: Project, first: str, second: str) -> None:
+def test_a_model_is_added_and_removed(project: Project, tmp_path: Path) -> None:
     project.edit("models.third", project.params()["models"]["dcgan"])
-    engine(first)(project)
+    project.repro()
     assert_ran(project, {"check", "report"} | {m.replace("dcgan", "third") for m in MODELS})
     assert "third" in (project.path / REPORT).read_text()
-    engine(second)(project)
-    assert_ran(project, [])
-
-    project.edit("models.third", None)  # these parameters were checked before
-    engine(second)(project)
-    assert_ran(project, {"report"})
-    assert "third" not in (project.path / REPORT).read_text()
-    assert not (project.path / "results/models/third").exists()
-    engine(first)(project)
-    assert_ran(project, [])
-
-
-def test_one_target_then_the_other_engine(tmp_path: Path) -> None:
-    project = new_project(tmp_path / "project")
-    project.snakemake("results/models/dcgan/generator.safetensors")
-    assert_ran(project, DATA | {"train@dcgan"})
-    project.repro("sample@dcgan")
-    assert_ran(project, {"sample@dcgan"})
     project.snakemake()
-    assert_ran(project, EVERYTHING - DATA - {"train@dcgan", "sample@dcgan"})
-    project.repro()
     assert_ran(project, [])
+
+    for first, second in BOTH_ORDERS:
+        copy = project.copy(tmp_path / f"{first} first")
+        copy.edit("models.third", None)  # these parameters were checked before
+        engine(first)(copy)
+        assert_ran(copy, {"report"})
+        assert "third" not in (copy.path / REPORT).read_text()
+        assert not (copy.path / "results/models/third").exists()
+        engine(second)(copy)
+        assert_ran(copy, [])
 
 
 def test_one_failing_stage_stops_only_what_needs_it_and_speaks_last(project: Project) -> None:
@@ -185,34 +173,40 @@ def test_one_failing_stage_stops_only_what_needs_it_and_speaks_last(project: Pro
     project.edit("models.dcgan.optimizer.lr", 3.0e-4)
     project.snakemake()
     assert_ran(project, {"check", "report"})
+    project.repro()
+    assert_ran(project, [])
+
+
+def model_hashes(project: Project) -> dict[str, str]:
+    return {path: h for path, h in project.hashes().items() if "results/models" in path}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a longer training ends in."""
+    project = finished.copy(tmp_path_factory.mktemp("undisturbed") / "project")
+    project.edit("train.ticks", 8)
+    project.repro("train@dcgan")
+    return model_hashes(project)
 
 
 @pytest.mark.parametrize("victim", ["group", "snakemake", "dvc"])
 def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
-    project: Project, tmp_path: Path, victim: str
+    project: Project, undisturbed: dict[str, str], victim: str
 ) -> None:
     project.edit("train.ticks", 8)
-    undisturbed = project.copy(tmp_path / "undisturbed")
-    undisturbed.repro("train@dcgan")
-
-    command = (
-        ["dvc", "repro", "train@dcgan"]
-        if victim == "dvc"
-        else ["snakemake", "--cores", "2", "results/models/dcgan/generator.safetensors"]
-    )
+    snakemake = ["snakemake", "--cores", "2", "results/models/dcgan/generator.safetensors"]
+    command = ["dvc", "repro", "train@dcgan"] if victim == "dvc" else snakemake
     with project.training(*command) as process:
         if victim == "group":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
 
-    project.snakemake()
+    project.run(*snakemake)
     run = json.loads((project.path / "results/models/dcgan/run.json").read_text())
     assert run["resumed"] == 1
-    expected = undisturbed.hashes()
-    assert {path: h for path, h in project.hashes().items() if "results/models" in path} == {
-        path: h for path, h in expected.items() if "results/models" in path
-    }
+    assert model_hashes(project) == undisturbed
     assert not list((project.path / "work").rglob("*.safetensors"))
 
 
@@ -230,7 +224,7 @@ def test_a_dead_process_that_nobody_collected_holds_nothing(project: Project) ->
 
 @EACH
 def test_who_runs_a_stage_is_told(project: Project, name: str) -> None:
-    project.edit("seed", 3)
+    project.edit("train.ticks", 4)
     commands = {
         "dvc": ["dvc", "repro", "train@dcgan"],
         "snakemake": ["snakemake", "--cores", "2", "results/models/dcgan/generator.safetensors"],
@@ -245,7 +239,7 @@ def test_who_runs_a_stage_is_told(project: Project, name: str) -> None:
 
 
 def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Project) -> None:
-    project.edit("seed", 3)
+    project.edit("train.ticks", 4)
     with project.training("dvc", "repro", "train@dcgan") as process:
         project.edit("models.dcgan.optimizer.lr", 1.0e-4)
         project.edit("invert.steps", 21)  # not of this stage

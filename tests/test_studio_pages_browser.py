@@ -15,7 +15,7 @@ from test_studio_pages import picture, save_model
 
 pytestmark = pytest.mark.browser
 
-SEARCH = 120_000  # ms, for what imports timm or scikit-learn first, on a machine that is busy
+SEARCH = 120_000  # ms, for what imports scikit-learn first, on a machine that is busy
 Visit = Any  # of an address and a path, to a page
 
 

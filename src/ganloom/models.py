@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ganloom import params
 from ganloom.nets.blocks import Verdict
@@ -139,7 +140,7 @@ def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, d
         spec: params.Generator = TypeAdapter(params.Generator).validate_python(
             metadata["generator"]
         )
-        with torch.device("meta"):  # no fresh weights: nothing is drawn or allocated for them
+        with torch.device("meta"), _Undrawn():  # no fresh weights: none are allocated or drawn
             net = build_generator(
                 spec, metadata["resolution"], _inputs(metadata), metadata["condition"]
             )
@@ -184,6 +185,17 @@ def load_discriminator(
     except _WRONG as error:
         raise ModelError(f"{path}: not a discriminator of ganloom: {error!r}") from None
     return net.to(device).to(memory_format=torch.channels_last).eval(), metadata
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no weights: for those without memory, torch would import its compiler (two seconds)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is nn.init.normal_:
+            return kwargs["tensor"]
+        return func(*args, **kwargs or {})
 
 
 # What reading a file raises that is none of ours.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ def remembered(images: NDArray[np.uint8], weights: Weights, folder: Path) -> Ten
         (N, 1280) float32 on the CPU.
     """
     describe = partial(features, weights=weights)
-    return kept(images, describe, WIDTH, (weights.sha256, _code(), version("timm")), folder)
+    return kept(images, describe, WIDTH, (weights.sha256, _code()), folder)
 
 
 def kept(

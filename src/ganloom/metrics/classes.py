@@ -6,9 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor, from_numpy
 
 from ganloom.metrics.distances import kid
@@ -73,6 +70,11 @@ def class_scores(
     """
     if len(np.unique(train.labels)) < 2:
         return {}, []
+    # A second and a half, and most collections have no classes.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     model = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000, tol=1e-6))
     model.fit(train.features.double().numpy(), train.labels)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,14 +47,7 @@ class Frozen(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        net: Any = self._held[0]
-        x = net.bn1(net.conv_stem(x))
-        found = []
-        for number, block in enumerate(net.blocks, start=1):
-            x = block(x)
-            if number in ENDS:
-                found.append(x)
-        return found
+        return self._held[0].after(x, ENDS)
 
 
 class Mix(nn.Module):

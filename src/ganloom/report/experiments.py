@@ -12,10 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.scm import RevError
 from ruamel.yaml import YAML
 
 from ganloom.images import decode
@@ -126,6 +122,12 @@ def changed(versions: Sequence[Version], max_pixels: int) -> list[Model]:
 
 
 def _experiment(project: Path, name: str) -> Version:
+    # Most reports show no experiments, and need not wait for DVC.
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import RevError
+
     # A queued experiment runs in a copy, whose Git knows nothing of the others; DVC says where
     # the original is.
     home = os.environ.get("DVC_ROOT", str(project))

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from ganloom.params import PARAMS_FILE
 from ganloom.report.tables import flat
 
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "timm", "dvc", "snakemake")
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")
 
 
 @dataclass(frozen=True)
