@@ -36,7 +36,7 @@ SEEDS = (1, 2, 3)
 MODELS = ("plain", "diffaug")  # as recipes/dropout.yaml names them
 BLOCKS = 3  # at 32 px
 SAMPLES = 12  # shown of each model
-ENLARGED = 2
+ENLARGED, GAP, MARGIN, TITLE = 2, 8, 130, 20  # the picture's, in px
 
 
 class Cell(NamedTuple):
@@ -162,15 +162,18 @@ def show(done: list[Cell]) -> None:
     rows = []
     for cell in done:
         halves = [np.concatenate(samples(name(cell, SEEDS[0]), model), axis=1) for model in MODELS]
-        rows.append(np.concatenate([np.pad(half, [(0, 0), (0, 8), (0, 0)]) for half in halves], 1))
+        gap = np.full((len(halves[0]), GAP, 3), 255, np.uint8)
+        rows.append(np.concatenate([halves[0], gap, halves[1]], axis=1))
     picture = Image.fromarray(np.concatenate(rows))
     picture = picture.resize([ENLARGED * side for side in picture.size], Image.Resampling.NEAREST)
-    labelled = Image.new("RGB", (picture.width + 130, picture.height), "white")
-    labelled.paste(picture, (130, 0))
+    labelled = Image.new("RGB", (MARGIN + picture.width, TITLE + picture.height), "white")
+    labelled.paste(picture, (MARGIN, TITLE))
     draw = ImageDraw.Draw(labelled)
+    for half, model in enumerate(MODELS):
+        draw.text((MARGIN + half * (picture.width + ENLARGED * GAP) / 2, 4), model, "black")
     for row, cell in enumerate(done):
-        draw.text((4, (row + 0.4) * picture.height / len(done)), cell.name, "black")
-    labelled.save("dropout.webp", quality=90)
+        draw.text((4, TITLE + (row + 0.4) * picture.height / len(done)), cell.name, "black")
+    labelled.save("dropout.webp", quality=80)
 
 
 def samples(experiment: str, model: str) -> NDArray[np.uint8]:
