@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stages import ROOT, SLICES, recipe, run
+from pipeline import ROOT, SLICES, recipe, run
 
 OUT = ROOT / "src/ganloom/studio/kene.safetensors"
 NAME = "kene"

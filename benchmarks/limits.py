@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 import dedup_scale
 import numpy as np

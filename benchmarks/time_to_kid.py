@@ -31,12 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import pandas as pd
+import pipeline
 import torch
 from PIL import Image
 from plain_loops import Training
 from torch import nn
 
-import stages
 from ganloom import params
 from ganloom.images import apply_symmetry
 from ganloom.training import judge, loop
@@ -96,7 +96,7 @@ def main() -> None:
         return
 
     with tempfile.TemporaryDirectory() as folder:
-        stages.run(Path(folder), stages.recipe("kene"), stages.SLICES)
+        pipeline.run(Path(folder), pipeline.recipe("kene"), pipeline.SLICES)
         write_files(Path(folder))
         head = [f"KID < {threshold:g}" for threshold in options.thresholds]
         print(f"\n| seconds until | seed | {' | '.join(head)} | lowest KID |")
@@ -130,7 +130,7 @@ def write_files(project: Path) -> None:
 def train(run: str, project: Path, seed: int, seconds: float) -> list[tuple[float, float]]:
     """Seconds and KID of every look."""
     how, name = RUNS[run]
-    model = params.Model.model_validate(stages.recipe("kene")["models"][name])
+    model = params.Model.model_validate(pipeline.recipe("kene")["models"][name])
     return {"plain": plain, "ganloom": ganloom}[how](model, project, seed, seconds)
 
 
