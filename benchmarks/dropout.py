@@ -182,8 +182,7 @@ def samples(experiment: str, model: str) -> NDArray[np.uint8]:
         file.write(dvc.api.read(path, rev=experiment, mode="rb"))
         file.flush()
         net, _ = models.load_generator(Path(file.name), torch.device("cpu"))
-    latents = torch.randn(SAMPLES, net.inputs.width, generator=torch.Generator().manual_seed(1))
-    return generate(net, latents)
+    return generate(net, net.inputs.draw(SAMPLES, generator=torch.Generator().manual_seed(1)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ganloom import models, objectives, params
-from ganloom.features import LITE0, LITE2, Weights, maps, network
+from ganloom.features import LITE0, LITE2, Weights, features, maps, network, pooled
 from ganloom.nets import blocks, conditioning, projected
 from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
@@ -101,6 +101,11 @@ MODELS: dict[str, dict[str, Any]] = {
         "discriminator": "began",
         "objective": BEGAN,
         "code": CODE | {"weight_latent": 0.0},
+    },
+    "matched": {
+        "generator": "dcgan",
+        "discriminator": "dcgan norm=layer",
+        "feature_matching": {"weight": 10.0},
     },
 }
 
@@ -553,6 +558,18 @@ def test_the_networks_of_features_are_those_of_timm(weights: Weights) -> None:
             assert torch.allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [32, 128])
+def test_pooled_features_are_those_of_the_metrics_with_gradients(side: int) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (2, side, side, 3), np.uint8)
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
+    x.requires_grad_()
+    found = pooled(x, LITE0)
+    assert torch.allclose(found, features(pictures, LITE0), atol=1e-4)
+    found.sum().backward()
+    assert x.grad is not None
+    assert (x.grad != 0).float().mean() > 0.9
+
+
 LOADING = """
 import sys
 from ganloom import features, models
@@ -712,8 +729,8 @@ def away(net: nn.Module, told: Inputs, pixels: np.ndarray) -> float:
     return float((torch.cdist(made, real).amin(dim=1) / made.shape[1] ** 0.5).mean())
 
 
-# Not projected: a hundred passes through EfficientNet take minutes.
-@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"projected"}))
+# Neither of these: a hundred passes through EfficientNet take minutes.
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"projected", "matched"}))
 def test_a_model_overfits_eight_pictures(name: str, tmp_path: Path) -> None:
     spec = model(**MODELS[name] | LEARNING.get(name, {}))
     pixels = eight_pictures(tmp_path / "slices", spec.resolution)

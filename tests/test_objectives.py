@@ -212,6 +212,53 @@ def test_both_networks_learn_to_keep_the_code() -> None:
         assert informed.network == network
 
 
+# --- feature matching ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """Of real features around 1, with a variance of 3; the frozen network sees two sums."""
+
+    def sums(images: Tensor, weights: object) -> Tensor:
+        return torch.stack([images.flatten(1).sum(1), images[:, 0].flatten(1).sum(1)], dim=1)
+
+    monkeypatch.setattr(objectives, "pooled", sums)
+    ones, zeros = torch.ones(2, dtype=F64), torch.zeros(2, dtype=F64)
+    return {"mean_real": ones, "variance_real": torch.tensor(3.0, dtype=F64), "mean_fake": zeros}
+
+
+def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(memory: dict[str, Tensor]) -> None:
+    spec = params.FeatureMatching(weight=5.0)
+    plain = by_network(objectives.hinge())
+    joined = {name: objectives.matched(p, spec, memory) for name, p in plain.items()}
+    assert joined["discriminator"] is plain["discriminator"]
+    fake = images(2)._replace(images=images(2).images.requires_grad_())
+    mean = objectives.pooled(fake.images, None).mean(0).detach()
+    moved = (1 - 0.5 ** (len(fake.images) / 2000)) * mean  # it began at zero
+    gap = moved - memory["mean_real"]
+
+    loss, noted = joined["generator"].loss(linear, images(1), fake)
+    assert torch.allclose(memory["mean_fake"], moved)
+    assert noted["feature_gap"].item() == pytest.approx(gap.square().sum().item() / 3)
+    expected, _ = plain["generator"].loss(linear, images(1), fake)
+    (slope,) = torch.autograd.grad(loss - expected, fake.images)
+
+    # What lowers 5 * |mean - real mean|^2 / 3 where the mean is the moving one.
+    first = 2 * 5 * gap.sum() / 3 / len(fake.images)  # of the first channel, which both sums see
+    others = 2 * 5 * gap[0] / 3 / len(fake.images)
+    assert torch.allclose(slope[:, 0], first.expand_as(slope[:, 0]))
+    assert torch.allclose(slope[:, 1:], others.expand_as(slope[:, 1:]))
+
+
+def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:
+    x, y = images(1).images, images(2).images
+    objectives.remember(memory, [x[:1], x[1:]], [y])
+    seen = objectives.pooled(x, None)
+    assert torch.allclose(memory["mean_real"], seen.mean(0))
+    assert memory["variance_real"].item() == pytest.approx(seen.var(0).sum().item())
+    assert torch.allclose(memory["mean_fake"], objectives.pooled(y, None).mean(0))
+
+
 # --- penalties -----------------------------------------------------------------------------------
 
 SLOPE = torch.linspace(-1, 2, 48, dtype=F64)

@@ -103,11 +103,28 @@ def maps(images: Tensor, weights: Weights) -> list[Tensor]:
     Returns:
         (B, C, 64, 64), (B, C, 32, 32), (B, C, 16, 16) and (B, C, 8, 8), C as the network has it.
     """
+    return network(weights).to(images.device).after(_resized(images), (1, 2, 3, 5))
+
+
+def pooled(images: Tensor, weights: Weights) -> Tensor:
+    """Pooled features with gradients back to the images; up to 128 px those of ``features``.
+
+    Args:
+        images: (B, 3, H, W) in [-1, 1], square; brought to 128 x 128 px.
+        weights: Which network: LITE0 or LITE2.
+
+    Returns:
+        (B, 1280).
+    """
+    found: Tensor = network(weights).to(images.device)(_resized(images))
+    return found
+
+
+def _resized(images: Tensor) -> Tensor:
     # Two steps whose gradients add up in the same order each time, on a GPU too; that of the
     # antialiased resizing does not.
     x = avg_pool2d(images, max(1, images.shape[-1] // SIDE))
-    x = interpolate(x, size=(SIDE, SIDE), mode="bilinear")
-    return network(weights).to(images.device).after(x, (1, 2, 3, 5))
+    return interpolate(x, size=(SIDE, SIDE), mode="bilinear")
 
 
 @cache

@@ -7,7 +7,7 @@ verdicts; a phase calls D itself, because penalties need D and the images too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganloom import params
+from ganloom.features import LITE0, WIDTH, pooled
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
 from ganloom.similarity import ms_ssim
@@ -95,6 +96,13 @@ def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Obje
     if model.penalties:
         phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
         phases = penalised(phases, model.penalties)
+    if model.feature_matching:
+        memory |= {
+            "mean_real": torch.zeros(WIDTH, device=device),
+            "variance_real": torch.ones((), device=device),
+            "mean_fake": torch.zeros(WIDTH, device=device),
+        }
+        phases = tuple(matched(phase, model.feature_matching, memory) for phase in phases)
     return Objective(phases, memory)
 
 
@@ -263,6 +271,56 @@ def information(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs)
     if code.weight_latent:
         loss = loss + code.weight_latent * F.mse_loss(recovered[:, inputs.coded :], z)
     return loss
+
+
+# --- feature matching ----------------------------------------------------------------------------
+
+# Half-life of the mean of fakes, in images.
+REMEMBERED = 2000
+
+
+def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
+    """The phase, in which G also draws the mean of a frozen network's features to the real ones'.
+
+    Salimans et al. (2016), arXiv:1606.03498, section 3.1, without D: a network that is never
+    trained cannot be led astray, so the mean of fakes may be a moving one (dos Santos et al., 2019,
+    arXiv:1904.02762). One batch says too little of a mean.
+
+    Args:
+        phase: Of the objective; D's stays as it is.
+        spec: The weight of the squared distance, in units of the real features' variance.
+        memory: ``mean_real`` (1280,) and ``variance_real`` (), the sum of all variances, of
+            EfficientNet-Lite0's features; ``mean_fake`` (1280,), updated in place.
+    """
+
+    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
+        value, noted = phase.loss(D, real, fake)
+        mean = pooled(fake.images, LITE0).mean(dim=0)
+        memory["mean_fake"].lerp_(mean.detach(), 1 - 0.5 ** (len(fake.images) / REMEMBERED))
+        gap = memory["mean_fake"] - memory["mean_real"]
+        noted = noted | {"feature_gap": gap.square().sum() / memory["variance_real"]}
+        # The slope of this gap, as if this batch were all that the mean is made of.
+        pull = 2 * (gap * mean).sum() / memory["variance_real"]
+        return value + spec.weight * pull, noted
+
+    if phase.network == "discriminator":
+        return phase
+    return Phase(phase.network, phase.interval, loss, phase.after)
+
+
+@torch.no_grad()
+def remember(memory: dict[str, Tensor], real: Iterable[Tensor], fake: Iterable[Tensor]) -> None:
+    """Measure what ``matched`` starts with, before the first step.
+
+    Args:
+        memory: Of ``matched``, filled in place.
+        real: Batches of real images, (B, 3, R, R) in [-1, 1].
+        fake: Of generated ones.
+    """
+    seen = torch.cat([pooled(images, LITE0) for images in real])
+    memory["mean_real"].copy_(seen.mean(dim=0))
+    memory["variance_real"].copy_(seen.var(dim=0).sum())
+    memory["mean_fake"].copy_(torch.cat([pooled(images, LITE0) for images in fake]).mean(dim=0))
 
 
 # --- penalties -----------------------------------------------------------------------------------

@@ -651,6 +651,15 @@ class InitFrom(Section):
     )
 
 
+class FeatureMatching(Section):
+    """Draw the mean of a frozen EfficientNet-Lite0's features of fakes to that of real images."""
+
+    weight: Positive = Field(
+        description="Weight of their squared distance, in units of the real features' variance; "
+        "a warm-up has none"
+    )
+
+
 AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry", "affine"]
 
 
@@ -683,6 +692,7 @@ class Model(Section):
     discriminator: Discriminator
     objective: Objective
     penalties: Penalties | None = None
+    feature_matching: FeatureMatching | None = None
     condition: Literal["onehot", "embedding"] | None = Field(
         default=None,
         description="Tell both networks the class: as it is (Mirza and Osindero, 2014), or learned",
@@ -702,7 +712,7 @@ class Model(Section):
         """What the warm-up trains: this model with all that is said there."""
         assert self.warm_up
         changes = {name: getattr(self.warm_up, name) for name in WarmUp.model_fields}
-        return self.model_copy(update={**changes, "warm_up": None})
+        return self.model_copy(update={**changes, "warm_up": None, "feature_matching": None})
 
     @model_validator(mode="after")
     def _fits(self) -> Model:

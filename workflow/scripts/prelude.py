@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from ganloom.params import Params
 
 PR_SET_PDEATHSIG = 1
+ROOM = "make room (dvc gc --workspace removes what no version here uses)"
 REMEDIES = {
-    errno.ENOSPC: "make room (dvc gc --workspace removes what no version here uses)",
-    errno.EDQUOT: "make room (dvc gc --workspace removes what no version here uses)",
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
     errno.EROFS: "make it writable",
     errno.EACCES: "make it yours, readable and writable",
 }

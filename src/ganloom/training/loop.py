@@ -33,6 +33,9 @@ CHECKPOINT_SHARE = 0.02
 CALIBRATION = 512
 CALIBRATION_BATCH = 32
 
+# Batches of real images that say what the mean of their features is, at most.
+MEASURED = 64
+
 
 class DivergedError(RuntimeError):
     """A loss or a weight is no longer a number; the message says when, and what was kept."""
@@ -128,6 +131,13 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         else:
             state.started = _now()
             look()
+            if model.feature_matching:
+                batches = min(MEASURED, math.ceil(len(images) / CALIBRATION_BATCH))
+                objectives.remember(
+                    state.memory,
+                    (images.batch(part, CALIBRATION_BATCH)[0] for part in range(batches)),
+                    (average(part) for part in standing.split(CALIBRATION_BATCH)[:batches]),
+                )
             state.save(folder)
         judging = None
         if settings.judge:
