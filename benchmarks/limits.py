@@ -2,7 +2,8 @@
 
 The rates that stages are held against, of one core each, in medians of several rounds: reading the
 pictures of the other benchmarks with Pillow and nothing else, hashing, copying memory, multiplying
-matrices. A stage that takes little longer than reading its files cannot be made much faster.
+matrices; beside these the features of the metrics. A stage that takes little longer than reading
+its files cannot be made much faster.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ import numpy as np
 import slices
 import torch
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 import fetch
+from ganloom.features import LITE0, LITE2, features
 
 ROUNDS = 5
 PICTURES = 40
@@ -72,6 +75,14 @@ def main() -> None:
     torch.set_num_threads(1)
     a = torch.randn(SIDE, SIDE)
     print(f"multiply matrices, fp32{2 * SIDE**3 / seconds(lambda: a @ a) / 1e9:38.0f} GFLOP/s")
+    faces = np.random.default_rng(1).integers(0, 256, (PICTURES, 64, 64, 3), np.uint8)
+    for weights in (LITE0, LITE2):
+        with FlopCounterMode(display=False) as counter:
+            features(faces, weights)
+        spent = seconds(lambda w=weights: features(faces, w))
+        rate = counter.get_total_flops() / spent / 1e9
+        how = f"{rate:4.0f} GFLOP/s,{1000 * spent / PICTURES:6.2f} ms a picture"
+        print(f"features of {weights.network:30}{how}")
 
 
 if __name__ == "__main__":
