@@ -105,7 +105,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "matched": {
         "generator": "dcgan",
         "discriminator": "dcgan norm=layer",
-        "feature_matching": {"weight": 10.0},
+        "feature_matching": {"weight": 10.0, "images": 4},
     },
 }
 
@@ -616,7 +616,9 @@ def test_a_fifth_network_judges_the_pixels(resolution: int, side: Any, places: i
     net = judge(resolution=resolution, side=side, pixels=4).eval()
     x = torch.randn(2, 3, resolution, resolution)
     logits = net(x).logits
-    assert logits.shape == (2, 5 * places)
+    assert logits.shape == (2, 8 * places)  # it counts as much as the four others
+    pixels = logits[:, : 4 * places].unflatten(1, (4, places))
+    assert (pixels == pixels[:, :1]).all()
     net.frozen.register_forward_hook(lambda _, args, found: [2 * f for f in found])
     moved = (net(x).logits != logits).any(0)
     assert moved.sum() == 4 * places  # its own know nothing of the trained network

@@ -227,14 +227,18 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     return {"mean_real": ones, "variance_real": torch.tensor(3.0, dtype=F64), "mean_fake": zeros}
 
 
-def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(memory: dict[str, Tensor]) -> None:
-    spec = params.FeatureMatching(weight=5.0)
+@pytest.mark.parametrize("looked", [1, 16])
+def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
+    looked: int, memory: dict[str, Tensor]
+) -> None:
+    spec = params.FeatureMatching(weight=5.0, images=looked)
     plain = by_network(objectives.hinge())
     joined = {name: objectives.matched(p, spec, memory) for name, p in plain.items()}
     assert joined["discriminator"] is plain["discriminator"]
     fake = images(2)._replace(images=images(2).images.requires_grad_())
-    mean = objectives.pooled(fake.images, None).mean(0).detach()
-    moved = (1 - 0.5 ** (len(fake.images) / 2000)) * mean  # it began at zero
+    some = fake.images[:looked]
+    mean = objectives.pooled(some, None).mean(0).detach()
+    moved = (1 - 0.5 ** (len(some) / 2000)) * mean  # it began at zero
     gap = moved - memory["mean_real"]
 
     loss, noted = joined["generator"].loss(linear, images(1), fake)
@@ -244,10 +248,11 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(memory: dict[st
     (slope,) = torch.autograd.grad(loss - expected, fake.images)
 
     # What lowers 5 * |mean - real mean|^2 / 3 where the mean is the moving one.
-    first = 2 * 5 * gap.sum() / 3 / len(fake.images)  # of the first channel, which both sums see
-    others = 2 * 5 * gap[0] / 3 / len(fake.images)
-    assert torch.allclose(slope[:, 0], first.expand_as(slope[:, 0]))
-    assert torch.allclose(slope[:, 1:], others.expand_as(slope[:, 1:]))
+    first = 2 * 5 * gap.sum() / 3 / len(some)  # of the first channel, which both sums see
+    others = 2 * 5 * gap[0] / 3 / len(some)
+    assert torch.allclose(slope[:looked, 0], first.expand_as(some[:, 0]))
+    assert torch.allclose(slope[:looked, 1:], others.expand_as(some[:, 1:]))
+    assert not slope[looked:].any()
 
 
 def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:

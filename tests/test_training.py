@@ -258,7 +258,7 @@ KINDS = {
         "discriminator": {**DISCRIMINATOR, "norm": "none"},
         "penalties": {"r1": 1.0, "r2": 1.0, "interval": 2},
     },
-    "feature matching": {"feature_matching": {"weight": 10.0}},
+    "feature matching": {"feature_matching": {"weight": 10.0, "images": 4}},
 }
 
 
@@ -325,7 +325,7 @@ def test_feature_matching_brings_the_means_together(
 ) -> None:
     monkeypatch.setattr(objectives, "REMEMBERED", 16)  # as there are but 120 images
     faster = {**ADAM, "lr": 0.01}
-    spec = model(feature_matching={"weight": 100.0}, kimg=0.12, optimizer=faster)
+    spec = model(feature_matching={"weight": 100.0, "images": 8}, kimg=0.12, optimizer=faster)
     history = json.loads((run(tmp_path, slices, spec) / "history/metrics.json").read_text())
     first = pd.read_csv(tmp_path / "out/history/plots/metrics/feature_gap.tsv", sep="\t")
     assert history["feature_gap"] < 0.8 * first["feature_gap"].iloc[0]

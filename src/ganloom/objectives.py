@@ -295,8 +295,9 @@ def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor
 
     def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
         value, noted = phase.loss(D, real, fake)
-        mean = pooled(fake.images, LITE0).mean(dim=0)
-        memory["mean_fake"].lerp_(mean.detach(), 1 - 0.5 ** (len(fake.images) / REMEMBERED))
+        some = fake.images[: spec.images]
+        mean = pooled(some, LITE0).mean(dim=0)
+        memory["mean_fake"].lerp_(mean.detach(), 1 - 0.5 ** (len(some) / REMEMBERED))
         gap = memory["mean_fake"] - memory["mean_real"]
         noted = noted | {"feature_gap": gap.square().sum() / memory["variance_real"]}
         # The slope of this gap, as if this batch were all that the mean is made of.

@@ -658,6 +658,9 @@ class FeatureMatching(Section):
         description="Weight of their squared distance, in units of the real features' variance; "
         "a warm-up has none"
     )
+    images: Count = Field(
+        description="How many fakes of a batch are looked at: on a CPU each takes 20 ms of a core"
+    )
 
 
 AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry", "affine"]

@@ -3,8 +3,8 @@
 Sauer et al. (2021), arXiv:2111.01007. EfficientNet-Lite0, trained on ImageNet, gives features at
 four scales; random convolutions that are never trained mix their channels and scales, so that no
 network can look at a few features only; and each scale has a discriminator of its own. A fifth,
-which is no part of the paper, judges the pixels themselves: without it G leaves noise of single
-pixels.
+which is no part of the paper, judges the pixels themselves and counts as much as the four: without
+it G leaves noise of single pixels.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Projected(nn.Module):
             self.pixels = _judge([3, *widths_of_pixels])
 
     def forward(self, x: Tensor) -> blocks.Verdict:
-        logits = [self.pixels(_enlarged(x, self.finest))] if self.pixels else []
+        logits = []
+        if self.pixels:  # as many times as there are others: it counts as much as they do
+            logits.append(self.pixels(_enlarged(x, self.finest)).repeat(1, len(self.judges)))
         seen = self.frozen(_enlarged(x, self.side))
         features = [mix(found) for mix, found in zip(self.across_channels, seen, strict=True)]
         below: Tensor | None = None

@@ -33,8 +33,8 @@ CHECKPOINT_SHARE = 0.02
 CALIBRATION = 512
 CALIBRATION_BATCH = 32
 
-# Batches of real images that say what the mean of their features is, at most.
-MEASURED = 64
+# Real images that say what the mean of their features is, at most.
+MEASURED = 2048
 
 
 class DivergedError(RuntimeError):
@@ -132,11 +132,11 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             state.started = _now()
             look()
             if model.feature_matching:
-                batches = min(MEASURED, math.ceil(len(images) / CALIBRATION_BATCH))
+                batches = math.ceil(min(len(images), MEASURED) / model.batch)
                 objectives.remember(
                     state.memory,
-                    (images.batch(part, CALIBRATION_BATCH)[0] for part in range(batches)),
-                    (average(part) for part in standing.split(CALIBRATION_BATCH)[:batches]),
+                    (images.batch(part, model.batch)[0] for part in range(batches)),
+                    (average(v) for v in standing[: len(images)].split(CALIBRATION_BATCH)),
                 )
             state.save(folder)
         judging = None
