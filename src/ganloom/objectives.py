@@ -282,8 +282,8 @@ REMEMBERED = 2000
 def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
     """The phase, in which G also draws the mean of a frozen network's features to the real ones'.
 
-    Salimans et al. (2016), arXiv:1606.03498, section 3.1, without D: a network that is never
-    trained cannot be led astray, so the mean of fakes may be a moving one (dos Santos et al., 2019,
+    Salimans et al. (2016), arXiv:1606.03498, section 3.1, with that network in D's place: as it
+    never changes, the mean of fakes may be a moving one (dos Santos et al., 2019,
     arXiv:1904.02762). One batch says too little of a mean.
 
     Args:
