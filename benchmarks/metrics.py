@@ -113,16 +113,18 @@ def sizes(folder: Path) -> None:
     every = read(folder)
     print(f"{len(every)} pictures of {folder.name}: N against N others, {DRAWS} draws\n")
     x = remembered(every, LITE2, CACHE)
-    head = ("KID x 1000", "FD", "precision", "recall", "density", "coverage", "authenticity")
+    head = ("KID x 1000", "FD", "precision", "recall", "density", "coverage", "authenticity", "SWD")
     print("| N | " + " | ".join(head) + " |\n| ---: |" + " ---: |" * len(head))
     n = 5
     while 2 * n <= len(x):
         rows = []
         for draw in range(DRAWS):
             chosen = torch.from_numpy(np.random.default_rng([draw, n]).permutation(len(x)))
-            rows.append(measured(x[chosen[:n]], x[chosen[n : 2 * n]]))
+            one, other = chosen[:n], chosen[n : 2 * n]
+            sliced = swd(every[one.numpy()], every[other.numpy()], 256, draw).values()
+            rows.append((*measured(x[one], x[other]), np.mean(list(sliced))))
         mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
-        digits = (1, 1, 2, 2, 2, 2, 2)
+        digits = (1, 1, 2, 2, 2, 2, 2, 1)
         cells = (f"{m:.{d}f} ± {s:.{d}f}" for m, s, d in zip(mean, spread, digits, strict=True))
         print(f"| {n} | " + " | ".join(cells) + " |", flush=True)
         n *= 2
