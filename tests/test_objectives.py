@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from torch import Tensor, nn
 
 from ganloom import objectives, params
@@ -255,17 +253,6 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
     assert torch.allclose(slope[:looked, 0], first.expand_as(some[:, 0]))
     assert torch.allclose(slope[:looked, 1:], others.expand_as(some[:, 1:]))
     assert not slope[looked:].any()
-
-
-def test_what_matching_says_of_single_pixels_is_smoothed() -> None:
-    x = images(1).images.requires_grad_()
-    seen = objectives.smoothly(x)
-    assert torch.allclose(seen, x)
-    slope = torch.randn(x.shape, dtype=F64)
-    (smooth,) = torch.autograd.grad(seen, x, slope)
-    binomial = np.array([1, 4, 6, 4, 1]) / 16
-    rows = ndimage.correlate1d(slope.numpy(), binomial, axis=2, mode="nearest")
-    assert np.allclose(smooth, ndimage.correlate1d(rows, binomial, axis=3, mode="nearest"))
 
 
 def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:

@@ -328,7 +328,7 @@ def test_feature_matching_brings_the_means_together(
     spec = model(feature_matching={"weight": 100.0, "images": 8}, kimg=0.12, optimizer=faster)
     history = json.loads((run(tmp_path, slices, spec) / "history/metrics.json").read_text())
     first = pd.read_csv(tmp_path / "out/history/plots/metrics/feature_gap.tsv", sep="\t")
-    assert history["feature_gap"] < 0.9 * first["feature_gap"].iloc[0]
+    assert history["feature_gap"] < 0.8 * first["feature_gap"].iloc[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

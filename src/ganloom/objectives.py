@@ -278,9 +278,6 @@ def information(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs)
 # Half-life of the mean of fakes, in images.
 REMEMBERED = 2000
 
-# Leaves a quarter of a wave of four pixels (Burt and Adelson, 1983).
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-
 
 def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
     """The phase, in which G also draws the mean of a frozen network's features to the real ones'.
@@ -298,7 +295,7 @@ def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor
 
     def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
         value, noted = phase.loss(D, real, fake)
-        some = smoothly(fake.images[: spec.images])
+        some = fake.images[: spec.images]
         mean = pooled(some, LITE0).mean(dim=0)
         memory["mean_fake"].lerp_(mean.detach(), 1 - 0.5 ** (len(some) / REMEMBERED))
         gap = memory["mean_fake"] - memory["mean_real"]
@@ -310,25 +307,6 @@ def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor
     if phase.network == "discriminator":
         return phase
     return Phase(phase.network, phase.interval, loss, phase.after)
-
-
-def smoothly(images: Tensor) -> Tensor:
-    """The same images, (B, 3, R, R), whose slope is smoothed on its way back.
-
-    A trained network's slope is mostly noise of single pixels, which moves its features and shows
-    no motif (Olah et al., 2017, "Feature Visualization", on noise). What G draws in single pixels
-    is left to D.
-    """
-    seen = images.view_as(images)
-    seen.register_hook(_smoothed)
-    return seen
-
-
-def _smoothed(slope: Tensor) -> Tensor:
-    line = slope.new_tensor(BINOMIAL)
-    channels, reach = slope.shape[1], len(line) // 2
-    filters = torch.outer(line, line).expand(channels, 1, -1, -1)
-    return F.conv2d(F.pad(slope, [reach] * 4, mode="replicate"), filters, groups=channels)
 
 
 @torch.no_grad()
