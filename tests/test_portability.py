@@ -86,11 +86,20 @@ def test_braces_in_the_path_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
 # --- engines -----------------------------------------------------------------------------------
 
 
+def turkish(folder: Path) -> dict[str, str]:
+    """The locale in which i is no small I, made in a folder; empty where it cannot be."""
+    made = folder / "tr_TR.utf8"
+    command = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(made)]
+    if shutil.which(command[0]) is None or subprocess.run(command, check=False).returncode:
+        return {}
+    return {"LOCPATH": str(folder), "LC_ALL": made.name}
+
+
 @pytest.mark.engines
 def test_an_odd_place_has_the_same_bytes_target_by_target_as_another_at_once(
     finished: Project, tmp_path: Path
 ) -> None:
-    """Both engines, without a network, nor locale, home and umask as they mostly are."""
+    """Both engines, without a network, nor locales, home and umask as they mostly are."""
     project = new_project(tmp_path / PLACE)
     (tmp_path / "tmp dir").mkdir()
     for name in ("LANG", "LC_CTYPE", "PYTHONUTF8", "DVC_NO_ANALYTICS"):
@@ -110,6 +119,7 @@ def test_an_odd_place_has_the_same_bytes_target_by_target_as_another_at_once(
     first = DATA | {"train@dcgan", "sample@dcgan"}
     run("dvc repro sample@dcgan")
     assert_ran(project, first)
+    project.environment |= turkish(tmp_path)
     run("snakemake --cores 2 results/metrics/reference.json")
     assert_ran(project, {"reference"})
     run("dvc repro")
