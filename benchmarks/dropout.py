@@ -2,7 +2,7 @@
 
     cp recipes/dropout.yaml params.yaml && git commit -am "Study dropout"
     python benchmarks/dropout.py queue             # 63 experiments of two models each
-    dvc queue start --jobs 2                       # reckoned: two to three hours on two cores
+    dvc queue start --jobs 2                       # reckoned: an hour and a half on two cores
     pip install matplotlib
     python benchmarks/dropout.py table             # what has run: dropout.csv, .svg and .webp
 
