@@ -77,8 +77,12 @@ def main() -> None:
 
 
 def queue() -> None:
-    """Add what is neither queued nor done, all cells of one seed before the next."""
-    known = {experiment["name"] for experiment in experiments()}
+    """Add what is neither queued nor done, failed ones again; one seed after the other."""
+    known = {
+        experiment["name"]
+        for experiment in experiments()
+        if (experiment.get("executor") or {}).get("state") != "failed"
+    }
     for seed in SEEDS:
         for cell in cells():
             if name(cell, seed) in known:
