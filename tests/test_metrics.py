@@ -49,11 +49,12 @@ from ganloom.metrics.protocol import (
     spread,
     training_images,
 )
-from ganloom.metrics.swd import _pyramid, swd
+from ganloom.metrics.swd import swd
 from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Discriminator
 from ganloom.nets.blocks import Verdict
 from ganloom.params import Evaluate
+from ganloom.pyramid import pyramid
 
 EVALUATE = Evaluate(
     samples=16, neighbours=4, nearest_k=5, kid_subsets=5, kid_subset_size=8, swd_projections=16
@@ -204,7 +205,7 @@ def test_the_pyramid_is_that_of_the_paper() -> None:
     wide = np.zeros_like(full)
     wide[:, :, ::2, ::2] = low
     fine = full - convolve(wide, 4 * kernel, mode="mirror")
-    found = list(_pyramid(torch.from_numpy(images).permute(0, 3, 1, 2).float()))
+    found = list(pyramid(torch.from_numpy(images).permute(0, 3, 1, 2).float()))
     assert len(found) == 2
     np.testing.assert_allclose(found[0].numpy(), fine, atol=1e-3)
     np.testing.assert_allclose(found[1].numpy(), low, atol=1e-3)

@@ -106,6 +106,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "generator": "dcgan",
         "discriminator": "dcgan norm=layer",
         "feature_matching": {"weight": 10.0, "images": 4},
+        "patch_matching": {"weight": 100.0},
     },
 }
 

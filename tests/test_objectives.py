@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganloom import objectives, params
+from ganloom import matching, objectives, params
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
 from ganloom.objectives import Batch, Discriminate, Loss, Phase
@@ -222,7 +222,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     def sums(images: Tensor, weights: object) -> Tensor:
         return torch.stack([images.flatten(1).sum(1), images[:, 0].flatten(1).sum(1)], dim=1)
 
-    monkeypatch.setattr(objectives, "pooled", sums)
+    monkeypatch.setattr(matching, "pooled", sums)
     ones, zeros = torch.ones(2, dtype=F64), torch.zeros(2, dtype=F64)
     return {"mean_real": ones, "variance_real": torch.tensor(3.0, dtype=F64), "mean_fake": zeros}
 
@@ -233,11 +233,11 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
 ) -> None:
     spec = params.FeatureMatching(weight=5.0, images=looked)
     plain = by_network(objectives.hinge())
-    joined = {name: objectives.matched(p, spec, memory) for name, p in plain.items()}
+    joined = {name: objectives.feature_matched(p, spec, memory) for name, p in plain.items()}
     assert joined["discriminator"] is plain["discriminator"]
     fake = images(2)._replace(images=images(2).images.requires_grad_())
     some = fake.images[:looked]
-    mean = objectives.pooled(some, None).mean(0).detach()
+    mean = matching.pooled(some, None).mean(0).detach()
     moved = (1 - 0.5 ** (len(some) / 2000)) * mean  # it began at zero
     gap = moved - memory["mean_real"]
 
@@ -257,11 +257,11 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
 
 def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:
     x, y = images(1).images, images(2).images
-    objectives.remember(memory, [x[:1], x[1:]], [y])
-    seen = objectives.pooled(x, None)
+    matching.remember_features(memory, [x[:1], x[1:]], [y])
+    seen = matching.pooled(x, None)
     assert torch.allclose(memory["mean_real"], seen.mean(0))
     assert memory["variance_real"].item() == pytest.approx(seen.var(0).sum().item())
-    assert torch.allclose(memory["mean_fake"], objectives.pooled(y, None).mean(0))
+    assert torch.allclose(memory["mean_fake"], matching.pooled(y, None).mean(0))
 
 
 # --- penalties -----------------------------------------------------------------------------------

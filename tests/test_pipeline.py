@@ -160,8 +160,8 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits", "files"},
-        {"images", "features", "similarity", "web"},
-        {"sources", "dedup", "curate", "augment", "nets", "fetch"},
+        {"images", "features", "similarity", "pyramid", "web"},
+        {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},
         {"models", "objectives", "export"},
         {"sampling", "metrics"},
         {"training", "bundle"},

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganloom import models, objectives, params
+from ganloom import matching, models, objectives, params
 from ganloom.images import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
@@ -258,7 +258,10 @@ KINDS = {
         "discriminator": {**DISCRIMINATOR, "norm": "none"},
         "penalties": {"r1": 1.0, "r2": 1.0, "interval": 2},
     },
-    "feature matching": {"feature_matching": {"weight": 10.0, "images": 4}},
+    "matching": {
+        "feature_matching": {"weight": 10.0, "images": 4},
+        "patch_matching": {"weight": 10.0},
+    },
 }
 
 
@@ -320,15 +323,21 @@ def test_real_and_fake_are_judged_by_the_same_normalised_weights(
         assert not torch.equal(fake, for_generator)  # D has learned in between
 
 
-def test_feature_matching_brings_the_means_together(
-    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("gap", "section"),
+    [
+        ("feature_gap", {"feature_matching": {"weight": 100.0, "images": 8}}),
+        ("patch_gap", {"patch_matching": {"weight": 100.0}}),
+    ],
+)
+def test_matching_brings_fakes_nearer(
+    gap: str, section: Any, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objectives, "REMEMBERED", 16)  # as there are but 120 images
-    faster = {**ADAM, "lr": 0.01}
-    spec = model(feature_matching={"weight": 100.0, "images": 8}, kimg=0.12, optimizer=faster)
+    monkeypatch.setattr(matching, "REMEMBERED", 16)  # as there are but 120 images
+    spec = model(**section, kimg=0.12, optimizer={**ADAM, "lr": 0.01})
     history = json.loads((run(tmp_path, slices, spec) / "history/metrics.json").read_text())
-    first = pd.read_csv(tmp_path / "out/history/plots/metrics/feature_gap.tsv", sep="\t")
-    assert history["feature_gap"] < 0.8 * first["feature_gap"].iloc[0]
+    first = pd.read_csv(tmp_path / f"out/history/plots/metrics/{gap}.tsv", sep="\t")
+    assert history[gap] < 0.8 * first[gap].iloc[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -73,7 +73,8 @@ def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) 
     assert contents(run(tmp_path, slices, spec())) == undisturbed
     assert first_parts(tmp_path) == [before]
     assert (before / "run.json").stat().st_mtime_ns == begun
-    run(tmp_path, slices, spec(feature_matching={"weight": 1.0, "images": 2}))
+    later = {"feature_matching": {"weight": 1.0, "images": 2}, "patch_matching": {"weight": 1.0}}
+    run(tmp_path, slices, spec(**later))
     assert first_parts(tmp_path) == [before]
     run(tmp_path, slices, spec(kimg=0.04))
     assert len(first_parts(tmp_path)) == 2

@@ -7,7 +7,7 @@ verdicts; a phase calls D itself, because penalties need D and the images too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganloom import params
-from ganloom.features import LITE0, WIDTH, pooled
+from ganloom import matching, params
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
 from ganloom.similarity import ms_ssim
@@ -97,12 +96,11 @@ def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Obje
         phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
         phases = penalised(phases, model.penalties)
     if model.feature_matching:
-        memory |= {
-            "mean_real": torch.zeros(WIDTH, device=device),
-            "variance_real": torch.ones((), device=device),
-            "mean_fake": torch.zeros(WIDTH, device=device),
-        }
-        phases = tuple(matched(phase, model.feature_matching, memory) for phase in phases)
+        memory |= matching.feature_memory(device)
+        phases = tuple(feature_matched(phase, model.feature_matching, memory) for phase in phases)
+    if model.patch_matching:
+        memory |= matching.patch_memory(model.resolution, device)
+        phases = tuple(patch_matched(phase, model.patch_matching, memory) for phase in phases)
     return Objective(phases, memory)
 
 
@@ -273,55 +271,45 @@ def information(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs)
     return loss
 
 
-# --- feature matching ----------------------------------------------------------------------------
-
-# Half-life of the mean of fakes, in images.
-REMEMBERED = 2000
+# --- matching ------------------------------------------------------------------------------------
 
 
-def matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
+def feature_matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
     """The phase, in which G also draws the mean of a frozen network's features to the real ones'.
-
-    Salimans et al. (2016), arXiv:1606.03498, section 3.1, with that network in D's place: as it
-    never changes, the mean of fakes may be a moving one (dos Santos et al., 2019,
-    arXiv:1904.02762). One batch says too little of a mean.
 
     Args:
         phase: Of the objective; D's stays as it is.
         spec: The weight of the squared distance, in units of the real features' variance.
-        memory: ``mean_real`` (1280,) and ``variance_real`` (), the sum of all variances, of
-            EfficientNet-Lite0's features; ``mean_fake`` (1280,), updated in place.
+        memory: Of ``matching.feature_memory``.
     """
 
     def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
         value, noted = phase.loss(D, real, fake)
-        some = fake.images[: spec.images]
-        mean = pooled(some, LITE0).mean(dim=0)
-        memory["mean_fake"].lerp_(mean.detach(), 1 - 0.5 ** (len(some) / REMEMBERED))
-        gap = memory["mean_fake"] - memory["mean_real"]
-        noted = noted | {"feature_gap": gap.square().sum() / memory["variance_real"]}
-        # The slope of this gap, as if this batch were all that the mean is made of.
-        pull = 2 * (gap * mean).sum() / memory["variance_real"]
-        return value + spec.weight * pull, noted
+        pull, gap = matching.feature_pull(fake.images[: spec.images], memory)
+        return value + spec.weight * pull, noted | {"feature_gap": gap}
 
     if phase.network == "discriminator":
         return phase
     return Phase(phase.network, phase.interval, loss, phase.after)
 
 
-@torch.no_grad()
-def remember(memory: dict[str, Tensor], real: Iterable[Tensor], fake: Iterable[Tensor]) -> None:
-    """Measure what ``matched`` starts with, before the first step.
+def patch_matched(phase: Phase, spec: params.PatchMatching, memory: dict[str, Tensor]) -> Phase:
+    """The phase, in which G also draws the distribution of its patches to that of real ones.
 
     Args:
-        memory: Of ``matched``, filled in place.
-        real: Batches of real images, (B, 3, R, R) in [-1, 1].
-        fake: Of generated ones.
+        phase: Of the objective; D's stays as it is.
+        spec: The weight of the distance.
+        memory: Of ``matching.patch_memory``.
     """
-    seen = torch.cat([pooled(images, LITE0) for images in real])
-    memory["mean_real"].copy_(seen.mean(dim=0))
-    memory["variance_real"].copy_(seen.var(dim=0).sum())
-    memory["mean_fake"].copy_(torch.cat([pooled(images, LITE0) for images in fake]).mean(dim=0))
+
+    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
+        value, noted = phase.loss(D, real, fake)
+        gap = matching.patch_gap(fake.images, memory)
+        return value + spec.weight * gap, noted | {"patch_gap": gap}
+
+    if phase.network == "discriminator":
+        return phase
+    return Phase(phase.network, phase.interval, loss, phase.after)
 
 
 # --- penalties -----------------------------------------------------------------------------------

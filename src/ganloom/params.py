@@ -663,6 +663,15 @@ class FeatureMatching(Section):
     )
 
 
+class PatchMatching(Section):
+    """Draw the distribution of fakes' patches of 7 x 7 px, at each scale, to that of real ones."""
+
+    weight: Positive = Field(
+        description="Weight of its squared sliced Wasserstein distance, in units of variance; "
+        "a warm-up has none"
+    )
+
+
 AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry", "affine"]
 
 
@@ -696,6 +705,7 @@ class Model(Section):
     objective: Objective
     penalties: Penalties | None = None
     feature_matching: FeatureMatching | None = None
+    patch_matching: PatchMatching | None = None
     condition: Literal["onehot", "embedding"] | None = Field(
         default=None,
         description="Tell both networks the class: as it is (Mirza and Osindero, 2014), or learned",
@@ -715,7 +725,8 @@ class Model(Section):
         """What the warm-up trains: this model with all that is said there."""
         assert self.warm_up
         changes = {name: getattr(self.warm_up, name) for name in WarmUp.model_fields}
-        return self.model_copy(update={**changes, "warm_up": None, "feature_matching": None})
+        later = dict.fromkeys(("warm_up", "feature_matching", "patch_matching"))
+        return self.model_copy(update=changes | later)
 
     @model_validator(mode="after")
     def _fits(self) -> Model:

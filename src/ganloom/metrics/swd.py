@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+
+from ganloom.pyramid import pyramid
 
 # As in the paper; they are part of what the number means.
-COARSEST = 16
 PATCH = 7
 PATCHES_PER_IMAGE = 128
 
@@ -54,29 +53,10 @@ def _patches(images: NDArray[np.uint8], seed: int) -> dict[int, Tensor]:
     found: dict[int, list[Tensor]] = defaultdict(list)
     for start in range(0, len(images), IMAGES):
         part = torch.from_numpy(np.ascontiguousarray(images[start : start + IMAGES]))
-        for level in _pyramid(part.permute(0, 3, 1, 2).float()):
+        for level in pyramid(part.permute(0, 3, 1, 2).float()):
             side = level.shape[-1]
             found[side].append(_cut(level, np.random.default_rng([seed, side, start])))
     return {side: _normalised(torch.cat(parts)) for side, parts in found.items()}
-
-
-_BINOMIAL = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-_GAUSSIAN = torch.outer(_BINOMIAL, _BINOMIAL).expand(3, 1, 5, 5)
-
-
-def _pyramid(x: Tensor) -> Iterator[Tensor]:
-    """Laplacian pyramid of (B, 3, R, R), finest level first; the last one is the low-pass."""
-    while x.shape[-1] % 2 == 0 and x.shape[-1] // 2 >= COARSEST:
-        low = _blurred(x)[..., ::2, ::2]
-        wide = torch.zeros_like(x)
-        wide[..., ::2, ::2] = low
-        yield x - 4 * _blurred(wide)
-        x = low
-    yield x
-
-
-def _blurred(x: Tensor) -> Tensor:
-    return conv2d(pad(x, (2, 2, 2, 2), mode="reflect"), _GAUSSIAN, groups=3)
 
 
 def _cut(level: Tensor, rng: np.random.Generator) -> Tensor:

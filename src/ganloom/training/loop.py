@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -13,11 +14,11 @@ from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from tqdm import tqdm
 
-from ganloom import models, objectives, params
+from ganloom import matching, models, objectives, params
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, ema, energy, judge, record
@@ -33,7 +34,7 @@ CHECKPOINT_SHARE = 0.02
 CALIBRATION = 512
 CALIBRATION_BATCH = 32
 
-# Real images that say what the mean of their features is, at most.
+# Real images whose features and patches are measured for matching, at most.
 MEASURED = 2048
 
 
@@ -131,13 +132,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         else:
             state.started = _now()
             look()
-            if model.feature_matching:
-                batches = math.ceil(min(len(images), MEASURED) / model.batch)
-                objectives.remember(
-                    state.memory,
-                    (images.batch(part, model.batch)[0] for part in range(batches)),
-                    (average(v) for v in standing[: len(images)].split(CALIBRATION_BATCH)),
-                )
+            _remember(state.memory, model, images, average, standing, seed)
             state.save(folder)
         judging = None
         if settings.judge:
@@ -228,6 +223,29 @@ def _make_reproducible(seed: int, threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
+
+
+def _remember(  # noqa: PLR0917
+    memory: dict[str, Tensor],
+    model: params.Model,
+    images: data.Images,
+    average: nn.Module,
+    standing: Tensor,
+    seed: int,
+) -> None:
+    """Measure what matching starts with."""
+
+    def real() -> Iterator[Tensor]:
+        batches = math.ceil(min(len(images), MEASURED) / model.batch)
+        return (images.batch(part, model.batch)[0] for part in range(batches))
+
+    def fake() -> Iterator[Tensor]:
+        return (average(v) for v in standing[: len(images)].split(CALIBRATION_BATCH))
+
+    if model.feature_matching:
+        matching.remember_features(memory, real(), fake())
+    if model.patch_matching:
+        matching.remember_patches(memory, real(), fake(), seed)
 
 
 def _write(  # noqa: PLR0917

@@ -1,0 +1,133 @@
+"""Matching of patches against the distance of sorted responses, and its parts against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from ganloom import matching, objectives, params
+from ganloom.nets.blocks import Verdict
+from ganloom.objectives import Batch
+from ganloom.pyramid import pyramid
+
+CPU = torch.device("cpu")
+
+
+def pictures(seed: int, count: int = 128, side: int = 8) -> Tensor:
+    """Noise of some contrast, which differs from picture to picture."""
+    random = torch.Generator().manual_seed(seed)
+    contrast = torch.rand(count, 1, 1, 1, generator=random)
+    return contrast * torch.randn(count, 3, side, side, generator=random)
+
+
+def memory(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    found = matching.patch_memory(real.shape[-1], CPU)
+    matching.remember_patches(found, real.split(32), fake.split(32), seed=1)
+    return found
+
+
+def sorted_gap(real: Tensor, fake: Tensor, filters: Tensor) -> float:
+    """The squared distance of sorted responses, which are of as many places."""
+    seen = [conv2d(x, filters).transpose(0, 1).flatten(1).sort(dim=1).values for x in (real, fake)]
+    return (seen[0] - seen[1]).square().mean().item()
+
+
+@pytest.mark.parametrize("change", ["another", "contrast", "sharp", "grey"])
+def test_gap_is_the_distance_of_sorted_responses(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "REMEMBERED", 1e-3)  # this batch is all that is known of fakes
+    real, fake = pictures(1), pictures(2)
+    match change:
+        case "contrast":
+            fake = 0.6 * fake
+        case "sharp":
+            fake = fake - 0.5 * fake.roll(1, dims=3)
+        case "grey":
+            fake = fake.mean(dim=1, keepdim=True).expand_as(fake)
+    known = memory(real, fake)
+    expected = sorted_gap(real, fake, known["filters"][0])
+    assert matching.patch_gap(fake, known).item() == pytest.approx(expected, rel=0.1, abs=2e-3)
+
+
+def test_gap_is_in_units_of_the_variance_of_real_images_at_every_scale() -> None:
+    real = pictures(1, side=64)
+    known = memory(real, real)
+    levels = list(pyramid(real))
+    assert [level.shape[-1] for level in levels] == [64, 32, 16]
+    for level, filters in zip(levels, known["filters"], strict=True):
+        spread = conv2d(level, filters).transpose(0, 1).flatten(1).std(dim=1)
+        assert torch.allclose(spread, torch.ones(matching.FILTERS), atol=0.1)
+
+
+def test_slope_gives_back_what_fakes_lack() -> None:
+    real = pictures(1)
+    fake = (0.5 * pictures(2)).requires_grad_()
+    known = memory(real, fake.detach())
+    before = matching.patch_gap(fake, known)
+    (slope,) = torch.autograd.grad(before, fake)
+    assert (slope * fake).sum() < 0  # less contrast is farther, more is nearer
+    nearer = fake.detach() - 500 * slope
+    assert matching.patch_gap(nearer, memory(real, nearer)) < 0.7 * before
+
+
+def test_half_of_what_is_known_of_fakes_is_forgotten_in_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matching, "REMEMBERED", 8)
+    real, fake = pictures(1), pictures(2)
+    known = memory(real, real)
+    matching.patch_gap(0 * fake[:8], known)
+    # All responses are 0 now, about as often above as below a quantile.
+    at_zero = (known["quantiles"][0] >= 0).float()
+    expected = torch.lerp(known["shares_real"][0], at_zero, 0.5)
+    assert torch.allclose(known["shares_fake"][0], expected, atol=0.003)
+
+
+@pytest.mark.parametrize("colour", [-1.0, 0.3])
+def test_real_images_of_one_colour_are_matched_by_themselves(colour: float) -> None:
+    flat = torch.full((8, 3, 32, 32), colour)
+    assert matching.patch_gap(flat, memory(flat, flat)).item() == pytest.approx(0, abs=1e-6)
+
+
+numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
+
+
+@given(limits=numbers, values=numbers)
+def test_shares_are_those_of_numpy(limits: list[int], values: list[int]) -> None:
+    ordered, seen = np.sort(np.float32(limits)), np.float32(values)
+    shares = matching._shares(*(torch.tensor(np.stack([x, x + 1])) for x in (ordered, seen)))
+    expected = (seen <= ordered[:, None]).mean(axis=1)
+    assert shares.numpy() == pytest.approx(np.stack([expected, expected]))
+
+
+@given(x=numbers, ends=st.sets(st.integers(-20, 20), min_size=2), seed=st.integers(0, 99))
+def test_interpolation_is_that_of_numpy(x: list[int], ends: set[int], seed: int) -> None:
+    at = np.sort(np.float32(list(ends)))
+    values = np.random.default_rng(seed).random(len(at), np.float32)
+    found = matching._interpolated(
+        *(torch.tensor(row)[None] for row in (np.float32(x), at, values))
+    )
+    assert found[0].numpy() == pytest.approx(np.interp(x, at, values), abs=1e-5)
+
+
+def test_only_the_generators_loss_has_it() -> None:
+    def judge(images: Tensor, condition: Tensor | None) -> Verdict:
+        return Verdict(images.flatten(1).sum(dim=1))
+
+    real, fake = Batch(pictures(1)), Batch(pictures(2))
+    spec = params.PatchMatching(weight=7.0)
+    for phase in objectives.hinge():
+        torch.manual_seed(1)
+        joined = objectives.patch_matched(phase, spec, memory(real.images, fake.images))
+        plain, _ = phase.loss(judge, real, fake)
+        loss, noted = joined.loss(judge, real, fake)
+        if phase.network == "discriminator":
+            assert joined is phase
+        else:
+            assert loss.item() == pytest.approx((plain + 7 * noted["patch_gap"]).item())
