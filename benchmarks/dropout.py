@@ -110,11 +110,12 @@ def table() -> None:
     rows = []
     for experiment in experiments():
         data = (experiment["revs"] or [{}])[-1].get("data") or {}
-        if experiment["name"] not in by_name or not data.get("metrics"):
+        files = data.get("metrics") or {}
+        found = [files.get(f"results/metrics/{model}.json", {}).get("data") for model in MODELS]
+        if experiment["name"] not in by_name or None in found:  # failed, or still running
             continue
         cell, seed = by_name[experiment["name"]]
-        for model in MODELS:
-            found = data["metrics"][f"results/metrics/{model}.json"]["data"]
+        for model, figures in zip(MODELS, found, strict=True):
             rows.append(
                 {
                     "name": experiment["name"],
@@ -123,7 +124,7 @@ def table() -> None:
                     "g": cell.generator,
                     "model": model,
                     "seed": seed,
-                    **{key: found[key] for key in ("kid_lite2", "swd", "recall", "coverage")},
+                    **{key: figures[key] for key in ("kid_lite2", "swd", "recall", "coverage")},
                 }
             )
     if not rows:
