@@ -283,14 +283,11 @@ def feature_matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str
         memory: Of ``matching.feature_memory``.
     """
 
-    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        value, noted = phase.loss(D, real, fake)
-        pull, gap = matching.feature_pull(fake.images[: spec.images], memory)
-        return value + spec.weight * pull, noted | {"feature_gap": gap}
+    def pull(fake: Tensor) -> Loss:
+        loss, gap = matching.feature_pull(fake[: spec.images], memory)
+        return spec.weight * loss, {"feature_gap": gap}
 
-    if phase.network == "discriminator":
-        return phase
-    return Phase(phase.network, phase.interval, loss, phase.after)
+    return _pulled(phase, pull)
 
 
 def patch_matched(phase: Phase, spec: params.PatchMatching, memory: dict[str, Tensor]) -> Phase:
@@ -302,10 +299,20 @@ def patch_matched(phase: Phase, spec: params.PatchMatching, memory: dict[str, Te
         memory: Of ``matching.patch_memory``.
     """
 
+    def pull(fake: Tensor) -> Loss:
+        gap = matching.patch_gap(fake, memory)
+        return spec.weight * gap, {"patch_gap": gap}
+
+    return _pulled(phase, pull)
+
+
+def _pulled(phase: Phase, pull: Callable[[Tensor], Loss]) -> Phase:
+    """The phase, in which G's loss has another part, of its images alone."""
+
     def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
         value, noted = phase.loss(D, real, fake)
-        gap = matching.patch_gap(fake.images, memory)
-        return value + spec.weight * gap, noted | {"patch_gap": gap}
+        more, known = pull(fake.images)
+        return value + more, noted | known
 
     if phase.network == "discriminator":
         return phase
