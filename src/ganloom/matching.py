@@ -164,8 +164,10 @@ def _responses(images: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
     """
     for level, filters in zip(pyramid(images), memory["filters"], strict=True):
         step = math.ceil(level.shape[-1] / PLACES)
-        top, left = torch.randint(step, (2,)).tolist()
-        places = conv2d(level[..., top:, left:], filters, stride=step)
+        first = torch.randint(step, (2, 1), device=level.device)
+        rows, columns = first + torch.arange(level.shape[-1] - step + 1, device=level.device)
+        seen = level.index_select(2, rows).index_select(3, columns)
+        places = conv2d(seen, filters, stride=step)
         yield places.transpose(0, 1).flatten(1).contiguous()
 
 
@@ -178,10 +180,10 @@ def _shares(limits: Tensor, values: Tensor) -> Tensor:
     """The share of each row's values that are at most each limit: (F, Q), (F, N) to (F, Q)."""
     rows, bins = len(limits), limits.shape[1] + 1
     first = bins * torch.arange(rows, device=limits.device).unsqueeze(1)
-    index = first + torch.searchsorted(limits, values)
+    index = (first + torch.searchsorted(limits, values)).flatten()
     # Whole numbers: their sums are the same in any order, so a GPU's bits are, too.
-    counts = torch.bincount(index.flatten(), minlength=rows * bins).view(rows, bins)
-    return counts.cumsum(dim=1)[:, :-1] / values.shape[1]
+    counts = index.new_zeros(rows * bins).scatter_add_(0, index, torch.ones_like(index))
+    return counts.view(rows, bins).cumsum(dim=1)[:, :-1] / values.shape[1]
 
 
 def _interpolated(x: Tensor, at: Tensor, values: Tensor) -> Tensor:

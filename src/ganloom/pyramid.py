@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 COARSEST = 16
-
-_BINOMIAL = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-_GAUSSIAN = torch.outer(_BINOMIAL, _BINOMIAL).expand(3, 1, 5, 5)
 
 
 def pyramid(x: Tensor) -> Iterator[Tensor]:
@@ -30,4 +28,11 @@ def pyramid(x: Tensor) -> Iterator[Tensor]:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    return conv2d(pad(x, (2, 2, 2, 2), mode="reflect"), _GAUSSIAN.to(x), groups=3)
+    return conv2d(pad(x, (2, 2, 2, 2), mode="reflect"), _gaussian(x.device, x.dtype), groups=3)
+
+
+@cache
+@torch.inference_mode(False)  # gradients may be asked of it later
+def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
+    binomial = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=dtype) / 16
+    return torch.outer(binomial, binomial).expand(3, 1, 5, 5).to(device)

@@ -46,14 +46,13 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
         (B,), the mean over channels.
     """
     count = scales(min(x.shape[2:]))
-    weights = torch.tensor(WEIGHTS[:count], dtype=x.dtype, device=x.device)
-    weights = weights / weights.sum()
+    whole = sum(WEIGHTS[:count])
     result = x.new_ones(x.shape[:2])
-    for scale, weight in enumerate(weights):
+    for scale, weight in enumerate(WEIGHTS[:count]):
         structure, luminance = _ssim(x, y)
         factor = structure * luminance if scale == count - 1 else structure
         # A negative mean has no power; its gradient would not be a number.
-        result = result * factor.mean(dim=(2, 3)).clamp_min(1e-6) ** weight
+        result = result * factor.mean(dim=(2, 3)).clamp_min(1e-6) ** (weight / whole)
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return result.mean(dim=1)
 

@@ -49,23 +49,29 @@ class Inputs:
         return categorical, continuous
 
     def draw(
-        self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None
+        self,
+        n: int,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | None = None,
     ) -> Tensor:
-        """Random inputs: (n, width), made on the CPU.
+        """Random inputs: (n, width).
 
         Args:
             n: How many.
             labels: (n,) classes; drawn evenly where there are classes and none is given.
             generator: Where random numbers come from; torch's global one if none.
+            device: Where they are drawn; the CPU if none.
         """
-        parts = [torch.randn(n, self.latent, generator=generator)]
+        at = device or torch.device("cpu")
+        parts = [torch.randn(n, self.latent, generator=generator, device=at)]
         if self.classes:
             if labels is None:
-                labels = torch.randint(self.classes, (n,), generator=generator)
-            parts.append(F.one_hot(labels.cpu(), self.classes).float())
+                labels = torch.randint(self.classes, (n,), generator=generator, device=at)
+            parts.append(F.one_hot(labels.to(at), self.classes).float())
         for values in self.categorical:
-            drawn = torch.randint(values, (n,), generator=generator)
+            drawn = torch.randint(values, (n,), generator=generator, device=at)
             parts.append(F.one_hot(drawn, values).float())
         if self.continuous:
-            parts.append(torch.rand(n, self.continuous, generator=generator) * 2 - 1)
+            parts.append(torch.rand(n, self.continuous, generator=generator, device=at) * 2 - 1)
         return torch.cat(parts, dim=1)

@@ -128,13 +128,10 @@ def optimizer_state(optimizer: Optimizer) -> Tree:
 
 
 def set_optimizer_state(optimizer: Optimizer, tree: Tree) -> None:
-    """Put back what ``optimizer_state`` gave."""
+    """Put back what ``optimizer_state`` gave, in place."""
     for number, parameter in enumerate(_parameters(optimizer)):
-        for name, value in tree.get(str(number), {}).items():
-            # Fused kernels go through memory as it lies: moments need their parameter's layout.
-            like = parameter if value.shape == parameter.shape else value
-            home = torch.empty_like(like, device=parameter.device, requires_grad=False)
-            optimizer.state[parameter][name] = home.copy_(value)
+        for name, value in optimizer.state[parameter].items():
+            value.copy_(tree[str(number)][name])
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -56,12 +56,11 @@ class Images:
         no cursor to lose, and a batch may reach from one permutation into the next.
         """
         epoch, start = divmod(step * size, len(self))
-        rows = torch.cat(
-            [
-                _permutation(self.seed, epoch, len(self))[start : start + size],
-                _permutation(self.seed, epoch + 1, len(self))[: max(0, start + size - len(self))],
-            ]
-        ).to(self.image.device)
+        home = self.image.device
+        now, after = (
+            _permutation(self.seed, number, len(self), home) for number in (epoch, epoch + 1)
+        )
+        rows = torch.cat([now[start : start + size], after[: max(0, start + size - len(self))]])
         crops = self.image[rows][:, None]
         pixels = self.crops[crops, self.turns[self.symmetry[rows]]]
         side = int(self.turns.shape[1] ** 0.5)
@@ -70,8 +69,9 @@ class Images:
 
 
 @lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, count: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng([seed, 0, epoch]).permutation(count))
+def _permutation(seed: int, epoch: int, count: int, device: torch.device) -> Tensor:
+    drawn = np.random.default_rng([seed, 0, epoch]).permutation(count)
+    return torch.from_numpy(drawn).to(device)
 
 
 def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.device) -> Images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from ganloom import matching, models, objectives, params
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
-from ganloom.training import checkpoint, data, ema, energy, judge, record
+from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
 
@@ -107,6 +108,36 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             verdict = discriminator(x, condition)
         return verdict.float()
 
+    def learn(due: tuple[objectives.Phase, ...], shown: Tensor, labels: Tensor) -> None:
+        """A batch of real images, one of fakes, and every phase that is due.
+
+        Phases share the fakes: G is still as it was when it made them. Fakes are of the classes of
+        the real images, so that a penalty can go from one to the other.
+        """
+        v = told.draw(model.batch, labels, device=device)
+        condition = told.parts(v)[1] if told.classes else None
+        teach = any(phase.network == "generator" for phase in due)
+        with torch.set_grad_enabled(teach), autocast():
+            made = generator(v).float()
+        real = objectives.Batch(shown, condition)
+        fakes = {
+            "generator": objectives.Batch(made, condition, v),
+            "discriminator": objectives.Batch(made.detach(), condition, v),
+        }
+        for phase in due:
+            optimizer = state.optimizers[phase.network]
+            optimizer.zero_grad(set_to_none=True)
+            with parametrize.cached():  # real and fake are judged by the same weights
+                loss, noted = phase.loss(discriminate, real, fakes[phase.network])
+            # For this network alone: on the way to G, D's weights need no gradients.
+            loss.backward(inputs=optimizer.param_groups[0]["params"])
+            optimizer.step()
+            phase.after(state.networks[phase.network])
+            state.note(noted)
+
+    def due(step: int) -> tuple[objectives.Phase, ...]:
+        return tuple(phase for phase in objective.phases if step % phase.interval == 0)
+
     def look() -> None:
         kimg = state.step * model.batch / 1000
         ema.calibrate(average, standing, CALIBRATION_BATCH)
@@ -126,14 +157,21 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     folder = work / f"{name}-{checkpoint.fingerprint(facts, files)}"
     with checkpoint.hold(folder, f"train@{name}"):
         shutil.rmtree(out, ignore_errors=True)  # left by a kill; the checkpoint knows it all
-        if state.load(folder):
-            state.resumed += 1
+        resumes = state.load(folder)
+        if resumes:
             record.timeline(state.frames, folder, out / "timeline")
         else:
             state.started = _now()
             look()
             _remember(state.memory, model, images, average, standing, seed)
             state.save(folder)
+        take_step: graphs.Step[tuple[objectives.Phase, ...]] = learn
+        if device.type == "cuda":
+            period = math.lcm(*(phase.interval for phase in objective.phases))
+            sets = {due(step) for step in range(period)}
+            take_step = graphs.recorded(learn, sets, *images.batch(0, model.batch))
+            state.load(folder)  # as if it had not been warmed up
+        state.resumed += resumes
         judging = None
         if settings.judge:
             judging = judge.prepare(
@@ -151,32 +189,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         meter = energy.Meter()
 
         while state.step < steps and not (judging and judging.is_enough(state.history)):
-            # One step: a batch of real images, one of fakes, and every phase that is due. Phases
-            # share the fakes: G is still as it was when it made them.
-            # Fakes are of the classes of the real images, so that a penalty can go from one to
-            # the other.
-            due = [phase for phase in objective.phases if state.step % phase.interval == 0]
-            shown, labels = images.batch(state.step, model.batch)
-            v = told.draw(model.batch, labels).to(device)
-            condition = told.parts(v)[1] if told.classes else None
-            teach = any(phase.network == "generator" for phase in due)
-            with torch.set_grad_enabled(teach), autocast():
-                made = generator(v).float()
-            real = objectives.Batch(shown, condition)
-            fakes = {
-                "generator": objectives.Batch(made, condition, v),
-                "discriminator": objectives.Batch(made.detach(), condition, v),
-            }
-            for phase in due:
-                optimizer = state.optimizers[phase.network]
-                optimizer.zero_grad(set_to_none=True)
-                with parametrize.cached():  # real and fake are judged by the same weights
-                    loss, noted = phase.loss(discriminate, real, fakes[phase.network])
-                # For this network alone: on the way to G, D's weights need no gradients.
-                loss.backward(inputs=optimizer.param_groups[0]["params"])
-                optimizer.step()
-                phase.after(state.networks[phase.network])
-                state.note(noted)
+            take_step(due(state.step), *images.batch(state.step, model.batch))
             state.step += 1
             seen = state.step * model.batch
             known = math.inf if model.init_from else seen
@@ -218,6 +231,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
 def _make_reproducible(seed: int, threads: int) -> None:
     torch.set_num_threads(threads)
     threadpool_limits(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is reproducible with it
     # What has no deterministic kernel warns; filling empty tensors would only cost time.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

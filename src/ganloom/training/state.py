@@ -33,7 +33,8 @@ class State:
         device: Where all of it lives.
         memory: What the objective keeps from step to step; its tensors, not copies.
         step: Steps done.
-        sums: Since the last tick, for each name in the history: sum and count.
+        sums: Since the last tick, for each name in the history: sum and count. Tensors that stay
+            where they are, like all that a step writes: it may be a recorded one.
         history: A row for each tick.
         frames: Entries of timeline.json.
         best: Weights of average and discriminator where the KID was lowest; empty while none is
@@ -61,16 +62,21 @@ class State:
     def note(self, seen: dict[str, Tensor]) -> None:
         """Add to the sums, on the device: to read a number now would be to wait for it."""
         for name, value in seen.items():
-            if name not in self.sums:
-                self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
-            self.sums[name][0] += value.detach().double().sum()
-            self.sums[name][1] += value.numel()
+            total = self._total(name)
+            total[0] += value.detach().double().sum()
+            total[1] += value.numel()
+
+    def _total(self, name: str) -> Tensor:
+        if name not in self.sums:
+            self.sums[name] = torch.zeros(2, dtype=torch.float64, device=self.device)
+        return self.sums[name]
 
     def means(self) -> dict[str, float]:
         """Of what was noted since the last call, by name."""
-        means = {name: float(total[0] / total[1]) for name, total in sorted(self.sums.items())}
-        self.sums.clear()
-        return means
+        seen = {name: total.tolist() for name, total in sorted(self.sums.items())}
+        for total in self.sums.values():
+            total.zero_()
+        return {name: total / count for name, (total, count) in seen.items() if count}
 
     def keep(self) -> None:
         """Remember the weights of now as the best ones."""
@@ -122,10 +128,13 @@ class State:
         for name, net in self.networks.items():
             net.load_state_dict(tensors["networks"][name])
         for name, optimizer in self.optimizers.items():
-            checkpoint.set_optimizer_state(optimizer, tensors.get("optimizers", {}).get(name, {}))
+            checkpoint.set_optimizer_state(optimizer, tensors["optimizers"][name])
         for name, value in self.memory.items():
             value.copy_(tensors["memory"][name])
-        self.sums = {name: v.to(self.device) for name, v in tensors.get("sums", {}).items()}
+        for total in self.sums.values():
+            total.zero_()
+        for name, value in tensors.get("sums", {}).items():
+            self._total(name).copy_(value)
         self.best = tensors.get("best", {})
         checkpoint.set_random_state(tensors["random"], self.device)
         for name in _FACTS:
@@ -153,11 +162,28 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
         # The layout in which convolutions are fastest, on CPUs as on GPUs.
         network.to(device).to(memory_format=torch.channels_last)
         learning = [p for p in network.parameters() if p.requires_grad]
+        # Capturable: counts its steps where a recorded step can, too.
+        on_gpu = device.type == "cuda"
         match spec:
             case params.Adam():
                 beta1, beta2 = spec.betas
-                optimizer: Optimizer = Adam(learning, rates[player], (beta1, beta2), fused=True)
+                optimizer: Optimizer = Adam(
+                    learning, rates[player], (beta1, beta2), fused=True, capturable=on_gpu
+                )
             case params.RmsProp():
-                optimizer = RMSprop(learning, rates[player])
+                optimizer = RMSprop(learning, rates[player], capturable=on_gpu)
+        _begin(optimizer)
         optimizers[player] = optimizer
     return State({**players, "average": ema.shadow(generator)}, optimizers, device)
+
+
+def _begin(optimizer: Optimizer) -> None:
+    """Make moments and counters, which torch would only make in the first step; all are 0."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # with no gradient, weights stay what they are
+    optimizer.zero_grad(set_to_none=True)
+    for known in optimizer.state.values():
+        for value in known.values():
+            value.zero_()
