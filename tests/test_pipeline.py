@@ -160,7 +160,8 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits", "files"},
-        {"images", "features", "similarity", "pyramid", "web"},
+        {"images", "interpolation", "similarity", "pyramid", "web"},
+        {"features"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},
         {"models", "objectives", "export"},
         {"sampling", "metrics"},

@@ -23,6 +23,8 @@ from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tqdm import tqdm
 
+from ganloom.interpolation import bilinear
+
 # The networks were trained at 224 and 260 px, but know enlarged small pictures best at 128 (a
 # palace of 427 px scores .87 there and .33 at 260), and take a fifth of the time.
 SIDE = 128
@@ -124,7 +126,7 @@ def _resized(images: Tensor) -> Tensor:
     # Two steps whose gradients add up in the same order each time, on a GPU too; that of the
     # antialiased resizing does not.
     x = avg_pool2d(images, max(1, images.shape[-1] // SIDE))
-    return interpolate(x, size=(SIDE, SIDE), mode="bilinear")
+    return bilinear(x, SIDE)
 
 
 @cache

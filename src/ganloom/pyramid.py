@@ -7,7 +7,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv1d, pad
 
 COARSEST = 16
 
@@ -19,20 +19,21 @@ def pyramid(x: Tensor) -> Iterator[Tensor]:
     scale, of 16 px or the last side before a smaller or an odd one.
     """
     while x.shape[-1] % 2 == 0 and x.shape[-1] // 2 >= COARSEST:
-        low = _blurred(x)[..., ::2, ::2]
-        wide = torch.zeros_like(x)
-        wide[..., ::2, ::2] = low
-        yield x - 4 * _blurred(wide)
+        blur = _blur(x.shape[-1], x.device, x.dtype)
+        smaller, larger = blur[::2], 2 * blur[:, ::2]
+        low = smaller @ x @ smaller.T
+        yield x - larger @ low @ larger.T
         x = low
     yield x
 
 
-def _blurred(x: Tensor) -> Tensor:
-    return conv2d(pad(x, (2, 2, 2, 2), mode="reflect"), _gaussian(x.device, x.dtype), groups=3)
-
-
 @cache
 @torch.inference_mode(False)  # gradients may be asked of it later
-def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
-    binomial = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], dtype=dtype) / 16
-    return torch.outer(binomial, binomial).expand(3, 1, 5, 5).to(device)
+def _blur(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The binomial filter on a line, reflected at its ends, as a matrix: (side, side).
+
+    As products of matrices, gradients are the same bits each time, on GPUs too.
+    """
+    binomial = torch.tensor([[[1.0, 4.0, 6.0, 4.0, 1.0]]], dtype=dtype) / 16
+    lines = pad(torch.eye(side, dtype=dtype)[:, None], (2, 2), mode="reflect")
+    return conv1d(lines, binomial)[:, 0].T.contiguous().to(device)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ganloom import params
 from ganloom.features import LITE0, network
+from ganloom.interpolation import bilinear
 from ganloom.nets import blocks
 
 # Blocks of the trained network that end each scale, and the channels there: 1/4, 1/8, 1/16 and
@@ -97,20 +98,16 @@ class Projected(nn.Module):
     def forward(self, x: Tensor) -> blocks.Verdict:
         logits = []
         if self.pixels:  # as many times as there are others: it counts as much as they do
-            logits.append(self.pixels(_enlarged(x, self.finest)).repeat(1, len(self.judges)))
-        seen = self.frozen(_enlarged(x, self.side))
+            logits.append(self.pixels(bilinear(x, self.finest)).repeat(1, len(self.judges)))
+        seen = self.frozen(bilinear(x, self.side))
         features = [mix(found) for mix, found in zip(self.across_channels, seen, strict=True)]
         below: Tensor | None = None
         for scale in reversed(range(len(features))):
             mixed = features[scale] if below is None else features[scale] + below
-            mixed = F.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=True)
+            mixed = bilinear(mixed, 2 * mixed.shape[-1], align_corners=True)
             below = self.across_scales[scale](mixed)
             logits.append(self.judges[scale](below))
         return blocks.Verdict(torch.cat(logits, dim=1))
-
-
-def _enlarged(x: Tensor, side: int) -> Tensor:
-    return F.interpolate(x, size=(side, side), mode="bilinear")
 
 
 def _judge(widths: list[int]) -> nn.Module:
