@@ -5,8 +5,9 @@
 
 Real images per second at 32, 64 and 128 px on random pictures: ganloom's loop, all of it
 (averaging, statistics, a tick with its frame), beside the loop of plain_loops.py, which gets its
-images from JPEG files. One thread on a CPU; on a GPU where torch sees one. Each figure is the
-median over rounds that take turns, each in a process of its own. Nothing else should run meanwhile.
+images from JPEG files. One thread on a CPU; on a GPU where torch sees one, with larger batches and
+wider networks. Each figure is the median over rounds that take turns, each in a process of its own.
+Nothing else should run meanwhile.
 
 A second table asks whether two cores do more for one training or for two.
 """
@@ -44,9 +45,14 @@ PICTURES = 2048
 CLASSES = 10
 WARM_UP = 5  # steps that nobody is charged for: one of G with five of a critic
 
-# Images per step, and steps in a round at each resolution: multiples of a critic's five.
-BATCH = 16
-STEPS = {32: 40, 64: 15, 128: 10}
+# Images per step, channels of the finest level, and steps in a round at each resolution: multiples
+# of a critic's five. What a GPU is bought for is larger than what two cores are left alone with.
+GPU = torch.cuda.is_available()
+BATCH = 64 if GPU else 16
+WIDTH = 64 if GPU else 32
+STEPS = {32: 500, 64: 500, 128: 250} if GPU else {32: 40, 64: 15, 128: 10}
+# Thousand images between two ticks.
+TICK = 25 if GPU else 2.5
 
 
 def main() -> None:
@@ -54,7 +60,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=KINDS, default=list(KINDS), metavar="MODEL")
     parser.add_argument("--resolutions", nargs="+", type=int, choices=STEPS, default=list(STEPS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="in each round; default: 40, 15 and 10")
+    parser.add_argument("--steps", type=int, help=f"in each round; default: {STEPS}")
     parser.add_argument("--worker", nargs=4, metavar=("LOOP", "MODEL", "FOLDER", "THREADS"))
     options = parser.parse_args()
     if options.worker:
@@ -81,8 +87,7 @@ def main() -> None:
                     sys.exit(errors.decode())
             return sum(float(out) for (out, _), _ in ended)
 
-        gpu = torch.cuda.is_available()
-        print(f"on {torch.cuda.get_device_name() if gpu else 'one thread of a CPU'}; images/s\n")
+        print(f"on {torch.cuda.get_device_name() if GPU else 'one thread of a CPU'}; images/s\n")
         print("| model | px | ganloom | plain loop | ratio |\n| --- | ---: | ---: | ---: | ---: |")
         for kind in options.models:
             for side in options.resolutions:
@@ -92,7 +97,7 @@ def main() -> None:
                     f"| {kind} | {side} | {ours:.0f} | {plain:.0f} | {ours / plain:.2f} |",
                     flush=True,
                 )
-        if gpu or "dcgan" not in options.models:
+        if GPU or "dcgan" not in options.models:
             return
 
         print("\n| dcgan on two cores, images/s together | px | ganloom |\n| --- | ---: | ---: |")
@@ -181,7 +186,7 @@ def began(width: int) -> dict[str, Any]:
 
 def projected(width: int) -> dict[str, Any]:
     return {
-        "batch": 8,
+        "batch": BATCH // 2,
         "discriminator": {"kind": "projected", "channels": 16, "side": 64, "pixels": width},
         "objective": {"kind": "hinge"},
     }
@@ -207,7 +212,7 @@ KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 def specification(kind: str, resolution: int, steps: int) -> params.Model:
     """Of a training of so many steps; narrower at 128 px, where a step would take seconds."""
-    width = 32 if resolution < 128 else 16
+    width = WIDTH if resolution < 128 else WIDTH // 2
     spec = {
         "resolution": resolution,
         "batch": BATCH,
@@ -243,8 +248,8 @@ def draw(folder: Path, resolution: int) -> Path:
 
 
 def ganloom(model: params.Model, folder: Path, threads: int) -> float:
-    """The loop itself. One tick, with the share of calibration that a tick of 2.5 kimg has."""
-    loop.CALIBRATION = round(loop.CALIBRATION * model.kimg / 2.5)
+    """The loop itself. One tick, with the share of calibration that is usual."""
+    loop.CALIBRATION = max(1, round(loop.CALIBRATION * model.kimg / TICK))
     short = model.model_copy(update={"kimg": WARM_UP * model.batch / 1000})
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"

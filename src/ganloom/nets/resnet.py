@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganloom import params
+from ganloom.interpolation import bilinear
 from ganloom.nets import blocks
 
 # Residual blocks of each level, as in the paper.
@@ -37,6 +38,13 @@ class Residual(nn.Module):
         return out
 
 
+class Doubling(nn.Module):
+    """Twice the side, bilinear."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bilinear(x, 2 * x.shape[-1])
+
+
 def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.Module:
     """A dense layer to the coarsest level; residual blocks there and after each doubling.
 
@@ -55,7 +63,7 @@ def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.M
     for wider in finer:
         layers += [
             nn.Conv2d(channels, wider, 1),  # before the doubling: a quarter of the work
-            nn.Upsample(scale_factor=2, mode="bilinear"),
+            Doubling(),
             *(Residual(wider) for _ in range(DEPTH)),
         ]
         channels = wider
