@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganloom import matching, models, objectives, params
 from ganloom.images import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
-from ganloom.training import checkpoint, data, diffaugment, ema, energy, loop
+from ganloom.training import checkpoint, data, diffaugment, ema, energy, graphs, loop
 from ganloom.training.state import fresh
 
 CPU = torch.device("cpu")
@@ -258,6 +260,13 @@ KINDS = {
         "discriminator": {**DISCRIMINATOR, "norm": "none"},
         "penalties": {"r1": 1.0, "r2": 1.0, "interval": 2},
     },
+    "autoencoder": {
+        "generator": {"kind": "began", "channels": 4, "latent": 6},
+        "discriminator": {"kind": "began", "channels": 4, "hidden": 6},
+        "objective": {"kind": "began", "reconstruction": "ms_ssim", "gamma": 0.5}
+        | {"lambda_k": 0.001},
+        "diffaugment": [],
+    },
     "matching": {
         "feature_matching": {"weight": 10.0, "images": 4},
         "patch_matching": {"weight": 10.0},
@@ -433,6 +442,54 @@ def test_energy_is_counted_where_it_can_be_read(
 def read_run(out: Path) -> dict[str, Any]:
     facts: dict[str, Any] = json.loads((out / "run.json").read_text())
     return facts
+
+
+class OnTheDevice(TorchDispatchMode):
+    """No number comes from the device, and no tensor from the host."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket.__name__ not in self.REFUSED, func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_can_be_recorded(
+    kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, update = data.Images.batch, ema.update
+    watched, steps = ExitStack(), 0
+
+    def begin(images: data.Images, step: int, size: int) -> Any:
+        found = batch(images, step, size)
+        if steps:  # libraries set themselves up in the first
+            watched.enter_context(OnTheDevice())
+        return found
+
+    def end(*args: Any) -> None:
+        nonlocal steps
+        watched.close()
+        steps += 1
+        update(*args)
+
+    # On a CPU it reads whether labels are within their range.
+    monkeypatch.setattr(F, "one_hot", lambda labels, classes: torch.eye(classes)[labels])
+    monkeypatch.setattr(data.Images, "batch", begin)
+    monkeypatch.setattr(ema, "update", end)
+    with watched:
+        run(tmp_path, slices, model(**KINDS[kind], kimg=0.056))
+    assert steps == 7
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_recorded_step_has_the_bits_of_the_step(
+    kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = contents(run(tmp_path / "a", slices, model(**KINDS[kind])))
+    monkeypatch.setattr(graphs, "recorded", lambda step, *_: step)
+    assert contents(run(tmp_path / "b", slices, model(**KINDS[kind]))) == recorded
 
 
 class Killed(BaseException):
