@@ -13,7 +13,7 @@ def bilinear(x: Tensor, side: int, align_corners: bool = False) -> Tensor:
     """(B, C, S, S) to (B, C, side, side), as torch's ``interpolate`` without antialiasing has it.
 
     On a GPU as two products of matrices: torch's own gradients add up in any order there, or are
-    sorted first, which takes ten times as long as the networks around it.
+    sorted first, which took thirty times as long.
     """
     if x.device.type == "cpu":
         return F.interpolate(x, (side, side), mode="bilinear", align_corners=align_corners)
