@@ -21,7 +21,7 @@ from torch import nn
 
 from ganloom import models, objectives, params
 from ganloom.features import LITE0, LITE2, Weights, features, maps, network, pooled
-from ganloom.nets import blocks, conditioning, projected
+from ganloom.nets import blocks, conditioning, projected, resnet
 from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
 from ganloom.training.state import State, fresh
@@ -755,3 +755,9 @@ def test_a_model_overfits_eight_pictures(name: str, tmp_path: Path) -> None:
     net, _ = models.load_generator(out / "generator.safetensors", "cpu")
     after = away(net, told, pixels)
     assert after < 0.75 * before
+
+
+def test_a_pattern_is_a_convolution_with_a_group_for_each_channel() -> None:
+    x = torch.rand(3, 12, 5, 5, dtype=torch.float64)
+    pattern = resnet.Pattern(12, 5).double()
+    assert torch.allclose(pattern(x), nn.Conv2d.forward(pattern, x).flatten(1))

@@ -45,6 +45,21 @@ class Doubling(nn.Module):
         return bilinear(x, 2 * x.shape[-1])
 
 
+class Pattern(nn.Conv2d):
+    """The weighted sum of each channel's map: (B, C, side, side) to (B, C).
+
+    A convolution with a group for each channel, which torch would differentiate a second time, as
+    penalties want it, group after group.
+    """
+
+    def __init__(self, channels: int, side: int) -> None:
+        super().__init__(channels, channels, side, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.bias is not None
+        return (x * self.weight.squeeze(1)).sum(dim=(2, 3)) + self.bias
+
+
 def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.Module:
     """A dense layer to the coarsest level; residual blocks there and after each doubling.
 
@@ -95,8 +110,7 @@ def discriminator(
         *(Residual(channels) for _ in range(DEPTH)),
         # A pattern of its own for each channel, then a weight for each: few weights, unlike a
         # dense layer.
-        nn.Conv2d(channels, channels, resolution >> levels, groups=channels),
-        nn.Flatten(),
+        Pattern(channels, resolution >> levels),
         nn.Linear(channels, outputs),
     ]
     return blocks.Judge(_initialise(nn.Sequential(*layers)))
