@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def augment(images: Tensor, kinds: Sequence[str]) -> Tensor:
@@ -41,19 +40,27 @@ def color(x: Tensor) -> Tensor:
 def translation(x: Tensor) -> Tensor:
     """Shift by up to 1/8 of the side along each axis; what comes in is 0, mid-grey."""
     count, _, height, width = x.shape
-    rows = _shifted(count, height, x.device)[:, :, None]
-    columns = _shifted(count, width, x.device)[:, None, :]
-    image = torch.arange(count, device=x.device)[:, None, None]
-    # With a border of one zero pixel, clamped indices take the zeros from there.
-    padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
-    return padded[image, rows, columns].permute(0, 3, 1, 2)
+    return _moved(x, _shifted(count, height, x.device), _shifted(count, width, x.device))
 
 
 def _shifted(count: int, side: int, device: torch.device) -> Tensor:
-    """Indices (count, side) into an axis padded by 1, each row shifted by its own draw."""
+    """Indices (count, side) into an axis, some outside it, each row shifted by its own draw."""
     reach = int(side * 0.125 + 0.5)
     shift = torch.randint(-reach, reach + 1, (count, 1), device=device)
-    return (torch.arange(side, device=device) + shift + 1).clamp(0, side + 1)
+    return torch.arange(side, device=device) + shift
+
+
+def _moved(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The pixels at these rows (count, H) and columns (count, W) of each image; 0 outside it.
+
+    By products with matrices of zeros and ones: on a GPU the gradients of indexing would be sorted
+    first, to be the same each time.
+    """
+    above, beside = (
+        (at.unsqueeze(2) == torch.arange(at.shape[1], device=x.device)).to(x.dtype).unsqueeze(1)
+        for at in (rows, columns)
+    )
+    return (above @ x @ beside.mT).contiguous(memory_format=torch.channels_last)
 
 
 def cutout(x: Tensor) -> Tensor:
@@ -75,10 +82,7 @@ def _cut(count: int, side: int, device: torch.device) -> Tensor:
 def shift(x: Tensor) -> Tensor:
     """Shift by any number of px along each axis; what leaves on one side comes in on the other."""
     count, _, height, width = x.shape
-    rows = _turned(count, height, x.device)[:, :, None]
-    columns = _turned(count, width, x.device)[:, None, :]
-    image = torch.arange(count, device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[image, rows, columns].permute(0, 3, 1, 2)
+    return _moved(x, _turned(count, height, x.device), _turned(count, width, x.device))
 
 
 def _turned(count: int, side: int, device: torch.device) -> Tensor:
