@@ -46,13 +46,14 @@ CLASSES = 10
 WARM_UP = 5  # steps that nobody is charged for: one of G with five of a critic
 
 # Images per step, channels of the finest level, and steps in a round at each resolution: multiples
-# of a critic's five. What a GPU is bought for is larger than what two cores are left alone with.
+# of a critic's five. Larger on a GPU.
 GPU = torch.cuda.is_available()
 BATCH = 64 if GPU else 16
 WIDTH = 64 if GPU else 32
 STEPS = {32: 500, 64: 500, 128: 250} if GPU else {32: 40, 64: 15, 128: 10}
-# Thousand images between two ticks.
+# Thousand images between two ticks, and latents for calibration at each.
 TICK = 25 if GPU else 2.5
+CALIBRATION = loop.CALIBRATION
 
 
 def main() -> None:
@@ -249,7 +250,7 @@ def draw(folder: Path, resolution: int) -> Path:
 
 def ganloom(model: params.Model, folder: Path, threads: int) -> float:
     """The loop itself. One tick, with the share of calibration that is usual."""
-    loop.CALIBRATION = max(1, round(loop.CALIBRATION * model.kimg / TICK))
+    loop.CALIBRATION = max(1, round(CALIBRATION * model.kimg / TICK))
     short = model.model_copy(update={"kimg": WARM_UP * model.batch / 1000})
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary) / "out"

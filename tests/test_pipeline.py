@@ -160,7 +160,7 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits", "files"},
-        {"images", "interpolation", "similarity", "pyramid", "web"},
+        {"images", "resampling", "similarity", "pyramid", "web"},
         {"features"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},
         {"models", "objectives", "export"},

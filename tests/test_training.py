@@ -260,6 +260,23 @@ KINDS = {
         "discriminator": {**DISCRIMINATOR, "norm": "none"},
         "penalties": {"r1": 1.0, "r2": 1.0, "interval": 2},
     },
+    "residual": {
+        "generator": {"kind": "resnet", "channels": 2, "latent": 6},
+        "discriminator": {"kind": "resnet", "channels": 2},
+        "objective": {"kind": "relativistic"},
+        "penalties": {"r1": 1.0, "r2": 1.0},
+        "diffaugment": ["shift", "symmetry", "affine"],
+    },
+    "projected": {
+        "discriminator": {"kind": "projected", "channels": 2, "side": 64, "pixels": 2},
+        "objective": {"kind": "hinge"},
+    },
+    "upsampling": {
+        "generator": {**GENERATOR, "kind": "sngan", "blocks": 2},
+        "discriminator": {"kind": "sngan", "channels": 4, "blocks": 2, "dense": None}
+        | {"norm": "spectral", "dropout": 0.0, "dropout_kind": "element"},
+        "objective": {"kind": "hinge"},
+    },
     "autoencoder": {
         "generator": {"kind": "began", "channels": 4, "latent": 6},
         "discriminator": {"kind": "began", "channels": 4, "hidden": 6},
@@ -365,7 +382,7 @@ def test_a_phase_moves_its_own_network_alone(
         )
 
     monkeypatch.setattr(objectives, "objective", only)
-    spec = model(**KINDS[kind], kimg=0.008)
+    spec = model(**KINDS[kind], kimg=0.016)  # residual branches begin at 0, and move others later
     run(tmp_path, slices, spec)
     torch.manual_seed(1)
     initial = fresh(spec, models.inputs(spec, 3), CPU)
@@ -373,8 +390,8 @@ def test_a_phase_moves_its_own_network_alone(
         before, after = initial.networks[player], states[0].networks[player]
         pairs = zip(before.parameters(), after.parameters(), strict=True)
         changed = [not torch.equal(old, new.cpu()) for old, new in pairs]
-        # Differences of logits do not move D's last bias.
-        assert changed.count(False) <= 1 if player == moved else not any(changed)
+        # Differences of logits do not move D's last bias, nor one that only weights stand behind.
+        assert changed.count(False) <= 2 if player == moved else not any(changed)
         assert player == moved or all(p.grad is None for p in after.parameters())
 
 
@@ -444,13 +461,16 @@ def read_run(out: Path) -> dict[str, Any]:
     return facts
 
 
-class OnTheDevice(TorchDispatchMode):
-    """No number comes from the device, and no tensor from the host."""
+class NothingIsRead(TorchDispatchMode):
+    """No value of a tensor decides what comes next, and no list of numbers becomes one."""
 
     REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func.overloadpacket.__name__ not in self.REFUSED, func
+        name = func.overloadpacket.__name__
+        assert name not in self.REFUSED, func
+        if name in ("index", "index_put", "index_put_"):
+            assert all(at is None or at.dtype == torch.int64 for at in args[1]), "index of booleans"
         return func(*args, **(kwargs or {}))
 
 
@@ -459,12 +479,19 @@ def test_a_step_can_be_recorded(
     kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, update = data.Images.batch, ema.update
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # on a GPU nothing else works
     watched, steps = ExitStack(), 0
+
+    def refused(*_: Any) -> Any:
+        pytest.fail("numbers are read")
 
     def begin(images: data.Images, step: int, size: int) -> Any:
         found = batch(images, step, size)
         if steps:  # libraries set themselves up in the first
-            watched.enter_context(OnTheDevice())
+            watched.enter_context(NothingIsRead())
+            patch = watched.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(Tensor, "tolist", refused)
+            patch.setattr(Tensor, "numpy", refused)
         return found
 
     def end(*args: Any) -> None:

@@ -23,7 +23,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tqdm import tqdm
 
-from ganloom.interpolation import bilinear
+from ganloom.resampling import bilinear
 
 # The networks were trained at 224 and 260 px, but know enlarged small pictures best at 128 (a
 # palace of 427 px scores .87 there and .33 at 260), and take a fifth of the time.

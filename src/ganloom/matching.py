@@ -16,6 +16,7 @@ from torch.nn.functional import conv2d, normalize
 
 from ganloom.features import LITE0, WIDTH, pooled
 from ganloom.pyramid import pyramid
+from ganloom.resampling import moved
 
 # Half-life of what is known of fakes, in images.
 REMEMBERED = 2000
@@ -166,7 +167,7 @@ def _responses(images: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
         step = math.ceil(level.shape[-1] / PLACES)
         first = torch.randint(step, (2, 1), device=level.device)
         rows, columns = first + torch.arange(level.shape[-1] - step + 1, device=level.device)
-        seen = level.index_select(2, rows).index_select(3, columns)
+        seen = moved(level, rows.unsqueeze(0), columns.unsqueeze(0))
         places = conv2d(seen, filters, stride=step)
         yield places.transpose(0, 1).flatten(1).contiguous()
 

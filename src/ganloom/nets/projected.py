@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from ganloom import params
 from ganloom.features import LITE0, network
-from ganloom.interpolation import bilinear
 from ganloom.nets import blocks
+from ganloom.resampling import bilinear
 
 # Blocks of the trained network that end each scale, and the channels there: 1/4, 1/8, 1/16 and
 # 1/32 of the side.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ganloom import params
-from ganloom.interpolation import bilinear
 from ganloom.nets import blocks
+from ganloom.resampling import bilinear
 
 # Residual blocks of each level, as in the paper.
 DEPTH = 2
@@ -46,7 +46,7 @@ class Doubling(nn.Module):
 
 
 class Pattern(nn.Conv2d):
-    """The weighted sum of each channel's map: (B, C, side, side) to (B, C).
+    """The weighted sum of each channel's map: (B, C, side, side) to (B, C, 1, 1).
 
     A convolution with a group for each channel, which torch would differentiate a second time, as
     penalties want it, group after group.
@@ -57,7 +57,7 @@ class Pattern(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         assert self.bias is not None
-        return (x * self.weight.squeeze(1)).sum(dim=(2, 3)) + self.bias
+        return (x * self.weight.squeeze(1)).sum(dim=(2, 3), keepdim=True) + self.bias[:, None, None]
 
 
 def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.Module:
@@ -111,6 +111,7 @@ def discriminator(
         # A pattern of its own for each channel, then a weight for each: few weights, unlike a
         # dense layer.
         Pattern(channels, resolution >> levels),
+        nn.Flatten(),
         nn.Linear(channels, outputs),
     ]
     return blocks.Judge(_initialise(nn.Sequential(*layers)))

@@ -131,7 +131,8 @@ def set_optimizer_state(optimizer: Optimizer, tree: Tree) -> None:
     """Put back what ``optimizer_state`` gave, in place."""
     for number, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state[parameter].items():
-            value.copy_(tree[str(number)][name])
+            saved = tree[str(number)][name]
+            value.copy_(saved.view_as(value))  # it is of that size, not only of one that would fit
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ganloom.resampling import moved
+
 
 def augment(images: Tensor, kinds: Sequence[str]) -> Tensor:
     """Apply the augmentations named (keys of ``AUGMENTATIONS``), in the order given.
@@ -40,7 +42,7 @@ def color(x: Tensor) -> Tensor:
 def translation(x: Tensor) -> Tensor:
     """Shift by up to 1/8 of the side along each axis; what comes in is 0, mid-grey."""
     count, _, height, width = x.shape
-    return _moved(x, _shifted(count, height, x.device), _shifted(count, width, x.device))
+    return moved(x, _shifted(count, height, x.device), _shifted(count, width, x.device))
 
 
 def _shifted(count: int, side: int, device: torch.device) -> Tensor:
@@ -48,19 +50,6 @@ def _shifted(count: int, side: int, device: torch.device) -> Tensor:
     reach = int(side * 0.125 + 0.5)
     shift = torch.randint(-reach, reach + 1, (count, 1), device=device)
     return torch.arange(side, device=device) + shift
-
-
-def _moved(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels at these rows (count, H) and columns (count, W) of each image; 0 outside it.
-
-    By products with matrices of zeros and ones: on a GPU the gradients of indexing would be sorted
-    first, to be the same each time.
-    """
-    above, beside = (
-        (at.unsqueeze(2) == torch.arange(at.shape[1], device=x.device)).to(x.dtype).unsqueeze(1)
-        for at in (rows, columns)
-    )
-    return (above @ x @ beside.mT).contiguous(memory_format=torch.channels_last)
 
 
 def cutout(x: Tensor) -> Tensor:
@@ -82,7 +71,7 @@ def _cut(count: int, side: int, device: torch.device) -> Tensor:
 def shift(x: Tensor) -> Tensor:
     """Shift by any number of px along each axis; what leaves on one side comes in on the other."""
     count, _, height, width = x.shape
-    return _moved(x, _turned(count, height, x.device), _turned(count, width, x.device))
+    return moved(x, _turned(count, height, x.device), _turned(count, width, x.device))
 
 
 def _turned(count: int, side: int, device: torch.device) -> Tensor:

@@ -28,7 +28,7 @@ def recorded(step: Step[Key], keys: Iterable[Key], shown: Tensor, labels: Tensor
 
     Args:
         step: Works on the device alone and reads nothing back. It is taken a few times for warming
-            up: what it changes is changed afterwards.
+            up: the caller has to put back what it changes.
         keys: All that it will be called with.
         shown: Images of the size that it will be called with.
         labels: Their classes.

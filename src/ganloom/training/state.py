@@ -73,10 +73,10 @@ class State:
 
     def means(self) -> dict[str, float]:
         """Of what was noted since the last call, by name."""
-        seen = {name: total.tolist() for name, total in sorted(self.sums.items())}
-        for total in self.sums.values():
-            total.zero_()
-        return {name: total / count for name, (total, count) in seen.items() if count}
+        seen = {name: both.tolist() for name, both in sorted(self.sums.items())}
+        for both in self.sums.values():
+            both.zero_()
+        return {name: value / count for name, (value, count) in seen.items() if count}
 
     def keep(self) -> None:
         """Remember the weights of now as the best ones."""
