@@ -100,6 +100,7 @@ def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
     expect(page.locator("#seed")).to_have_value("1")
     loaded(page, "#kept img", 1)
     page.click("#kept button")
+    expect(page.locator("#one-facts")).to_contain_text("2 of 4")  # what is shown is put back
     page.click("#one-keep")
     expect(page.locator("#kept-section")).to_be_hidden()
 
