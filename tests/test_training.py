@@ -479,7 +479,7 @@ def test_a_step_can_be_recorded(
     kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, update = data.Images.batch, ema.update
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # on a GPU nothing else works
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # what is replayed is not seen
     watched, steps = ExitStack(), 0
 
     def refused(*_: Any) -> Any:
