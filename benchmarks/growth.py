@@ -53,6 +53,8 @@ def main(counts: tuple[int, ...]) -> None:
         process = spawn.Process(target=read, args=(count,))
         process.start()
         process.join()
+        if process.exitcode:
+            sys.exit(f"reading {count:,} slices failed")
 
 
 def read(count: int) -> None:
