@@ -16,6 +16,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from conftest import Server
@@ -39,16 +40,30 @@ MAX_BYTES = 100_000
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
 
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only where a test says so, however busy the machine is.
+
+    Attributes:
+        now: s.
+    """
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+
 def get(url: str, **changes: Any) -> Page:
     return get_all([url], **changes)[0]
 
 
-def get_all(urls: list[str], **changes: Any) -> list[Page]:
+def get_all(urls: list[str], clock: Clock | None = None, **changes: Any) -> list[Page]:
     async def main() -> list[Page]:
         async with Client(NETWORK.model_copy(update=changes)) as one:
             return await asyncio.gather(*(one.get(url, MAX_BYTES) for url in urls))
 
-    return asyncio.run(main())
+    with asyncio.Runner(loop_factory=(lambda: clock) if clock else None) as runner:
+        return runner.run(main())
 
 
 def failure(url: str, **changes: Any) -> WebError:
@@ -477,18 +492,26 @@ def test_a_server_that_says_nothing_is_given_up(server: Server, waits: list[floa
 
 
 def test_a_server_that_falls_silent_in_the_middle_was_reached(
-    server: Server, waits: list[float]
+    server: Server, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock, read = Clock(), Client._read
+
     async def begin(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
+        response = web.StreamResponse(headers={"Content-Length": "2"})
         await response.prepare(request)
         await response.write(b"x")
         return await never(request)
 
+    async def read_on(self: Client, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+        assert await response.content.readexactly(1) == b"x"
+        clock.now += 5
+        return await read(self, response, max_bytes)
+
     server.routes["/"] = begin
-    error = failure(server.url("/"), timeout=0.05)
-    assert str(error) == "timeout: nothing for 0.05 s (network.timeout)"
-    assert not error.unreachable
+    monkeypatch.setattr(Client, "_read", read_on)
+    error = failure(server.url("/"), clock=clock)
+    assert str(error) == "timeout: nothing for 5 s (network.timeout)"
+    assert (error.attempts, error.unreachable) == (3, False)
 
 
 def test_a_redirect_to_nowhere_comes_from_a_server_that_was_reached(
@@ -588,17 +611,18 @@ def test_all_files_together_have_a_deadline(server: Server) -> None:
 
 
 def test_waiting_for_a_turn_is_not_held_against_a_file(server: Server) -> None:
-    """Ten files, one after another, of 0.1 s each: 1 s in all, with 0.9 s for each."""
+    """Ten files, one after another, of 1 s each: 10 s in all, with 9 s for each."""
+    clock = Clock()
 
     async def slow(request: web.Request) -> web.Response:
-        await asyncio.sleep(0.1)
+        clock.now += 1
         return web.Response(body=b"x")
 
     for number in range(10):
         server.routes[f"/{number}"] = slow
     urls = [server.url(f"/{number}") for number in range(10)]
-    pages = get_all(urls, connections_per_host=1, file_deadline=0.9)
-    assert [page.data for page in pages] == [b"x"] * 10
+    pages = get_all(urls, clock, connections_per_host=1, file_deadline=9.0)
+    assert [(page.data, page.seconds) for page in pages] == [(b"x", 1.0)] * 10
     assert server.most == 1
 
 
