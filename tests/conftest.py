@@ -16,11 +16,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 from filelock import FileLock
+from hypothesis import settings
 
 pytest.register_assert_rewrite("projects")
 from projects import EVERYTHING, Project, assert_ran, new_project  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("ganloom", deadline=None)
+settings.load_profile("ganloom")
 
 
 @pytest.fixture(scope="session")

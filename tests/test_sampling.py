@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
@@ -65,7 +65,6 @@ vectors = st.lists(
 ).map(torch.tensor)
 
 
-@settings(deadline=None)
 @given(a=vectors, b=vectors)
 def test_slerp_joins_any_two_vectors_at_norms_between_theirs(
     a: torch.Tensor, b: torch.Tensor
