@@ -14,6 +14,7 @@ from test_training import Killed, contents, model, slices
 
 from ganloom import models, params
 from ganloom.training import checkpoint, loop, warm_up
+from ganloom.training.state import State
 
 __all__ = ["slices"]
 
@@ -94,6 +95,21 @@ def test_it_is_known_by_the_code_of_its_networks(
     monkeypatch.setattr(checkpoint, "fingerprint", spied)
     run(tmp_path, slices, spec())
     assert known == [True, True, True]
+
+
+def test_a_warm_up_that_diverges_is_no_finished_one(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = contents(run(tmp_path / "a", slices, spec()))
+    finite = State.finite
+    monkeypatch.setattr(State, "finite", lambda state: state.step < 20 and finite(state))
+    for _ in range(2):  # the same again, however often the command is repeated
+        with pytest.raises(loop.DivergedError, match=r"warm_up: .* last good state"):
+            run(tmp_path / "b", slices, spec())
+    assert not (tmp_path / "b/out").exists()
+    monkeypatch.undo()
+    assert contents(run(tmp_path / "b", slices, spec())) == undisturbed
+    assert [path.name for path in (tmp_path / "b/work").iterdir()] == ["warm-up"]
 
 
 @pytest.mark.parametrize("part", [1, 2])

@@ -43,7 +43,10 @@ def train(
     files = [slices / "images.npy", slices / "index.parquet"]
     models.networks(first.generator.kind)  # loaded code is part of the fingerprint
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
-    if not (folder / "run.json").is_file():  # written last
+    if not folder.is_dir():
+        unfinished = folder.with_name(
+            f"{folder.name}.part"
+        )  # a warm-up that diverges leaves one, too
         loop.train(
             f"{name}.warm_up",
             first,
@@ -51,9 +54,10 @@ def train(
             seed=seed,
             threads=threads,
             slices=slices,
-            out=folder,
+            out=unfinished,
             work=work,
         )
+        unfinished.rename(folder)
     weights = (folder / "generator.safetensors").read_bytes()
     start = params.InitFrom(
         folder=str(folder),
