@@ -19,6 +19,17 @@ REAL = torch.tensor([0.3, -1.2, 40.0, -3.0], dtype=F64)
 FAKE = torch.tensor([-0.7, 2.0, -35.0, 0.1], dtype=F64)
 
 
+MODEL: dict[str, Any] = {
+    "resolution": 16,
+    "kimg": 1,
+    "batch": 4,
+    "ema_kimg": 1,
+    "generator": {"kind": "resnet", "channels": 4, "latent": 5},
+    "optimizer": {"kind": "adam", "lr": 1e-3, "betas": [0.5, 0.9]},
+    "diffaugment": [],
+}
+
+
 def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))
 
@@ -368,3 +379,22 @@ def test_clipping_reaches_every_weight_of_d_alone() -> None:
     objectives.clipped(phases["discriminator"], 0.01).after(network)
     assert all(p.abs().max() <= 0.01 for p in network.parameters())
     assert objectives.clipped(phases["generator"], 0.01) is phases["generator"]
+
+
+def test_clipping_follows_penalties_of_some_steps_too() -> None:
+    critic = {
+        "objective": {"kind": "wasserstein", "critic_steps": 1},
+        "penalties": {"clip": 0.01, "r1": 1.0, "interval": 2},
+        "discriminator": {"kind": "resnet", "channels": 4},
+    }
+    spec = params.Model.model_validate(MODEL | critic)
+    found = objectives.objective(spec, Inputs(5), torch.device("cpu")).phases
+    own = [phase for phase in found if phase.network == "discriminator"]
+    assert [phase.interval for phase in own] == [1, 2]
+    for phase in own:
+        network = nn.Linear(2, 2)
+        nn.init.constant_(network.weight, 5.0)
+        network.bias.requires_grad_(False).fill_(5.0)  # frozen: it stays what it is
+        phase.after(network)
+        assert network.weight.max().item() == pytest.approx(0.01)
+        assert network.bias.tolist() == [5, 5]

@@ -93,8 +93,8 @@ def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Obje
     if model.code:
         phases = tuple(informed(phase, model.code, inputs) for phase in phases)
     if model.penalties:
-        phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
         phases = penalised(phases, model.penalties)
+        phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
     if model.feature_matching:
         memory |= matching.feature_memory(device)
         phases = tuple(feature_matched(phase, model.feature_matching, memory) for phase in phases)
@@ -128,7 +128,7 @@ def nonsaturating(spec: params.NonSaturating) -> tuple[Phase, ...]:
 
 
 def hinge() -> tuple[Phase, ...]:
-    """Hinge loss, summed over D's networks where it has several (Lim and Ye, 2017, 1705.02894)."""
+    """Hinge loss (Lim and Ye, 2017, 1705.02894), the mean over D's networks if it has several."""
 
     def discriminator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
         logits_real, logits_fake = _logits(D, real), _logits(D, fake)
@@ -400,12 +400,13 @@ def _gradient(D: Discriminate, x: Tensor, condition: Tensor | None) -> Tensor:
 
 
 def clipped(phase: Phase, size: float | None) -> Phase:
-    """The phase, after which all of D's weights are clipped to [-size, size]."""
+    """The phase, after which all of D's weights that learn are clipped to [-size, size]."""
 
     @torch.no_grad()
     def clip(network: nn.Module) -> None:
         for weight in network.parameters():
-            weight.clamp_(-size, size)  # type: ignore[operator]
+            if weight.requires_grad:
+                weight.clamp_(-size, size)  # type: ignore[operator]
 
     if size is None or phase.network != "discriminator":
         return phase
