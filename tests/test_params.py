@@ -193,6 +193,12 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
         ("projected", {}, {"code": CODE}, ["'projected'", "sees colours only"]),
         ("projected", {}, {"init_from": START}, ["init_from.freeze: 2", "frozen as it is"]),
         (
+            "dcgan",
+            {},
+            {"init_from": START | {"discriminator": None}},
+            ["init_from.freeze: 2", "random weights would be kept"],
+        ),
+        (
             "began",
             {},
             {"objective": BEGAN, "penalties": {"gradient": 10.0}},

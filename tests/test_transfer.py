@@ -129,3 +129,12 @@ def test_lower_layers_of_d_stay_as_they_were(
 def test_something_must_be_left_to_learn(trained: dict[str, Any]) -> None:
     with pytest.raises(transfer.TransferError, match=r"freeze: .* has 4 layers; at most 3"):
         begun(model(trained | {"freeze": 4}))
+
+
+def test_random_weights_are_not_kept(trained: dict[str, Any]) -> None:
+    """With classes, another number of planes enters the first layer."""
+    spec = model(trained | {"freeze": 1}, condition="onehot")
+    with pytest.raises(
+        transfer.TransferError, match=r"freeze: net\.net\.0\.weight .* layer 1 .* freeze 0, or"
+    ):
+        fresh(spec, Inputs(5, classes=3), CPU)

@@ -803,6 +803,12 @@ class Model(Section):
             "0 with a discriminator of kind 'projected': its lower layers are frozen as it is",
         )
         yield (
+            start and start.freeze and not start.discriminator,
+            "init_from.freeze",
+            start and start.freeze,
+            "0 with init_from.discriminator: null, as random weights would be kept",
+        )
+        yield (
             began and (slope or penalties.clip),
             "penalties",
             "given",

@@ -28,24 +28,26 @@ def begin(generator: Generator, discriminator: Discriminator, spec: params.InitF
     """Take over what fits, say how much that was, and freeze D's lower layers.
 
     Raises:
-        TransferError: a file is missing, is not the one that the hash names, fits nowhere, or D has
-            no more layers than should be frozen.
+        TransferError: a file is missing, is not the one that the hash names, fits nowhere, or D's
+            lower layers cannot be kept.
     """
-    for player, net, sha256 in (
-        ("generator", generator, spec.generator),
-        ("discriminator", discriminator, spec.discriminator),
-    ):
-        if sha256 is None:
-            continue
-        path = Path(spec.folder) / f"{player}.safetensors"
-        fitting, all_of_them = _take_over(net, _read(path, player, sha256))
-        if not fitting:
-            raise TransferError(
-                f"init_from.folder: no tensor of {path} has the name and shape of one of the "
-                f"{player}'s; give the {player} the kind, channels and resolution of that training"
-            )
-        print(f"{path}: {fitting} of {all_of_them} tensors", file=sys.stderr)
-    freeze(discriminator, spec.freeze)
+    _begin(generator, "generator", spec.generator, spec)
+    if spec.discriminator:
+        taken = _begin(discriminator, "discriminator", spec.discriminator, spec)
+        freeze(discriminator, spec.freeze, taken)
+
+
+def _begin(net: nn.Module, player: str, sha256: str, spec: params.InitFrom) -> set[str]:
+    """The names of the tensors that fit."""
+    path = Path(spec.folder) / f"{player}.safetensors"
+    taken = _take_over(net, _read(path, player, sha256))
+    if not taken:
+        raise TransferError(
+            f"init_from.folder: no tensor of {path} has the name and shape of one of the "
+            f"{player}'s; give the {player} the kind, channels and resolution of that training"
+        )
+    print(f"{path}: {len(taken)} of {len(net.state_dict())} tensors", file=sys.stderr)
+    return taken
 
 
 def _read(path: Path, player: str, sha256: str) -> dict[str, Tensor]:
@@ -68,34 +70,42 @@ def _read(path: Path, player: str, sha256: str) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _take_over(net: nn.Module, tensors: dict[str, Tensor]) -> tuple[int, int]:
-    """Copy what has the name and shape of one of the network's: how many did, of how many."""
+def _take_over(net: nn.Module, tensors: dict[str, Tensor]) -> set[str]:
+    """Copy what has the name and shape of one of the network's: the names."""
     own = net.state_dict()  # its tensors, not copies
-    fitting = [
-        name for name, t in own.items() if name in tensors and tensors[name].shape == t.shape
-    ]
+    fitting = {n for n, t in own.items() if n in tensors and tensors[n].shape == t.shape}
     for name in fitting:
         own[name].copy_(tensors[name])
-    return len(fitting), len(own)
+    return fitting
 
 
-def freeze(discriminator: Discriminator, layers: int) -> None:
+def freeze(discriminator: Discriminator, layers: int, taken: set[str]) -> None:
     """Keep the weights of so many layers from the image on, and of norms between them.
 
+    Args:
+        discriminator: What is to learn with its later layers.
+        layers: How many to keep.
+        taken: Names of its tensors that are another training's.
+
     Raises:
-        TransferError: D has no layer left to learn.
+        TransferError: D has no layer left to learn, or would keep random weights.
     """
     count = 0
-    kept = []
-    for module in discriminator.net.modules():
+    for name, module in discriminator.net.named_modules(prefix="net"):
         if isinstance(module, blocks.LAYERS):
             count += 1
         if isinstance(module, (*blocks.LAYERS, *blocks.NORMS)) and count <= layers:
-            kept.append(module)
+            own = {f"{name}.{key}" for key in module.state_dict()}
+            if own - taken:
+                raise TransferError(
+                    f"init_from.freeze: {min(own - taken)} of the discriminator is not in the file "
+                    f"or has another shape there, so layer {count} would keep random weights; "
+                    f"freeze {max(0, count - 1)}, or give it the channels, classes and resolution "
+                    "of that training"
+                )
+            module.requires_grad_(False)
     if layers >= count:
         raise TransferError(
             f"init_from.freeze: the discriminator has {count} layers; at most {count - 1} can keep "
             "their weights"
         )
-    for module in kept:
-        module.requires_grad_(False)
