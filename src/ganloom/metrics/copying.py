@@ -29,13 +29,15 @@ def logits(
     device = next(net.parameters()).device
     found = []
     for start in range(0, len(images), BATCH):
-        part = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH])).to(device)
+        first = max(0, min(start, len(images) - BATCH))  # the last batch is a whole one, too
+        part = torch.from_numpy(np.ascontiguousarray(images[first : first + BATCH])).to(device)
         x = part.permute(0, 3, 1, 2).float() / 127.5 - 1
         told = None
         if labels is not None:
-            told = one_hot(labels[start : start + BATCH].to(device), classes).float()
+            told = one_hot(labels[first : first + BATCH].to(device), classes).float()
         # Several logits of one image are those of several networks or places.
-        found.append(net(x, told).logits.double().reshape(len(x), -1).mean(1).cpu())
+        judged = net(x, told).logits.double().reshape(len(x), -1).mean(1)
+        found.append(judged[start - first :].cpu())
     return torch.cat(found)
 
 
