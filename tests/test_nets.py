@@ -283,6 +283,11 @@ def test_one_rate_for_all_blocks_or_one_for_each() -> None:
     assert rates("sngan", "discriminator", 0.25) == [0.25, 0.25]
 
 
+def test_nearly_all_may_be_dropped() -> None:
+    y = blocks.Dropout(0.9999)(torch.ones(64, 64))
+    assert set(y.unique().tolist()) == {0.0, 256.0}
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.35, 0.9])
 def test_dropout_keeps_mean_and_share(rate: float) -> None:
     torch.manual_seed(0)

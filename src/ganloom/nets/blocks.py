@@ -110,7 +110,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return F.dropout(x, self.rate)
-        return x * _mask(x, dropped=round(self.rate * 256))
+        return x * _mask(x, dropped=min(round(self.rate * 256), 255))
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"
