@@ -19,6 +19,7 @@ import torch
 
 from ganloom import models, params
 from ganloom.metrics.protocol import split_holdout
+from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, ema, judge, loop
 from ganloom.training.state import fresh
 
@@ -210,6 +211,16 @@ def test_looks_change_no_bit_of_the_training(tmp_path: Path, slices: Path) -> No
     differing = {name for name in expected if found[name] != expected[name]}
     assert differing == {"judgement.json", "history/metrics.json"}
     assert "no train.judge" in read(alone / "judgement.json")["chosen"]["why"]
+
+
+def test_looks_ask_for_classes_as_often_as_they_are_there(slices: Path, tmp_path: Path) -> None:
+    """Fakes of other shares than the real pictures' would be far from them, however good."""
+    index = pd.read_parquet(slices / "index.parquet")
+    index["label"] = ["rare"] * 10 + ["usual"] * 30
+    index.to_parquet(slices / "index.parquet")
+    told = Inputs(4, classes=2)
+    v = judge.prepare(JUDGE, slices, tmp_path / "features", 16, told, seed=2).v
+    assert v[:, 4:].sum(dim=0).tolist() == [4, 12]
 
 
 def test_looks_come_every_few_ticks_and_at_the_end(tmp_path: Path, slices: Path) -> None:

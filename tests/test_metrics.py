@@ -20,7 +20,7 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 
 from ganloom import features as features_module
 from ganloom.features import LITE2, features
-from ganloom.images import apply_symmetry
+from ganloom.images import apply_symmetry, downsampled
 from ganloom.metrics import cache
 from ganloom.metrics.classes import Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
@@ -40,7 +40,6 @@ from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
     Pictures,
     compare,
-    downsampled,
     halves,
     holdout_images,
     labels_like,
@@ -304,6 +303,23 @@ def test_logits_are_of_pixels_and_of_the_class_in_any_number_of_batches() -> Non
     assert logits(net, images, None, 0).tolist() == [-1, 1] * 20
     labels = torch.tensor([0, 1] * 20)
     assert logits(net, images, labels, 2).tolist() == [-1, 2] * 20
+
+
+def test_the_last_picture_is_judged_among_as_many_as_the_first() -> None:
+    """A discriminator that sees how a batch varies was never shown a picture alone."""
+
+    class Net(torch.nn.Module):
+        def forward(self, x: Tensor, condition: Tensor | None) -> Verdict:
+            return Verdict(x.std(dim=0).mean().expand(len(x), 1))
+
+    net = Discriminator(None, Net())
+    net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))
+    net.forward = net.net.forward  # type: ignore[method-assign]
+    images = np.random.default_rng(0).integers(0, 256, (33, 4, 4, 3), np.uint8)
+    found = logits(net, images, None, 0)
+    assert len(found) == 33
+    assert found[32] == logits(net, images[1:], None, 0)[31] > 0.5
+    assert len(logits(net, images[:3], None, 0)) == 3
 
 
 def test_thumbnails_of_training_images_follow_their_symmetry() -> None:

@@ -98,8 +98,6 @@ def test_smaller_models_see_block_means(slices: Path) -> None:
     means = crops.reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4))
     every = sorted(apply_symmetry(m.astype(np.uint8), k).tobytes() for m in means for k in range(8))
     assert sorted(image.tobytes() for image in batch) == every
-    mixed = np.array([0, 1, 1, 0, 255, 254, 0, 0], np.uint8).reshape(1, 2, 4, 1)
-    assert data.downsample(mixed, 2).ravel().tolist() == [128, 0]  # 127.5 and 0.25
 
 
 def test_too_few_images_are_said_in_words(slices: Path) -> None:
@@ -621,6 +619,46 @@ def test_divergence_keeps_the_last_good_state(
     assert all(p.isfinite().all() for p in net.parameters())
     frames = json.loads((tmp_path / "out/timeline/timeline.json").read_text())
     assert [frame["kimg"] for frame in frames] == [0, 0.024]
+
+
+def test_the_last_good_state_has_the_statistics_of_its_weights(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint between two ticks is of weights that nobody has looked at."""
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -math.inf)  # one in each step
+    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
+    calibrate, latents = ema.calibrate, []
+    monkeypatch.setattr(
+        ema, "calibrate", lambda net, v, batch: latents.append(v) or calibrate(net, v, batch)
+    )
+    update, steps = ema.update, iter(range(100))
+
+    def breaks(average: nn.Module, net: nn.Module, decay: float) -> None:
+        update(average, net, decay)
+        if next(steps) == 5:  # two steps after a tick
+            next(net.parameters()).data[0] = float("nan")
+
+    monkeypatch.setattr(ema, "update", breaks)
+    with pytest.raises(loop.DivergedError, match=r"at 0.048 kimg .* at 0.04 kimg, is in"):
+        run(tmp_path, slices)
+    net, _ = models.load_generator(tmp_path / "out/generator.safetensors", "cpu")
+    own = ema.shadow(net)
+    calibrate(own, latents[-1], loop.CALIBRATION_BATCH)
+    for name, value in own.named_buffers():
+        assert torch.allclose(value, net.get_buffer(name), atol=1e-5), name
+
+
+def test_the_average_is_calibrated_on_all_classes_as_they_are_shown(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the timeline's grid: two columns here, three classes, 24, 24 and 16 of 64 images."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(ema, "calibrate", lambda net, v, batch: seen.append(v))
+    run(tmp_path, slices, model(condition="onehot"))
+    told = seen[0][:, GENERATOR["latent"] :]
+    assert told.sum(dim=0).tolist() == [192, 192, 128]
+    for part in told.split(loop.CALIBRATION_BATCH):  # each batch is a mixture
+        assert part.any(dim=0).all()
 
 
 def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:

@@ -436,6 +436,17 @@ def contact_sheet(
 SYMMETRIES: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
 
 
+def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
+    """Means of squares of pixels, halves rounded up: (..., R, R, 3) to (..., r, r, 3)."""
+    *batch, side, _, channels = images.shape
+    factor, rest = divmod(side, resolution)
+    if rest:
+        raise ValueError(f"{side} px is no multiple of {resolution} px")
+    squares = images.reshape(*batch, resolution, factor, resolution, factor, channels)
+    sums = squares.sum(axis=(-4, -2), dtype=np.uint32)
+    return ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+
+
 def apply_symmetry(images: NDArray[Any], k: int) -> NDArray[Any]:
     """Turn counter-clockwise by ``k % 4`` quarters, then for ``k >= 4`` mirror left-right.
 

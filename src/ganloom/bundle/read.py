@@ -15,6 +15,7 @@ from typing import Any
 import safetensors
 
 from ganloom.models import METADATA, ModelError, load_generator
+from ganloom.sources.archive import OTHER_METHOD, inflates_bit_by_bit
 
 MAX_BYTES = 100_000_000  # of all that is in it
 MAX_FILES = 1000
@@ -115,6 +116,8 @@ def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
                 known = MODEL.fullmatch(member.filename)
                 if not known or known[1] in models:
                     raise BundleError(f"{path}: {member.filename!r} is no model, or there twice")
+                if not inflates_bit_by_bit(member):
+                    raise BundleError(f"{path}: {member.filename} is {OTHER_METHOD}")
                 # What the archive says of sizes may be wrong: no more is read than that.
                 with bundle.open(member) as file:
                     data = file.read(MAX_BYTES + 1)

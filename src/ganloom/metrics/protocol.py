@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.features import LITE2, features
-from ganloom.images import apply_symmetry
+from ganloom.images import apply_symmetry, downsampled
 from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import frechet, kid, kid_std
 from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails
@@ -118,10 +118,16 @@ def labels_like(labels: pd.Series, classes: list[str], n: int, seed: int) -> NDA
     Raises:
         ValueError: an image has a label that is no class.
     """
-    known = np.sort(pd.Index(classes).get_indexer(pd.Index(labels)))
-    if known[0] < 0:
+    known = pd.Index(classes).get_indexer(pd.Index(labels))
+    if known.min() < 0:
         strange = ", ".join(sorted(set(labels) - set(classes)))
         raise ValueError(f"images have labels that the model was not told: {strange}")
+    return in_shares(known, n, seed)
+
+
+def in_shares(classes: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+    """``n`` of these numbers of classes, in the shares in which they are there, in random order."""
+    known = np.sort(classes)
     return _rng(seed, "labels").permutation(known[(2 * np.arange(n) + 1) * len(known) // (2 * n)])
 
 
@@ -211,16 +217,6 @@ def holdout_images(  # noqa: PLR0917
     symmetries = _rng(seed, "symmetry").choice(np.sort(index["symmetry"].unique()), len(rows))
     turned = pd.DataFrame({"image": rows, "symmetry": symmetries})
     return training_images(images, turned, resolution)
-
-
-def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    """Mean over squares of pixels: (..., R, R, 3) to (..., resolution, resolution, 3)."""
-    *batch, side, _, channels = images.shape
-    factor, rest = divmod(side, resolution)
-    if rest:
-        raise ValueError(f"{side} px is no multiple of {resolution} px")
-    squares = images.reshape(*batch, resolution, factor, resolution, factor, channels)
-    return np.floor(squares.mean((-4, -2)) + 0.5).astype(np.uint8)
 
 
 def readable(value: float) -> float | int:

@@ -60,6 +60,7 @@ MAX_HEADER = 256 << 10
 MAX_DICTIONARY = 512 << 20  # of xz, taken from memory before the first byte comes
 _CHUNK = 64 << 10
 MAX_NAME = 1000
+OTHER_METHOD = "compressed in a way that is not read: only deflated"
 
 _NESTED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)$", re.IGNORECASE)
 
@@ -336,6 +337,14 @@ def _require_sane(archive: zipfile.ZipFile, archive_bytes: int) -> None:
             raise SourceError("the archive is encrypted: unpack it and use the kind `folder`")
 
 
+def inflates_bit_by_bit(info: zipfile.ZipInfo) -> bool:
+    """Whether reading n bytes of a member inflates about as many.
+
+    Python's readers of the other methods inflate all that they were fed, however large it becomes.
+    """
+    return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive, self._infos = archive, archive.infolist()
@@ -363,9 +372,8 @@ class _Zip:
         refusal = ""
         if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             refusal = "a link or device"
-        # The readers of other methods inflate a block at once, however large it becomes.
-        elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            refusal = "compressed in a way that is not read: only deflated"
+        elif not inflates_bit_by_bit(info):
+            refusal = OTHER_METHOD
         return _member(number, info.filename, info.file_size, refusal)
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
@@ -486,6 +494,8 @@ class _Npz:
 
     def _header(self, name: str) -> _Header:
         """Read what an array claims to be, and check that its file is as long as that needs."""
+        if not inflates_bit_by_bit(self._archive.getinfo(name)):
+            raise SourceError(f"{name}: {OTHER_METHOD}")
         with self._archive.open(name) as file:
             bounded: Any = _Bounded(file, MAX_BLOCK)
             version = np.lib.format.read_magic(bounded)

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.images import apply_symmetry
+from ganloom.images import apply_symmetry, downsampled
 
 # Beyond this the images stay in the file and the operating system reads what a batch needs.
 RESIDENT_BYTES = 4 << 30
@@ -96,7 +95,8 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
     # Copy on write: torch wants an array that it may write to, though nobody does.
     pixels = np.load(folder / "images.npy", mmap_mode="c")
     if pixels.shape[1] != resolution:
-        pixels = downsample(pixels, pixels.shape[1] // resolution)
+        parts = range(0, len(pixels), 1024)  # the sums take four times the room
+        pixels = np.concatenate([downsampled(pixels[at : at + 1024], resolution) for at in parts])
     crops = torch.from_numpy(pixels.reshape(len(pixels), resolution * resolution, 3))
     home = device if pixels.nbytes <= RESIDENT_BYTES else torch.device("cpu")
     label, classes = pd.factorize(index["label"], sort=True)
@@ -112,15 +112,3 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
         seed=seed,
         device=device,
     )
-
-
-def downsample(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Area-downsample (N, H, W, 3) by an integer: the mean of each block, halves rounded up."""
-    count, height, width, channels = pixels.shape
-    small = np.empty((count, height // factor, width // factor, channels), np.uint8)
-    for row in range(0, count, 1024):  # in parts: the sums take four times the room
-        part = pixels[row : row + 1024]
-        shape = (len(part), height // factor, factor, width // factor, factor, channels)
-        sums = part.reshape(shape).sum(axis=(2, 4), dtype=np.uint32)
-        small[row : row + 1024] = (sums + factor**2 // 2) // factor**2
-    return small

@@ -25,6 +25,7 @@ from ganloom.metrics.distances import kid
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
     holdout_images,
+    labels_like,
     readable,
     split_holdout,
     spread,
@@ -32,6 +33,7 @@ from ganloom.metrics.protocol import (
 )
 from ganloom.models import to_uint8
 from ganloom.nets.inputs import Inputs
+from ganloom.sampling.latents import inputs
 
 # Rows of the history, one for each tick; those at which there was a look have LOOK as well.
 History = Sequence[dict[str, float]]
@@ -126,9 +128,11 @@ def prepare(  # noqa: PLR0917
     else:
         real = train
         against = f"{len(real)} training images, as the holdout is too small to be halved"
-    # A stream of its own: other inputs than those that the timeline follows.
-    (state,) = np.random.SeedSequence([seed, *b"judge"]).generate_state(1, np.uint64)
-    v = told.draw(section.samples, generator=torch.Generator().manual_seed(int(state)))
+    labels = None
+    if told.classes:
+        classes = sorted(index["label"].unique())
+        labels = torch.from_numpy(labels_like(index["label"], classes, section.samples, seed))
+    v = inputs(told, section.samples, seed, "judge", labels=labels)
     return Judge(section, v, train, real, against)
 
 

@@ -20,14 +20,16 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from ganloom import matching, models, objectives, params
+from ganloom.metrics.protocol import in_shares
 from ganloom.nets.blocks import Verdict
 from ganloom.nets.inputs import Inputs
+from ganloom.sampling.latents import inputs
 from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
 
 # Pause between checkpoints, and the most of all time that they may take. Results do not depend on
-# either.
+# either, but for what a training that diverges leaves.
 CHECKPOINT_SECONDS = 20.0
 CHECKPOINT_SHARE = 0.02
 
@@ -91,11 +93,13 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     steps = max(1, round(model.kimg * 1000 / model.batch))
     ticks = {round(steps * (part + 1) / settings.ticks) for part in range(settings.ticks)}
 
-    # What the timeline follows, and what the average is calibrated on.
-    count = settings.grid**2 + CALIBRATION
-    columns = torch.arange(count) % settings.grid % max(1, told.classes)  # of a grid: one class
-    fixed = told.draw(count, columns, torch.Generator().manual_seed(seed)).to(device)
-    followed, standing = fixed.split([settings.grid**2, CALIBRATION])
+    # What the timeline follows, a class a column, and what the average is calibrated on: classes as
+    # often as they are shown.
+    cells = settings.grid**2
+    columns = torch.arange(cells) % settings.grid % max(1, told.classes)
+    shares = torch.from_numpy(in_shares(images.label.numpy(force=True), CALIBRATION, seed))
+    followed = inputs(told, cells, seed, "timeline", labels=columns).to(device)
+    standing = inputs(told, CALIBRATION, seed, "calibration", labels=shares).to(device)
 
     # bf16 on GPUs only: most CPUs emulate it, at a third of the speed of fp32.
     autocast = partial(torch.autocast, "cuda", torch.bfloat16, enabled=device.type == "cuda")
@@ -202,6 +206,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
                 continue
             if not state.finite():
                 state.load(folder)
+                ema.calibrate(average, standing, CALIBRATION_BATCH)  # which only ticks do
                 _write(state, name, model, judging, images.classes, threads, out)
                 raise DivergedError(_diverged(name, seen / 1000, state, model, out))
             if state.step in ticks:
