@@ -310,6 +310,29 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("member", ["images", "labels", "classes"])
+def test_an_array_that_would_inflate_at_once_is_never_begun(
+    method: int, member: str, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = npz(images=np.zeros((2, 4, 4), np.uint8), labels=[0, 1], classes=["a", "b"])
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), method if name == f"{member}.npy" else None)
+    begun = []
+    unpack = zipfile.ZipFile.open
+
+    def opened(archive: zipfile.ZipFile, name: str, *arguments: Any) -> Any:
+        begun.append(name)
+        return unpack(archive, name, *arguments)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", opened)
+    with pytest.raises(SourceError, match=rf"{member}\.npy: compressed in a way that is not read"):
+        listed(put("a.npz", file.getvalue()))
+    assert f"{member}.npy" not in begun
+
+
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_in_flat_memory(name: str, put: Any, memory: Callable[[], float]) -> None:
     path = put(name, BOMBS[name]())

@@ -205,6 +205,18 @@ def test_a_zip_that_is_too_large_or_broken_is_refused(
         pass
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_model_that_would_inflate_at_once_is_never_begun(
+    tmp_path: Path, method: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w") as archive:
+        archive.writestr(GOOD, bytes(1000), method)
+    monkeypatch.delattr(zipfile.ZipFile, "open")
+    with pytest.raises(BundleError, match=r"is compressed in a way that is not"), opened(bomb):
+        pass
+
+
 def test_a_folder_with_a_link_in_it_is_refused(project: Path) -> None:
     write.write(project, ["animals"], Path("out"))
     secret = project / "results/models/plain/generator.safetensors"
