@@ -412,6 +412,11 @@ def test_a_page_tells_where_it_was(server: Server) -> None:
     assert (page.url, page.status, page.data) == (server.url("/a"), 200, b"body")
 
 
+def test_a_page_is_written_down_without_its_body(server: Server) -> None:
+    url = server.serve("/a", b"x" * 90_000)
+    assert repr(get(url)) == f"Page({url!r}, 200, 90000 bytes)"
+
+
 def test_a_body_without_end_is_cut_off(server: Server) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
