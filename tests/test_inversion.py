@@ -370,6 +370,46 @@ def test_a_model_without_classes_writes_files_side_by_side(
     assert sorted(path.name for path in Path("out").iterdir()) == ["tried_0.png", "tried_1.png"]
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("-n 0", "-n 0 is not possible; allowed: 1 or more"),
+        ("--seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
+        ("--seed 4294967296", "--seed 4294967296 is not possible"),
+        ("--truncation nan", "--truncation nan is not possible; allowed: 0.01 to 2"),
+        ("--model other", "Trained here: tried"),
+        ("--out taken", "taken: File exists"),
+    ],
+)
+def test_pictures_that_are_not_possible_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, words: str
+) -> None:
+    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    Path("taken").write_text("a file")
+    with pytest.raises(SystemExit, match=re.escape(words)):
+        main(["generate", "--model", "tried", "--out", "out", *options.split()])
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("command", ["generate --out out", "animate --kind loop --out x.gif"])
+def test_a_model_that_is_damaged_or_diverged_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
+    monkeypatch.chdir(tmp_path / "project")
+    file = Path("results/models/tried/generator.safetensors")
+    net, about = models.load_generator(file, "cpu")
+    for weight in net.parameters():
+        weight.data.fill_(torch.nan)
+    models.save(net, about, file)
+    with pytest.raises(SystemExit, match="NaN or infinite pixels: its training failed"):
+        main([*command.split(), "--model", "tried"])
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(SystemExit, match=f"{file}: not a generator of ganloom"):
+        main([*command.split(), "--model", "tried"])
+
+
 def test_animations_by_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -397,6 +437,7 @@ def test_animations_by_command(
         ("--out x.mp4 --grid 0", "--grid 0 is not possible; allowed: 1 to 16"),
         ("--out x.mp4 --grid 3 --kind timelapse", "grids of 2 at a side at most"),
         ("--out x.mp4 --truncation 0", "--truncation 0 is not possible"),
+        ("--out x.mp4 --seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
         ("--out x.mp4 --kind morph", "no classes to morph"),
         ("--out x.mp4 --kind sweep", "no codes to sweep"),
         ("--out x.mp4 --model other", "Trained here: tried"),

@@ -5,6 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganloom.models import Generator
+
+SEEDS = 0, 2**32 - 1  # as in params.yaml
+TRUNCATIONS = 0.01, 2.0
 
 
 def main(arguments: list[str] | None = None) -> None:  # noqa: PLR0915 (one line an option)
@@ -122,7 +129,12 @@ def main(arguments: list[str] | None = None) -> None:  # noqa: PLR0915 (one line
     comment.set_defaults(run=_comment)
 
     options = parser.parse_args(arguments)
-    options.run(options)
+    try:
+        options.run(options)
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except FloatingPointError as error:
+        sys.exit(str(error))
 
 
 def _trained(model: str) -> Path:
@@ -137,28 +149,39 @@ def _trained(model: str) -> Path:
     return path
 
 
+def _loaded(path: Path) -> tuple[Generator, dict[str, Any]]:
+    """A trained model, as ``load_generator`` has it; ends the command where it is damaged."""
+    import torch
+
+    from ganloom.models import ModelError, load_generator
+
+    try:
+        return load_generator(path, torch.device("cpu"))
+    except ModelError as error:
+        sys.exit(str(error))
+
+
 def _within(option: str, value: float, low: float, high: float) -> None:
     """End the command where a number is not low <= value <= high; NaN never is."""
     if not low <= value <= high:
-        sys.exit(f"{option} {value:g} is not possible; allowed: {low:g} to {high:g}")
+        sys.exit(f"{option} {value:.10g} is not possible; allowed: {low:.10g} to {high:.10g}")
 
 
 def _generate(options: argparse.Namespace) -> None:
     path = _trained(options.model)
     if options.n < 1:
         sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
+    _within("--seed", options.seed, *SEEDS)
+    _within("--truncation", options.truncation, *TRUNCATIONS)
 
     import csv
 
-    import torch
-
     from ganloom.export import folder_name
     from ganloom.images import save_png
-    from ganloom.models import load_generator
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import new
 
-    net, about = load_generator(path, torch.device("cpu"))
+    net, about = _loaded(path)
     classes = about["classes"] if net.inputs.classes else []
     if options.label not in [None, *classes]:
         known = ", ".join(classes) or f"none: {options.model} was not told any"
@@ -188,16 +211,14 @@ def _animate(options: argparse.Namespace) -> None:
         ("--seconds", options.seconds, 0.1, 120),
         ("--fps", options.fps, 1, 60),
         ("--grid", 4 if options.grid is None else options.grid, 1, 16),
-        ("--truncation", options.truncation, 0.01, 2),
+        ("--seed", options.seed, *SEEDS),
+        ("--truncation", options.truncation, *TRUNCATIONS),
     ):
         _within(option, value, low, high)
     out: Path = options.out
     if not out.parent.is_dir():
         sys.exit(f"{out.parent} is not a folder")
 
-    import torch
-
-    from ganloom.models import load_generator
     from ganloom.sampling import animation, paths
     from ganloom.sampling.generate import film
 
@@ -206,7 +227,7 @@ def _animate(options: argparse.Namespace) -> None:
     if out.suffix == ".gif":
         _within("--fps", options.fps, 1, animation.GIF_FPS)
     count = max(1, round(options.seconds * options.fps))
-    net, about = load_generator(path, torch.device("cpu"))
+    net, about = _loaded(path)
     if options.kind == "timelapse":
         try:
             frames = animation.timelapse(
@@ -320,6 +341,20 @@ def _docs(options: argparse.Namespace) -> None:
 
 
 def _comment(options: argparse.Namespace) -> None:
+    from ruamel.yaml.error import YAMLError
+
+    from ganloom.files import write_whole
     from ganloom.params_docs import comment
 
-    options.file.write_text(comment(options.file.read_text(encoding="utf-8")), encoding="utf-8")
+    try:
+        text = comment(options.file.read_text(encoding="utf-8"))
+    # Beside YAML's own errors, what Python says of a date, a number or a nesting that cannot be.
+    except (YAMLError, ValueError, RecursionError) as error:
+        sys.exit(f"{options.file}: not YAML: {error}")
+    file = options.file.resolve()  # a link stays one
+    mode = file.stat().st_mode
+    try:
+        write_whole(file, text.encode())
+    except OSError as error:
+        sys.exit(f"{options.file} cannot be written: {error.strerror}")
+    file.chmod(mode)
