@@ -1,7 +1,8 @@
 # The two commands of the README. Both make .venv and install what they need.
 #
 #   make report                      the recipe in params.yaml, to results/report.html
-#   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml
+#   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml, of which it keeps a copy
+#   make recipe RECIPE=tiny.yaml     the same without running it
 #   make test                        every test that this machine can run
 #   make test-lowest                 the same with the lowest versions that pyproject.toml allows
 #   make test-newest                 ... with the newest
@@ -11,16 +12,23 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
-.PHONY: report test test-lowest test-newest
+.PHONY: report recipe test test-lowest test-newest
 
-report: .venv/installed
-ifdef RECIPE
-	cmp -s $(FILE) params.yaml || { cp params.yaml params.yaml~; cp $(FILE) params.yaml; }
-endif
+report: .venv/installed $(if $(RECIPE),recipe)
 	@git rev-parse --git-dir >/dev/null 2>&1 || \
 		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
 	$(BIN)/python -m snakemake --cores $(CORES) results/report.html
 	@echo "Open results/report.html"
+
+# What was written by hand is kept under the next free number; an untouched recipe need not be.
+recipe:
+	@cmp -s $(FILE) params.yaml && exit; \
+	own=yes; for known in recipes/*.yaml; do cmp -s "$$known" params.yaml && own=; done; \
+	n=1; while [ -e params.yaml.~$$n~ ]; do n=$$((n + 1)); done; \
+	if [ -n "$$own" ] && [ -e params.yaml ]; then \
+		cp params.yaml params.yaml.~$$n~ && echo "Your params.yaml is now params.yaml.~$$n~" || exit; \
+	fi; \
+	cp $(FILE) params.yaml
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(PYTEST_ARGS)

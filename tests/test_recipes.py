@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from ganloom.training import loop
 
 ROOT = Path(__file__).parents[1]
 
-# Those of the earlier systems, and the project's own.
 NAMES = {
     "animals", "batik", "bob_ross", "cifar10", "cifar10_cars", "digits", "dropout", "faces", "kene",
     "mnist", "mnist_infogan", "pokemon", "shipibo", "tiny",
@@ -84,3 +84,22 @@ def test_every_model_of_a_recipe_trains_for_two_ticks(
     assert images.shape == (3, 3, side, side)
     assert images.isfinite().all()
     assert about["classes"] == (["a", "b"] if spec.condition else [])
+
+
+def test_what_was_written_by_hand_outlives_other_recipes(tmp_path: Path) -> None:
+    for path in ("Makefile", "recipes"):
+        (tmp_path / path).symlink_to(ROOT / path)
+    mine = tmp_path / "params.yaml"
+
+    def switch(name: str) -> None:
+        subprocess.run(["make", "recipe", f"RECIPE={name}"], cwd=tmp_path, check=True)
+        assert mine.read_bytes() == (ROOT / "recipes" / name).read_bytes()
+
+    mine.write_text("first")
+    switch("digits.yaml")
+    switch("tiny.yaml")
+    switch("tiny.yaml")
+    mine.write_text("second")
+    switch("digits.yaml")
+    kept = {path.name: path.read_text() for path in tmp_path.glob("params.yaml.*")}
+    assert kept == {"params.yaml.~1~": "first", "params.yaml.~2~": "second"}
