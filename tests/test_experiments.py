@@ -119,6 +119,18 @@ def test_a_name_that_is_not_known_lists_those_that_are(project: Path) -> None:
         experiments(project, ["empty"], PIXELS)
 
 
+@pytest.mark.parametrize(
+    "text", ["train: 1\n", "- models\n", "models: 5\n", "models: [\n", "models: 2024-99-99\n", ""]
+)
+def test_a_commit_of_another_form_is_refused_by_name(project: Path, text: str) -> None:
+    (project / "params.yaml").write_text(text)
+    git(project, "commit", "--quiet", "--all", "--message", "Another form")
+    git(project, "tag", "old")
+    git(project, "checkout", "--quiet", "HEAD~1")
+    with pytest.raises(ExperimentError, match=r"'old' cannot be read: params\.yaml"):
+        experiments(project, ["old"], PIXELS)
+
+
 def test_samples_that_are_nowhere_are_left_out(project: Path) -> None:
     shutil.rmtree(project / ".dvc/cache")
     (dcgan,) = experiments(project, ["half"], PIXELS).models

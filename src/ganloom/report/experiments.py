@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from ganloom.images import decode
 from ganloom.params import PARAMS_FILE
@@ -142,6 +143,12 @@ def _experiment(project: Path, name: str) -> Version:
         ) from None
     except (DvcException, OSError) as error:
         raise ExperimentError(f"report.experiments: {name!r} cannot be read: {error}") from None
+    # An older commit may hold anything under these names.
+    except (YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ExperimentError(
+            f"report.experiments: {name!r} cannot be read: {PARAMS_FILE} or metrics of another "
+            f"form than now ({type(error).__name__}: {error})"
+        ) from None
 
 
 def _version(name: str, read: Callable[[str], bytes]) -> Version:
