@@ -92,10 +92,6 @@ class Task(NamedTuple):
     crops: int
 
 
-class AugmentError(ValueError):
-    """Nothing can be made of these originals with these parameters; the message says why."""
-
-
 # --- geometry ----------------------------------------------------------------------------------
 
 
