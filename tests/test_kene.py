@@ -6,6 +6,7 @@ import functools
 import hashlib
 import io
 import itertools
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -288,3 +289,17 @@ def test_another_seed_gives_other_pictures() -> None:
     for number in range(4):
         url = f"kene:{number:05d}.jpg"
         assert difference(looks(READ(url)), looks(other(url))) > 8
+
+
+def test_the_example_of_the_documentation_shows_designs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[1]
+    text = (root / "docs/kene.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    shutil.copy(root / "recipes/kene.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "kene.md", "exec"), {})
+    with Image.open("kene.png") as sheet:
+        assert sheet.size[0] == pytest.approx(2 * sheet.size[1], rel=0.02)  # 8 x 4
+        assert len(sheet.convert("RGB").getcolors(2**24) or ()) > 1000
