@@ -30,7 +30,13 @@ settings.load_profile("ganloom")
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real collections; a test that asks for it is skipped where it is absent."""
+    """The folder of real collections; a test that asks for it is skipped where it is absent.
+
+    ``batik`` is github.com/Darien-Yoga/Batik-Dataset, ``batik_groups.csv`` names the cloth of each
+    of its files (`file`, `parent`, `is_rotation_of`, `rot_deg`); ``decor`` is
+    github.com/Vishalkks/traditional-decor; ``dedup_fixtures`` are the pictures of imagededup's
+    tests; ``mnist`` has MNIST's test set as torchvision keeps it.
+    """
     path = ROOT.parent / "shared" / "data"
     if not path.is_dir():
         pytest.skip(f"needs the real collections in {path}")
