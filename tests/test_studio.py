@@ -254,10 +254,45 @@ def test_thumbnails_are_made_once_and_kept_for_ever(client: TestClient, project:
     assert "immutable" in answer.headers["cache-control"]
     folder = project / "work/thumbnails"
     assert [path.name for path in folder.iterdir()] == [f"{A}.webp"]
-    (folder / f"{A}.webp").write_bytes(b"as it was made")
-    assert client.get(f"/thumbnails/{A}").content == b"as it was made"
+    made = io.BytesIO()
+    Image.new("RGB", (7, 7)).save(made, "WEBP")
+    (folder / f"{A}.webp").write_bytes(made.getvalue())
+    assert client.get(f"/thumbnails/{A}").content == made.getvalue()
     again = client.get(f"/thumbnails/{A}", headers={"if-none-match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("left", ["nothing", "a beginning", "zeros", "something else"])
+def test_a_thumbnail_that_is_damaged_is_made_anew(
+    client: TestClient, project: Path, left: str
+) -> None:
+    whole = client.get(f"/thumbnails/{A}").content
+    path = project / f"work/thumbnails/{A}.webp"
+    damaged = {
+        "nothing": b"",
+        "a beginning": whole[:-1],
+        "zeros": bytes(len(whole)),
+        "something else": FILES[0],
+    }[left]
+    path.write_bytes(damaged)
+    assert client.get(f"/api/likeness/{B}").json()["by"] == "colours"
+    assert path.read_bytes() == whole
+    path.write_bytes(damaged)
+    assert client.get(f"/thumbnails/{A}").content == whole
+
+
+def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path) -> None:
+    shutil.rmtree(project / "data/raw")
+    others = [(h, "png", d) for h, d in zip(HASHES, FILES, strict=True) if h != A]
+    images.write_shards(project / "data/raw", others)
+    for kind in ("thumbnails", "pictures"):
+        answer = client.get(f"/{kind}/{A}")
+        assert answer.status_code == 404
+        assert answer.json()["problem"] == f"data/raw has no original {A}"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "immutable" not in answer.headers["cache-control"]
+    answer = client.get(f"/api/likeness/{B}")
+    assert answer.json()["scores"][sorted(HASHES).index(A)] == 0
 
 
 def test_large_pictures_are_shrunk(project: Path) -> None:

@@ -210,7 +210,10 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
         headers = {"etag": f'"{digest}"', "cache-control": FOR_EVER}
         if request.headers.get("if-none-match") == headers["etag"]:
             return Response(status_code=304, headers=headers)
-        data, mime = make(digest)
+        try:
+            data, mime = make(digest)
+        except KeyError:
+            raise HTTPException(404, f"data/raw has no original {digest}") from None
         return Response(data, media_type=mime, headers=headers)
 
     return Starlette(

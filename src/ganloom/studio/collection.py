@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import secrets
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom import curate, images, params
+from ganloom.files import write_whole
 from ganloom.params import Params
 
 THUMBNAIL = 256  # px, the longest side: sharp on tiles of 128 px on a dense screen
@@ -167,7 +167,7 @@ def as_json(collection: Collection) -> dict[str, Any]:
 
 
 def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
-    """A small WebP of one picture, made once.
+    """A small WebP of one picture, made once; what is damaged in the cache is made anew.
 
     Args:
         collection: Has the original.
@@ -180,18 +180,19 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
     """
     path = cache / f"{digest}.webp"
     with contextlib.suppress(FileNotFoundError):
-        return path.read_bytes()
+        if _is_whole_webp(data := path.read_bytes()):
+            return data
     image = images.decode(collection.shards[digest], collection.params.fetch.max_pixels)
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
     data = _encoded(image, "WEBP", quality=82, method=2)
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = cache / f"{digest}.{secrets.token_hex(8)}"
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, data)
     return data
+
+
+def _is_whole_webp(data: bytes) -> bool:
+    """False of what a loss of power left: nothing, zeros, or the beginning of a file."""
+    size = int.from_bytes(data[4:8], "little")  # of what follows it
+    return images.sniff(data) == "WEBP" and len(data) == 8 + size
 
 
 def large(collection: Collection, digest: str) -> tuple[bytes, str]:
@@ -235,11 +236,12 @@ def look(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32
     """A coarse layout of colours, in place of features: (192,) of unit length.
 
     Raises:
-        KeyError, ShardError: as ``thumbnail``. A picture that cannot be decoded is like no other.
+        ShardError: as ``thumbnail``. A picture that is missing or cannot be decoded is like no
+            other.
     """
     try:
         data = thumbnail(collection, digest, cache)
-    except images.ImageError:
+    except (KeyError, images.ImageError):
         return np.zeros(3 * LOOK**2, np.float32)
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         small = image.convert("RGB").resize((LOOK, LOOK), Image.Resampling.BOX)
