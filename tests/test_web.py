@@ -20,8 +20,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 from conftest import Server
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from protego import Protego
 from yarl import URL
 
 from ganloom import params
@@ -900,6 +901,52 @@ def test_nothing_wild_in_robots_txt_breaks_it(parts: list[bytes]) -> None:
     rules = robots.parse(b"".join(parts))
     assert rules.forbid("http://a.example/b?c") in (None, "forbidden by robots.txt")
     assert rules.delay >= 0
+
+
+SPELLINGS = [
+    *("User-agent: {}", "useragent:{} # x", " USER AGENT {}", "user  agent {}", "User-agent : {}"),
+    *("User-agent {}: x", "User  agent: {}", "User_agent: {}", "User-agent:\t{}\x85", "x: {}"),
+]
+AGENTS = ["*", "ganloom", "GanLoom*", "g", "g*an**", "**", "* gan", "loom", "a", "b:c", "#", ""]
+RULES = [
+    *("Disallow: /", "Disallow: /a", "Allow: /a/b", "disallow /b", "Allow: /*c$", "Disallow:"),
+    *("Crawl-delay: 1", "crawl delay 2", "Sitemap: x", "x: y", "Disallow:user-agent: a", ""),
+]
+line_of_robots_txt = (
+    st.builds(str.format, st.sampled_from(SPELLINGS), st.sampled_from(AGENTS))
+    | st.sampled_from(RULES)
+    | st.text(max_size=9)
+)
+
+
+@given(st.lists(line_of_robots_txt, max_size=8))
+@example(["User-agent: *", "User-agent a: x", "User-agent: a", "Disallow: /"])
+@settings(max_examples=1000, deadline=None)
+def test_robots_txt_means_for_us_what_protego_reads_in_it(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    plain, rules = Protego.parse(text), robots.parse(b"\xef\xbb\xbf" + text.encode())
+    for path in ("", "a", "a/b", "b", "a/c", "d"):
+        url = f"http://a.example/{path}"
+        assert (rules.forbid(url) is None) == plain.can_fetch(url, robots.AGENT)
+    assert rules.delay == (plain.crawl_delay(robots.AGENT) or 0)
+
+
+@pytest.mark.parametrize(
+    "agents",
+    [
+        [f"User-agent: bot{number}" for number in range(1000)],
+        [f"useragent bot{number}" for number in range(1000)],
+        [f"user  agent bot{number}" for number in range(1000)],
+        [f"User agent: gan{'*' * number}" for number in range(1000)],
+        ["User-agent: ganloom", "User-agent: a"] * 500,
+    ],
+)
+def test_robots_txt_costs_no_more_for_naming_many_programs(agents: list[str]) -> None:
+    rules = [f"Disallow: /{number}" for number in range(100)]
+    parsed = robots.parse("\n".join([*agents, *rules] * 2).encode()).parsed
+    assert parsed is not None
+    kept = [rule for names in parsed._user_agents.values() for rule in names._rules]
+    assert len(kept) <= 2 * 2 * len(rules)  # of 200 000
 
 
 def test_robots_txt_cannot_make_a_match_take_for_ever() -> None:

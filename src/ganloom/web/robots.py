@@ -11,6 +11,9 @@ from protego import Protego
 AGENT = "ganloom"
 MAX_BYTES = 512 * 1024  # RFC 9309: at least 500 KiB must be read
 
+_USER_AGENT = {"user-agent", "useragent", "user agent"}  # as Protego spells it
+_OTHER = "other"
+
 _FORBIDDING = {"none", "noindex", "noimageindex", "noai", "noimageai"}
 # Directives that have a value; any other word before a colon names a program.
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
@@ -49,7 +52,36 @@ class Rules(NamedTuple):
 def parse(data: bytes) -> Rules:
     """Read a robots.txt; what makes no sense in it counts for nothing."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
-    return Rules(Protego.parse(text))
+    return Rules(Protego.parse("\n".join(map(_renamed, text.splitlines()))))
+
+
+def _renamed(line: str) -> str:
+    """A line of robots.txt that names another program with a name that all others share.
+
+    Protego keeps each rule for each name of its group: of half a megabyte it would make gigabytes.
+    """
+    agent = _agent(line).lower()
+    if not agent:
+        return line
+    # Protego takes the beginning of a name for all of it, and a * in it for nothing.
+    name = agent if agent == "*" else agent.replace("*", "")
+    is_for_us = name == "*" or AGENT.startswith(name)
+    return f"User-agent: {name if is_for_us else _OTHER}"
+
+
+def _agent(line: str) -> str:
+    """The program that a line names in one of the ways that Protego reads; "" if it names none."""
+    line = line.partition("#")[0].strip()
+    field, colon, value = line.partition(":")
+    if colon and field.strip().lower() in _USER_AGENT:
+        return value.strip()
+    if colon and (not value or value[0].isspace()):
+        return ""
+    words = line.split()
+    for count in (1, 2):
+        if " ".join(words[:count]).lower() in _USER_AGENT:
+            return " ".join(words[count:])
+    return ""
 
 
 ALLOW_ALL = parse(b"")
