@@ -15,8 +15,9 @@ _USER_AGENT = {"user-agent", "useragent", "user agent"}  # as Protego spells it
 _OTHER = "other"
 
 _FORBIDDING = {"none", "noindex", "noimageindex", "noai", "noimageai"}
-# Directives that have a value; any other word before a colon names a program.
+# Directives that have a value; any other word before a colon names a program, maybe its version.
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+_PROGRAM = re.compile(r"([a-z_][\w.-]*)(/\S*)?")
 
 
 class Rules(NamedTuple):
@@ -90,7 +91,8 @@ ALLOW_ALL = parse(b"")
 def tag(values: Iterable[str]) -> str | None:
     """The directive in values of X-Robots-Tag that forbids to take a picture, or None.
 
-    ``otherbot: noindex`` is meant for another program, ``max-image-preview: none`` is no ``none``.
+    ``otherbot: noindex`` is meant for another program, ``max-image-preview: none`` is no ``none``,
+    and what follows the comma in ``unavailable_after: Fri, 25 Jun 2010 15:00:00 GMT`` names nobody.
     """
     for value in values:
         for_us = True
@@ -98,8 +100,9 @@ def tag(values: Iterable[str]) -> str | None:
             name, colon, rest = (piece.strip() for piece in part.partition(":"))
             if colon and name in _WITH_VALUE:
                 continue
-            if colon:
-                for_us = name == AGENT
+            program = _PROGRAM.fullmatch(name) if colon else None
+            if program:
+                for_us = program[1] == AGENT
             directive = rest if colon else name
             if for_us and directive in _FORBIDDING:
                 return directive
