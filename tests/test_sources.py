@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,19 @@ def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
     assert (rows[-1]["id"], rows[-1]["label"]) == ("mine/train/000005", "9 - nine")
     found = np.asarray(images.decode(read(spec, rows[1]), LIMIT))
     assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
+
+
+def test_a_download_that_falls_silent_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    monkeypatch.chdir(tmp_path)
+    hasty = Context(1, CONTEXT.network.model_copy(update={"timeout": 0.05}))
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes a request and says nothing
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [address])
+        with pytest.raises(SourceError, match=r"MNIST \(test\) .* timed out"):
+            sources.candidates("mine", torchvision(tmp_path, download=True), hasty)
+    assert socket.getdefaulttimeout() is None
 
 
 @pytest.mark.parametrize("url", ["x", "MNIST/test/x", "MNIST/valid/0", "MNIST/test/99", "a/b/c/d"])

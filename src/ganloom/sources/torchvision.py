@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import gzip
 import itertools
 import math
+import socket
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -67,7 +69,7 @@ def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[
         SourceError: no such split or class in this data set, or its files are missing or damaged.
     """
     known = _DATASETS[spec.dataset]
-    splits = {split: _open(spec, split) for split in _splits(spec)}
+    splits = {split: _open(spec, split, context) for split in _splits(spec)}
     chosen = _chosen(spec, splits)
     return [
         candidate(
@@ -89,7 +91,7 @@ def reader(spec: params.TorchvisionSource, context: Context) -> Reader:
     Raises:
         SourceError: as ``search``.
     """
-    splits = {split: _open(spec, split) for split in _splits(spec)}
+    splits = {split: _open(spec, split, context) for split in _splits(spec)}
 
     def read(url: str) -> bytes:
         try:
@@ -132,13 +134,25 @@ def _require_known(dataset: str, classes: Sequence[str], known: Sequence[str]) -
             raise SourceError(f"classes: {dataset} has no {label!r}; {hint}allowed: {allowed}")
 
 
-def _open(spec: params.TorchvisionSource, split: str) -> _Split:
+def _open(spec: params.TorchvisionSource, split: str, context: Context) -> _Split:
     root = DOWNLOADS if spec.download else Path(spec.path)
     try:
-        return _load(spec, split, root)
+        with _patience(context.network.timeout):
+            return _load(spec, split, root)
     # Torchvision raises RuntimeError for missing and damaged files and for a download that failed.
     except (RuntimeError, OSError, EOFError, ValueError, zlib.error) as error:
         raise SourceError(f"{spec.dataset} ({split}) in {root}: {error}") from error
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Let torchvision, which gives its requests no end, wait so long for the next bytes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _load(spec: params.TorchvisionSource, split: str, root: Path) -> _Split:
