@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import shutil
+import stat
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +95,48 @@ def test_what_is_there_is_not_overwritten(project: Path) -> None:
     with pytest.raises(BundleError, match="there already"):
         write.write(project, ["animals"], Path("out"))
     assert [path.name for path in Path("out").iterdir()] == ["x"]
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file becomes larger than a few bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("out", ["out", "deep/out", "out.zip"])
+def test_a_full_disk_leaves_everything_as_it_was(project: Path, out: str) -> None:
+    Path("out.zip").write_bytes(b"an earlier one")
+    before = sorted(project.rglob("*"))
+    with full_disk(), pytest.raises(BundleError, match=r"out.* cannot be written: File too large"):
+        write.write(project, ["animals"], project / out)
+    after = set(project.rglob("*")) - {project / "deep"}
+    assert sorted(after) == before
+    assert Path("out.zip").read_bytes() == b"an earlier one"
+
+
+@pytest.mark.parametrize("out", ["out", "out.zip"])
+def test_whoever_the_umask_lets_may_read_a_bundle(project: Path, out: str) -> None:
+    mask = os.umask(0o022)
+    try:
+        write.write(project, ["animals"], Path(out))
+    finally:
+        os.umask(mask)
+    modes = {stat.filemode(path.stat().st_mode) for path in (Path(out), *Path(out).rglob("*"))}
+    assert modes <= {"drwxr-xr-x", "-rw-r--r--"}
+
+
+@pytest.mark.parametrize("empty", ["there", "linked"])
+def test_an_empty_folder_becomes_the_bundle(project: Path, empty: str) -> None:
+    Path("there").mkdir()
+    Path("linked").symlink_to("there")
+    write.write(project, ["animals"], Path(empty))
+    assert (project / "there/models/animals.safetensors").is_file()
+    assert Path("linked").is_symlink()
 
 
 def test_a_bundle_too_large_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

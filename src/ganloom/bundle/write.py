@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
 from ganloom.credits import COLUMNS, credits, markdown
+from ganloom.files import write_whole
 from ganloom.images import sha256
 from ganloom.models import ModelError
 from ganloom.sources import SourceError, read_rows
@@ -64,14 +66,11 @@ def write(project: Path, names: Sequence[str], out: Path) -> int:
         )
     try:
         if out.suffix == ".zip":
-            out.write_bytes(_zipped(files))
+            write_whole(out, _zipped(files))
         elif out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise BundleError(f"{out} is there already; a bundle needs a new folder")
         else:
-            for name, data in files.items():
-                path = out / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+            _write_folder(out.resolve(), files)
     except OSError as error:
         raise BundleError(f"{out} cannot be written: {error.strerror}") from None
     return total
@@ -187,6 +186,18 @@ With ganloom installed: `ganloom studio --bundle .`
 
 Read `CREDITS.md` first: some licences ask for more than a list of names.
 """
+
+
+def _write_folder(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder, or one in the place of an empty one; it appears when it is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder:
+        new = Path(folder) / out.name
+        for name, data in files.items():
+            path = new / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        new.replace(out)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:
