@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from ganloom import images
 
@@ -393,6 +393,35 @@ def test_unsaved_decisions_survive_a_reload(small: tuple[Path, list[str]], windo
     one.complaints[:] = [c for c in one.complaints if "409" not in c]
 
 
+def test_a_storage_that_is_full_or_damaged_keeps_no_decision_from_the_disk(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.page.evaluate(
+            """() => {
+                for (let n = 2 ** 24, text = ""; n >= 1; )
+                    try {
+                        sessionStorage.setItem("full", text + "x".repeat(n));
+                        text += "x".repeat(n);
+                    } catch {
+                        n /= 2;
+                    }
+            }"""
+        )
+        one.press("k")
+        expect(one.count("keep")).to_have_text("1")
+        one.expect_saved()
+        assert decisions(project) == {h[0]: ("keep", "")}
+
+        place = f"ganloom.unsaved.{project.name}.mine"
+        one.page.evaluate("sessionStorage.clear()")
+        one.page.evaluate("place => sessionStorage.setItem(place, '[[')", place)
+        one.page.reload()
+        one.expect_status(h[0], "keep")
+
+
 def test_says_how_the_decisions_come_to_count(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
@@ -478,6 +507,25 @@ def test_sorts_by_flag_and_by_likeness(small: tuple[Path, list[str]], window: Op
         expect(one.page.locator(first)).to_have_id(f"tile-{h[8]}")
         expect(one.page.locator(second)).to_have_id(f"tile-{h[30]}")
         expect(one.focused).to_have_id(f"tile-{h[8]}")
+
+
+def test_scores_of_a_collection_that_has_changed_sort_nothing(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    def another(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"revision": "another"})
+
+    with studio(small[0]) as address:
+        one = window(address)
+        order = one.page.locator("#sort")
+        one.page.route("**/api/likeness/*", another)
+        one.press("l")
+        expect(one.page.locator("#toast")).to_contain_text("The collection has changed")
+        expect(order).to_have_value("found")
+        one.page.unroute("**/api/likeness/*")
+        one.press("l")
+        expect(order).to_have_value("likeness")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

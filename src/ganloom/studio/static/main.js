@@ -215,6 +215,9 @@ async function sortByLikeness() {
   const slow = setTimeout(() => toast("Comparing all pictures …", 60_000), 400);
   try {
     const answer = await ask(`/api/likeness/${row.sha256}`);
+    // Scores go by position: those of other rows would be other pictures'.
+    if (answer.revision !== store.about.revision)
+      throw new Error("The collection has changed meanwhile: try again in a moment");
     like = { row, scores: new Map(store.rows.map((other, i) => [other.sha256, answer.scores[i]])) };
     Object.assign(view, { order: "likeness", down: true, grouped: false });
     update();

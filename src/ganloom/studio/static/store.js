@@ -219,15 +219,24 @@ export class Store extends EventTarget {
     return `ganloom.unsaved.${this.about.project}.${this.about.list}`;
   }
 
+  // It serves a reload alone: what the browser has no room for is decided and sent all the same.
   #remember() {
     const unsaved = [...this.#sending, ...this.#pending];
-    if (unsaved.length) sessionStorage.setItem(this.#place, JSON.stringify(unsaved));
-    else sessionStorage.removeItem(this.#place);
+    try {
+      sessionStorage.removeItem(this.#place); // first: where the new one fails, no old one is left
+      if (unsaved.length) sessionStorage.setItem(this.#place, JSON.stringify(unsaved));
+    } catch {
+      // Then a reload asks whether to leave, and forgets them.
+    }
   }
 
   #remembered() {
-    const unsaved = JSON.parse(sessionStorage.getItem(this.#place) ?? "[]");
-    return unsaved.filter(([sha]) => this.byHash.has(sha));
+    try {
+      const unsaved = JSON.parse(sessionStorage.getItem(this.#place) ?? "[]");
+      return unsaved.filter(([sha]) => this.byHash.has(sha));
+    } catch {
+      return [];
+    }
   }
 }
 
