@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from conftest import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -652,6 +653,9 @@ def test_an_archive_is_downloaded_once_and_checked(
     assert [p.name for p in (tmp_path / "work/archives").iterdir()] == [spec.sha256]
 
     (tmp_path / "work/archives" / str(spec.sha256)).write_bytes(b"cut")
+    with full_disk(10), pytest.raises(OSError, match="File too large"):
+        found(spec)
+    assert [p.name for p in (tmp_path / "work/archives").iterdir()] == [spec.sha256]
     assert found(spec) == [row]  # again
     with pytest.raises(SourceError, match=r"a\.zip has the sha256 .*another file"):
         found(spec.model_copy(update={"sha256": "0" * 64}))

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from conftest import full_disk
 from PIL import Image, ImageSequence
 from starlette.testclient import TestClient
 
@@ -215,6 +216,16 @@ def test_what_is_kept_is_there_after_a_restart(project: Path, client: TestClient
         assert again.get(f"/samples/{second}.png").content == before
         assert again.get(f"/samples/{first}.png").status_code == 422
     assert sorted(p.suffix for p in (project / "work/studio/kept").iterdir()) == [".json", ".png"]
+
+
+def test_a_full_disk_leaves_nothing_of_what_was_to_be_kept(
+    project: Path, client: TestClient
+) -> None:
+    (name, *_) = make(client).json()["pictures"]
+    with full_disk(100):
+        answer = post(client, "/api/keep", name=name)
+    assert (answer.status_code, "File too large" in answer.json()["problem"]) == (500, True)
+    assert list((project / "work/studio/kept").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../../params", "0" * 20, "x", ""])

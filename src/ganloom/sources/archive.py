@@ -23,7 +23,6 @@ import os
 import re
 import stat
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -34,6 +33,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ganloom import images, params
+from ganloom.files import write_whole
 from ganloom.sources import (
     NAMED_AS_PICTURE,
     Context,
@@ -213,10 +213,7 @@ def _download(spec: params.ArchiveSource, url: str, path: Path, context: Context
             f"{url} has the sha256 {images.sha256(data)}, not {spec.sha256}: another file than "
             "the recipe was made with"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    Path(file.name).replace(path)
+    write_whole(path, data)
 
 
 def _digest(path: Path) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import secrets
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from ganloom.files import write_whole
 from ganloom.images import decode, sha256
 from ganloom.models import METADATA
 from ganloom.studio.generators import Loaded
@@ -127,9 +127,8 @@ class Samples:
     def keep(self, name: str) -> None:
         """Write a sample to the disk: first the picture, so that none is listed without it."""
         kept, png = self.get(name)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _write(self.folder / f"{name}.png", png)
-        _write(self.folder / f"{name}.json", kept.text().encode())
+        write_whole(self.folder / f"{name}.png", png)
+        write_whole(self.folder / f"{name}.json", kept.text().encode())
 
     def forget(self, name: str) -> None:
         """Delete a kept sample; for as long as the studio runs it can be kept again."""
@@ -158,9 +157,3 @@ class Samples:
             return Sample.model_validate(known)
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
             raise SampleError(f"{path} is damaged; delete it") from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
