@@ -66,6 +66,16 @@ def test_a_bundle_has_models_parameters_credits_and_an_app(project: Path) -> Non
     assert str(Path.home()) not in (out / "params.yaml").read_text()
 
 
+def test_a_bundles_parameters_are_the_projects_but_for_the_contact(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/")
+    write.write(project, ["animals"], Path("out"))
+    text = Path("params.yaml").read_text()
+    expected = text.replace("contact: someone@example.org", "contact: null")
+    assert Path("out/params.yaml").read_text() == expected != text
+
+
 def test_the_same_models_give_the_same_zip(project: Path) -> None:
     first, second = (Path(f"{n}.zip") for n in (1, 2))
     for path in (first, second):

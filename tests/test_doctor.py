@@ -116,6 +116,8 @@ def test_a_full_disk_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) 
         ("mail jane.doe+x@mail.example.org now", "mail <e-mail> now"),
         ("/home/jane/data", "~/data"),
         ("/home/janet/data", "/home/janet/data"),
+        ("/home/jane.old/data, /home/jane.", "/home/<user>.old/data, ~."),
+        ("https://example.org/home/jane", "https://example.org/home/<user>"),
         ("/home/jane/thesis/results/x", "<project>/results/x"),
         ("by jane on loom.local, loom", "by <user> on <host>, <host>"),
         ("janet, loomed", "janet, loomed"),

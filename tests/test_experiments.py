@@ -105,6 +105,17 @@ def test_experiments_stand_beside_what_is_here(project: Path) -> None:
     assert git(project, "status", "--porcelain") == ""  # nothing was checked out
 
 
+def test_experiments_say_neither_who_made_them_nor_in_whose_home(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/al")
+    with (project / "params.yaml").open("a") as file:
+        file.write("network: {contact: al@example.org}\nfetch: {shards: /home/al/shards}\n")
+    assert [(d.key, d.values) for d in experiments(project, ["HEAD"], PIXELS).differences] == [
+        ("fetch.shards", ["$HOME/shards", "–"])
+    ]
+
+
 def test_a_branch_a_tag_and_a_commit_are_names_as_well(project: Path) -> None:
     git(project, "tag", "v1")
     assert experiments(project, ["v1", "HEAD"], PIXELS).differences == []

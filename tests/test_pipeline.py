@@ -159,7 +159,7 @@ def imports_torch(name: str) -> bool:
 
 def test_imports_point_one_way() -> None:
     order = [
-        {"params", "credits", "files"},
+        {"params", "credits", "files", "privacy"},
         {"images", "resampling", "similarity", "pyramid", "web"},
         {"features"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},

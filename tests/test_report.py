@@ -397,6 +397,22 @@ def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: P
     assert "models.dcgan.kimg 90 91" in words
 
 
+def test_says_neither_who_made_it_nor_in_whose_home(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/al")
+    shutil.copytree(project, tmp_path / "run")
+    path = tmp_path / "run/params.yaml"
+    text = path.read_text().replace("contact: null", "contact: al@example.org")
+    path.write_text(text.replace("shards: null", "shards: /home/al/shards"))
+    page = page_of(tmp_path / "run")
+    assert "al@example.org" not in page and "/home/al" not in page
+    words = Reader(page).text
+    assert "The recipe kene , but for 1 value" in words
+    assert "fetch.shards None $HOME/shards" in words
+    assert "shards: $HOME/shards" in words  # every parameter
+
+
 def test_says_whether_it_copies(read: Reader) -> None:
     unseen = {"authenticity": 0.55, "authenticity_pixels": 0.9, "kid_lite2": 0.03}
     measured = {"authenticity": 0.4, "authenticity_pixels": 0.88, "samples": 256}

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from packaging.requirements import Requirement
 
 from ganloom import params
+from ganloom.privacy import homes, renamed
 
 ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
 EXTRAS = ("studio", "inception", "test", "cluster", "s3")
@@ -104,11 +105,9 @@ def redacted(text: str) -> str:
     text = re.sub(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", r"\1", text, flags=re.IGNORECASE)
     text = re.sub(r"\b([a-z][a-z0-9+.-]*://[^\s?#]+)[?#]\S*", r"\1", text, flags=re.IGNORECASE)
     text = re.sub(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", "<e-mail>", text)
-    home, here = Path.home(), Path.cwd()
-    places = {here.resolve(): "<project>", here: "<project>", home.resolve(): "~", home: "~"}
-    for place in sorted(places, key=lambda place: -len(str(place))):
-        if place != Path(place.anchor):
-            text = re.sub(rf"{re.escape(str(place))}(?![\w-])", places[place], text)
+    here = Path.cwd()
+    places = dict.fromkeys((here, here.resolve()), "<project>") | dict.fromkeys(homes(), "~")
+    text = renamed(text, places)
     host = socket.gethostname()
     names = {_user(): "<user>", host: "<host>", host.partition(".")[0]: "<host>"}
     for name in sorted(filter(None, names), key=len, reverse=True):

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
 from ganloom.credits import COLUMNS, credits, markdown
 from ganloom.files import write_whole
 from ganloom.images import sha256
 from ganloom.models import ModelError
+from ganloom.privacy import shareable
 from ganloom.sources import SourceError, read_rows
 
 SOURCE = Path(__file__).parents[1]
@@ -127,18 +126,10 @@ def _licence() -> str:
 
 
 def _params(path: Path) -> str:
-    """The parameters without who ran it, and where on which machine."""
-    yaml = YAML()
-    yaml.width = 10_000
     try:
-        known = yaml.load(path.read_text(encoding="utf-8"))
+        return shareable(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
-    if known.get("network", {}).get("contact"):
-        known["network"]["contact"] = None
-    text = io.StringIO()
-    yaml.dump(known, text)
-    return text.getvalue().replace(str(Path.home()), "~")
 
 
 def _requirements() -> str:

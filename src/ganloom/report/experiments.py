@@ -19,7 +19,7 @@ from ganloom.images import decode
 from ganloom.params import PARAMS_FILE
 from ganloom.report.figures import Picture, picture
 from ganloom.report.models import Row, Values, compare
-from ganloom.report.tables import flat
+from ganloom.report.tables import parameters
 
 WORKSPACE = "workspace"
 MISSING = "–"
@@ -160,4 +160,4 @@ def _version(name: str, read: Callable[[str], bytes]) -> Version:
             grids[model] = read(f"results/samples/{model}/grid.png")
         except FileNotFoundError:
             continue
-    return Version(name, dict(flat(params)), metrics, grids)
+    return Version(name, parameters(params), metrics, grids)

@@ -25,7 +25,7 @@ from ganloom.report.figures import (
     scatter,
     spread,
 )
-from ganloom.report.tables import flat, read_json
+from ganloom.report.tables import flat, parameters, read_json
 
 # What all models share, so that a page with many of them stays small enough to be mailed.
 FRAMES = 60
@@ -283,8 +283,8 @@ def model(
 def _settings(spec: params.Model) -> dict[str, dict[str, str]]:
     """What ``params.yaml`` says: about each network, and about the training."""
     values = spec.model_dump(mode="json")
-    networks = {part: dict(flat(values.pop(part))) for part in ("generator", "discriminator")}
-    return {**networks, "training": dict(flat(values))}
+    networks = {part: parameters(values.pop(part)) for part in ("generator", "discriminator")}
+    return {**networks, "training": parameters(values)}
 
 
 def _networks(architecture: Values) -> dict[str, list[Layer]]:

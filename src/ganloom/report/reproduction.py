@@ -14,7 +14,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from ganloom.params import PARAMS_FILE
-from ganloom.report.tables import flat
+from ganloom.privacy import shareable
+from ganloom.report.tables import parameters
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")
 
@@ -38,7 +39,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """``commit`` is "" without one; ``changes`` are the lines of `git status --porcelain`."""
+    """``commit`` is "" without one; ``changes`` are the lines of `git status --porcelain`.
+
+    ``params`` is the file, but for who ran it and where.
+    """
 
     commit: str
     changes: list[str]
@@ -57,7 +61,7 @@ def reproduction(project: Path) -> Reproduction:
         when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         machine=_machine(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-        params=(project / PARAMS_FILE).read_text(encoding="utf-8"),
+        params=shareable((project / PARAMS_FILE).read_text(encoding="utf-8")),
         recipe=_recipe(project),
     )
 
@@ -75,7 +79,7 @@ def _recipe(project: Path) -> Recipe | None:
 
 
 def _values(path: Path) -> dict[str, str]:
-    return dict(flat(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))))
+    return parameters(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
 
 
 def _git(project: Path, *arguments: str) -> str:

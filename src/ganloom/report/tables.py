@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ganloom.privacy import CONTACT, without_home
+
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows by column; none where there is no file."""
@@ -30,3 +32,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield f"{prefix}{key}", ", ".join(map(str, value)) or "none"
         else:
             yield f"{prefix}{key}", str(value)
+
+
+def parameters(values: Mapping[str, Any]) -> dict[str, str]:
+    """What params.yaml says, as ``flat``, but not who ran it, nor in whose home."""
+    return {key: without_home(words) for key, words in flat(values) if key != CONTACT}
