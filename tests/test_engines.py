@@ -48,7 +48,7 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         return {"check", "report"} | MODELS
 
     def source_file() -> set[str]:
-        with (project.path / "src/ganloom/sampling/latents.py").open("a") as file:
+        with (project.path / "src/ganloom/sampling/generate.py").open("a") as file:
             file.write("# edited\n")
         return {m for m in MODELS if not m.startswith("train")}  # same bytes: no new report
 
