@@ -1,4 +1,4 @@
-"""A share of the trials of ``kill_trials.py``: every stage is harmed at least once."""
+"""Shares of the trials of ``kill_trials.py`` and ``engine_trials.py``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,24 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's processes")
 
 
-def test_stages_that_are_harmed_end_in_the_same_bytes() -> None:
+def require_no_fault(script: str, trials: int, seed: int) -> None:
     # In a process of its own: it forks, which one with threads should not.
-    script = Path(__file__).with_name("kill_trials.py")
+    path = Path(__file__).with_name(script)
     done = subprocess.run(
-        [sys.executable, script, "--trials", "20", "--seed", "2"],
+        [sys.executable, path, "--trials", str(trials), "--seed", str(seed)],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 trials, 0 faults" in done.stdout
+    assert f"{trials} trials, 0 faults" in done.stdout
+
+
+def test_stages_that_are_harmed_end_in_the_same_bytes() -> None:
+    require_no_fault("kill_trials.py", 20, 2)  # each stage at least once
+
+
+@pytest.mark.engines
+def test_engines_that_are_harmed_end_in_the_same_bytes() -> None:
+    # One is killed, one meets a full disk (or, but for root, another time), two run at once.
+    require_no_fault("engine_trials.py", 3, 407)
