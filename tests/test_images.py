@@ -298,13 +298,15 @@ def test_damaged_files_decode_or_say_why_quietly(data: bytes) -> None:
 
 @pytest.mark.data
 def test_real_corrupt_files_are_refused(shared_data: Path) -> None:
-    failed = {}
-    for path in sorted((shared_data / "dedup_fixtures").rglob("*.*")):
+    folder, failed = shared_data / "dedup_fixtures", set()
+    for path in folder.rglob("*.*"):
         try:
             images.probe(path.read_bytes(), 50_000_000)
-        except images.ImageError as error:
-            failed[path.name] = str(error)
-    assert failed
+        except images.ImageError:
+            failed.add(path.relative_to(folder).as_posix())
+    assert failed == {
+        f"{name}/ukbench09268_corrupt.jpg" for name in ("mixed_images", "mixed_nested_images")
+    }
 
 
 # --- encoding ----------------------------------------------------------------------------------
