@@ -170,7 +170,13 @@ WARM_UP = {
     "optimizer": {"kind": "adam", "lr": 2.0e-4, "betas": [0.5, 0.999]},
     "diffaugment": [],
 }
-START = {"folder": "results", "generator": "0" * 64, "discriminator": "0" * 64, "freeze": 2}
+START = {
+    "folder": "results",
+    "generator": "0" * 64,
+    "discriminator": "0" * 64,
+    "freeze": 2,
+    "keep_statistics": False,
+}
 
 
 def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from ganloom import models, params
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
-from ganloom.training import transfer
+from ganloom.training import ema, transfer
 from ganloom.training.state import State, fresh
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def begun(spec: params.Model, seed: int = 2) -> State:
 def trained(tmp_path: Path) -> dict[str, Any]:
     """Files of another training, and the section that names them."""
     state = begun(model(), seed=1)
-    start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0}
+    start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0, "keep_statistics": False}
     for player in ("generator", "discriminator"):
         path = tmp_path / f"{player}.safetensors"
         models.save(state.networks[player], {}, path)
@@ -138,3 +138,26 @@ def test_random_weights_are_not_kept(trained: dict[str, Any]) -> None:
         transfer.TransferError, match=r"freeze: net\.net\.0\.weight .* layer 1 .* freeze 0, or"
     ):
         fresh(spec, Inputs(5, classes=3), CPU)
+
+
+def test_pictures_are_made_alone_where_statistics_are_kept(trained: dict[str, Any]) -> None:
+    spec = model(trained | {"keep_statistics": True})
+    state, usual = begun(spec), begun(model(trained))
+    generator, average = state.networks["generator"], state.networks["average"]
+    before = {key: value.clone() for key, value in generator.named_buffers()}
+    v = torch.randn(8, 5)
+    assert torch.allclose(generator(v)[:2], generator(v[:2]), atol=1e-6)
+    assert not torch.allclose(
+        usual.networks["generator"](v)[:2], usual.networks["generator"](v[:2]), atol=1e-3
+    )
+    ema.calibrate(average, v, 4)
+    for net in (generator, average):
+        assert all(torch.equal(value, before[key]) for key, value in net.named_buffers())
+    generator(v).square().sum().backward()
+    assert all(p.grad is not None for p in generator.parameters())  # scales and shifts learn
+
+
+def test_statistics_that_are_not_there_cannot_be_kept(trained: dict[str, Any]) -> None:
+    wide = model(trained).generator.model_dump() | {"channels": 6}
+    with pytest.raises(transfer.TransferError, match=r"keep_statistics: net\.2 .* or say false"):
+        begun(model(trained | {"keep_statistics": True}, generator=wide))

@@ -649,6 +649,10 @@ class InitFrom(Section):
     freeze: Annotated[int, Field(ge=0)] = Field(
         description="Layers of D, from the image on, that keep these weights (Mo et al., 2020)"
     )
+    keep_statistics: bool = Field(
+        description="G's batch normalisation keeps the statistics of that training, so that each "
+        "picture is made alone; false: those of each batch"
+    )
 
 
 class FeatureMatching(Section):

@@ -15,11 +15,13 @@ RAMP_UP = 0.05
 
 def shadow(net: nn.Module) -> nn.Module:
     """A copy of ``net`` to hold the average: without gradients, in eval mode."""
-    average = copy.deepcopy(net).eval().requires_grad_(False)
+    average = copy.deepcopy(net)
     for module in average.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # `calibrate` wants the plain mean over its batches
-    return average
+        # `calibrate` wants the plain mean over its batches. What is in eval mode in training, too,
+        # keeps the statistics that it has.
+        if isinstance(module, nn.BatchNorm2d) and module.training:
+            module.momentum = None
+    return average.eval().requires_grad_(False)
 
 
 def decay(images: float, batch: int, half_life: float) -> float:
@@ -53,7 +55,11 @@ def calibrate(average: nn.Module, latents: Tensor, batch: int) -> None:
         latents: (N, latent), always the same ones.
         batch: How many of them go through at once.
     """
-    norms = [module for module in average.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [
+        module
+        for module in average.modules()
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is None
+    ]
     if not norms:
         return
     for module in norms:

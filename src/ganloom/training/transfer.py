@@ -25,13 +25,15 @@ class TransferError(ValueError):
 
 
 def begin(generator: Generator, discriminator: Discriminator, spec: params.InitFrom) -> None:
-    """Take over what fits, say how much that was, and freeze D's lower layers.
+    """Take over what fits, say how much that was, and keep what is not to change.
 
     Raises:
-        TransferError: a file is missing, is not the one that the hash names, fits nowhere, or D's
-            lower layers cannot be kept.
+        TransferError: a file is missing, is not the one that the hash names, fits nowhere, or lacks
+            what is to be kept.
     """
-    _begin(generator, "generator", spec.generator, spec)
+    taken = _begin(generator, "generator", spec.generator, spec)
+    if spec.keep_statistics:
+        keep_statistics(generator, taken)
     if spec.discriminator:
         taken = _begin(discriminator, "discriminator", spec.discriminator, spec)
         freeze(discriminator, spec.freeze, taken)
@@ -77,6 +79,26 @@ def _take_over(net: nn.Module, tensors: dict[str, Tensor]) -> set[str]:
     for name in fitting:
         own[name].copy_(tensors[name])
     return fitting
+
+
+def keep_statistics(generator: Generator, taken: set[str]) -> None:
+    """Let batch normalisation go by its running statistics while the generator learns.
+
+    Otherwise it learns to make batches of some size, each with its own contrast, and pictures are
+    made from it one by one, with the contrast of all.
+
+    Raises:
+        TransferError: some are not another training's.
+    """
+    for name, module in generator.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            if f"{name}.running_var" not in taken:
+                raise TransferError(
+                    f"init_from.keep_statistics: {name} of the generator is not in the file or has "
+                    "another shape there; give the generator the channels of that training, or say "
+                    "false"
+                )
+            module.eval()
 
 
 def freeze(discriminator: Discriminator, layers: int, taken: set[str]) -> None:

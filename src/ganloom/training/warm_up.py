@@ -64,6 +64,7 @@ def train(
         generator=hashlib.sha256(weights).hexdigest(),
         discriminator=None,
         freeze=0,
+        keep_statistics=True,
     )
     second = model.model_copy(update={"warm_up": None, "init_from": start})
     loop.train(
