@@ -98,6 +98,14 @@ def test_what_is_missing_is_said(project: Path, missing: str, message: str) -> N
     assert not Path("out").exists()
 
 
+def test_parameters_that_cannot_be_read_are_named(project: Path) -> None:
+    for damaged in (b"models: [", b"\xff"):
+        Path("params.yaml").write_bytes(damaged)
+        with pytest.raises(SystemExit, match=r"params\.yaml is not YAML"):
+            main(["bundle", "--model", "animals", "--out", "out"])
+    assert not Path("out").exists()
+
+
 def test_what_is_there_is_not_overwritten(project: Path) -> None:
     Path("out/x").mkdir(parents=True)
     with pytest.raises(BundleError, match="there already"):

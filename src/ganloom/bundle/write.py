@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml.error import YAMLError
+
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
 from ganloom.credits import COLUMNS, credits, markdown
 from ganloom.files import write_whole
@@ -130,6 +132,8 @@ def _params(path: Path) -> str:
         return shareable(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise BundleError(f"{path} is not YAML: {error}") from None
 
 
 def _requirements() -> str:
