@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = """<img src=x onerror="alert(1)">"""
 WAIT = 15_000  # ms, for a machine that is busy
+BLOCKED = "Object.defineProperty(window, 'localStorage', { get() { throw new Error('blocked') } })"
 
 
 @pytest.fixture(scope="module")
@@ -420,6 +421,24 @@ def test_a_storage_that_is_full_or_damaged_keeps_no_decision_from_the_disk(
         one.page.evaluate("place => sessionStorage.setItem(place, '[[')", place)
         one.page.reload()
         one.expect_status(h[0], "keep")
+
+
+def test_a_blocked_storage_forgets_settings_and_nothing_else(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    with studio(project) as address:
+        one = window(address)
+        one.page.add_init_script(BLOCKED)
+        one.page.reload()
+        expect(one.focused).to_be_visible()
+        one.page.locator("#theme").click()
+        expect(one.page.locator("#theme")).to_contain_text("Light")
+        one.press("r")
+        one.page.keyboard.type("torn")
+        one.press("Enter", "7")
+        one.expect_saved()
+        assert decisions(project) == dict.fromkeys(h[:2], ("drop", "torn"))
 
 
 def test_says_how_the_decisions_come_to_count(

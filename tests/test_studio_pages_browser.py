@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
-from test_studio_browser import chromium, studio  # noqa: F401  (a fixture)
+from test_studio_browser import BLOCKED, chromium, studio  # noqa: F401  (a fixture)
 from test_studio_pages import picture, save_model
 
 pytestmark = pytest.mark.browser
@@ -259,3 +259,15 @@ def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> N
     page.set_viewport_size({"width": 360, "height": 700})
     expect(page.locator("main img:visible, #empty:visible").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_colours_stay_as_chosen_but_for_a_blocked_storage(address: str, visit: Visit) -> None:
+    page = visit(address, "/generate?model=animals")
+    page.click("#theme")
+    page.goto(f"{address}mix?model=animals")
+    expect(page.locator("#theme")).to_contain_text("Light")
+    page.add_init_script(BLOCKED)
+    page.goto(f"{address}edit?model=animals")
+    for name in ("Auto", "Light", "Dark", "Auto"):
+        expect(page.locator("#theme")).to_contain_text(name)
+        page.click("#theme")

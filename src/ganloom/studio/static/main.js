@@ -1,6 +1,7 @@
 // The page of curation: puts store, grid and windows together, and listens to keys and mouse.
 
 import { Grid } from "./grid.js";
+import { remember, remembered } from "./settings.js";
 import { ask, Store } from "./store.js";
 import { filtered, kind, number, orders, sorted } from "./view.js";
 import { Help, Why, Zoom } from "./windows.js";
@@ -11,8 +12,8 @@ const element = (tag, text, name = "") =>
 
 const store = new Store();
 const filters = { status: "", source: "", label: null, rule: "", search: "" };
-const remembered = JSON.parse(localStorage.getItem("ganloom.view") ?? "{}");
-const view = { order: "found", down: false, grouped: false, size: 144, theme: "", ...remembered };
+const usual = { order: "found", down: false, grouped: false, size: 144, theme: "" };
+const view = { ...usual, ...remembered("view", {}) };
 let like = null; // {row, scores} while sorted by likeness
 let members = new Set(); // hashes of what the view was made of
 let shown = null; // from a row to what it was sorted by, in words
@@ -109,7 +110,7 @@ function controls() {
   const theme = { "": "Auto", light: "Light", dark: "Dark" }[view.theme];
   $("theme").textContent = `◐ ${theme}`;
   $("theme").setAttribute("aria-label", `Colours: ${theme}`);
-  localStorage.setItem("ganloom.view", JSON.stringify({ ...view, order: like ? "found" : view.order }));
+  remember("view", { ...view, order: like ? "found" : view.order });
 }
 
 /** Everything that counts decisions; cheap enough for every one of them. */

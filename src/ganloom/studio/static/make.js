@@ -1,5 +1,6 @@
 // What the pages that make pictures have in common: models, codes, tiles, notes and the theme.
 
+import { remember, remembered } from "./settings.js";
 import { ask } from "./store.js";
 
 export { ask };
@@ -11,17 +12,19 @@ export const element = (tag, text = "", name = "") =>
 
 const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 
-function theme(turn) {
-  const view = JSON.parse(localStorage.getItem("ganloom.view") ?? "{}");
-  if (turn) view.theme = { "": "light", light: "dark", dark: "" }[view.theme ?? ""];
-  document.documentElement.style.colorScheme = view.theme || "light dark";
-  const name = THEMES[view.theme ?? ""];
-  $("theme").textContent = `◐ ${name}`;
-  $("theme").setAttribute("aria-label", `Colours: ${name}`);
-  localStorage.setItem("ganloom.view", JSON.stringify(view));
+let theme = remembered("view", {}).theme ?? "";
+
+function colour() {
+  document.documentElement.style.colorScheme = theme || "light dark";
+  $("theme").textContent = `◐ ${THEMES[theme]}`;
+  $("theme").setAttribute("aria-label", `Colours: ${THEMES[theme]}`);
 }
-theme(false);
-$("theme").addEventListener("click", () => theme(true));
+colour();
+$("theme").addEventListener("click", () => {
+  theme = { "": "light", light: "dark", dark: "" }[theme];
+  colour();
+  remember("view", { ...remembered("view", {}), theme });
+});
 
 let standing = []; // notes that stay
 

@@ -1,5 +1,6 @@
 // The windows above the grid: one picture in full, the reasons, the keys.
 
+import { remember, remembered } from "./settings.js";
 import { number } from "./view.js";
 
 const element = (tag, text, name = "") =>
@@ -96,7 +97,7 @@ export class Why {
     this.decide = decide;
     this.text = dialog.querySelector("#why-text");
     this.list = dialog.querySelector("#why-list");
-    this.reasons = JSON.parse(localStorage.getItem("ganloom.reasons") ?? "null") ?? COMMON;
+    this.reasons = remembered("reasons", COMMON);
     const finish = (word) => {
       const reason = this.text.value.trim();
       if (reason) this.#remember(reason);
@@ -147,7 +148,7 @@ export class Why {
 
   #save(reasons) {
     this.reasons = reasons;
-    localStorage.setItem("ganloom.reasons", JSON.stringify(reasons));
+    remember("reasons", reasons);
     this.#draw();
   }
 
