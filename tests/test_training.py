@@ -661,6 +661,36 @@ def test_the_average_is_calibrated_on_all_classes_as_they_are_shown(
         assert part.any(dim=0).all()
 
 
+def test_large_images_are_trained_on_in_bf16_where_the_processor_has_it(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[torch.dtype] = set()
+    convolve = F.conv2d
+
+    def spied(x: Tensor, *arguments: Any) -> Tensor:
+        y = convolve(x, *arguments)
+        seen.add(y.dtype)
+        return y
+
+    monkeypatch.setattr(F, "conv2d", spied)
+
+    def trained(folder: str, resolution: int, able: bool) -> dict[str, bytes]:
+        seen.clear()
+        can = {"avx512_bf16": able}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
+        monkeypatch.setattr(loop, "BF16_FROM", resolution)
+        return contents(run(tmp_path / folder, slices))
+
+    first = trained("a", 16, able=True)
+    assert torch.bfloat16 in seen
+    assert first == trained("b", 16, able=True)
+    whole = trained("c", 32, able=True)
+    assert seen == {torch.float32}
+    assert whole == trained("d", 16, able=False) != first
+    net, _ = models.load_generator(tmp_path / "a/out/generator.safetensors", "cpu")
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
 def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
     """Eight pictures, all nearly orange: samples get close to them within a few hundred steps."""
     orange = np.array([230, 120, 20])
