@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from test_studio_browser import BLOCKED, chromium, studio  # noqa: F401  (a fixture)
 from test_studio_pages import picture, save_model
 
@@ -237,6 +237,51 @@ def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
     page.click("#cancel")
     expect(page.locator("#running")).to_be_hidden(timeout=SEARCH)
     expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_search_that_ends_leaves_what_is_edited_meanwhile(
+    address: str, visit: Visit, tmp_path: Path
+) -> None:
+    ended = False
+
+    def answer(route: Route) -> None:
+        known = route.fetch().json()
+        if known["search"] and not ended:
+            known["search"]["state"] = "running"
+        route.fulfill(json=known)
+
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture())
+    page = visit(address, "/generate?model=ganloom/kene")
+    loaded(page, "#pictures img", 16)
+    page.click("#pictures button >> nth=0")
+    loaded(page, "#kept img", 1)
+    page.goto(f"{address}edit?model=animals")
+    page.route("**/api/photo", answer)
+    page.set_input_files("#photo", photo)
+    page.select_option("#steps", "100")
+    page.click(".go")
+    expect(page.locator("#status")).to_have_text("Searching: step 100 of 100", timeout=SEARCH)
+    page.select_option("#model", "ganloom/kene")
+    page.select_option("#kept", index=1)
+    page.focus("#way-0")
+    page.keyboard.press("ArrowRight")
+    found = page.get_by_role("button", name="Open what was found")
+    expect(found).to_be_hidden()
+
+    ended = True
+    expect(found).to_be_visible()
+    expect(page.locator("#way-0")).to_have_value("0.25")
+    expect(page.locator("#before figcaption")).to_have_text("Before")
+    expect(page.locator("#target")).to_be_hidden()
+
+    found.click()
+    expect(found).to_be_hidden()
+    expect(page.locator("#before figcaption")).to_contain_text("PSNR")
+    expect(page.locator("#model")).to_have_value("animals")
+    expect(page.locator("#kept")).to_be_disabled()  # those of the other model are gone
+    expect(page.locator("#told select")).to_have_count(3)
+    loaded(page, ".compare img", 3)
 
 
 def test_a_photograph_that_is_none_is_refused_in_words(

@@ -12,7 +12,7 @@ let models = new Map();
 let kept = [];
 let base = null; // name of the picture that is changed
 let edited = null; // name of the changed one
-let watching = null; // id of the search that is watched
+let watching = null; // the search that is watched
 
 const show = (id, address) => {
   $(id).hidden = !address;
@@ -84,38 +84,48 @@ async function reconstruct() {
   }
 }
 
-/** Show how far a search is, until it ends. */
+/** Show how far a search is, until it ends; what is edited meanwhile stays. */
 function watch(search) {
-  watching = search.id;
+  watching = search;
   const running = search.state === "running";
+  const waits = search.state === "done" && base !== null;
   $("running").hidden = !running;
+  $("found").hidden = !waits;
   $("settings").querySelector(".go").disabled = running || !$("photo").files.length;
   $("progress-bar").value = search.step / search.steps;
-  show("target", `/photos/${search.id}.png`);
-  $("empty").hidden = true;
   if (running) {
     status(`Searching: step ${search.step} of ${search.steps}`);
-    caption("Found so far");
-    if (search.step && !base) show("before", `/photos/${search.id}/now.png?step=${search.step}`);
     setTimeout(poll, POLL);
-    return;
+  } else {
+    status(waits ? "The photograph is found" : "");
+    if (search.note) notes({ words: search.note });
   }
-  status("");
-  if (search.note) notes({ words: search.note });
+  if (search.state === "failed") notes({ words: search.problem, problem: true });
+  if (!base) follow(search);
+}
+
+/** Show the photograph, and what is found so far or at last. */
+function follow(search) {
   if (search.state === "done") {
     $("model").value = search.model;
+    fit();
     start(search.name);
     caption(`Before: PSNR ${search.psnr.toFixed(1)} dB, MS-SSIM ${search.ms_ssim.toFixed(2)}`);
-  } else if (!base) {
+  } else if (search.state === "running") {
+    caption("Found so far");
+    if (search.step) show("before", `/photos/${search.id}/now.png?step=${search.step}`);
+    $("empty").hidden = true;
+  } else {
     start(null);
-    if (search.state === "failed") notes({ words: search.problem, problem: true });
   }
+  show("target", `/photos/${search.id}.png`);
 }
 
 async function poll() {
   try {
     const { search } = await ask("/api/photo");
-    if (search?.id === watching) watch(search);
+    // A search ends once, also where Cancel asks at the same moment.
+    if (search?.id === watching.id && watching.state === "running") watch(search);
   } catch (error) {
     notes({ words: said(error), problem: true });
     setTimeout(poll, 4 * POLL);
@@ -206,6 +216,10 @@ $("photo").addEventListener("change", () => {
 $("cancel").addEventListener("click", () =>
   ask("/api/cancel", {}).then(poll, (error) => notes({ words: said(error), problem: true })),
 );
+$("found").addEventListener("click", () => {
+  start(null);
+  watch(watching);
+});
 $("model").addEventListener("change", fit);
 $("kept").addEventListener("change", () => {
   show("target", null);
