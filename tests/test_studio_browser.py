@@ -489,6 +489,34 @@ def test_zoom_shows_a_picture_with_what_is_known_of_it(
         assert decisions(project) == {h[0]: ("drop", "")}
 
 
+def test_zoom_hides_a_picture_under_the_title_of_another(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
+    project, h = small
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    with studio(project) as address:
+        one = window(address)
+        one.page.route(f"**/pictures/{h[1]}", hold)
+        one.page.route(f"**/pictures/{h[2]}", lambda route: route.fulfill(body="none"))
+        picture = one.page.locator("#zoom-picture")
+        one.press(" ")
+        expect(picture).to_be_visible()
+        with one.page.expect_request(f"**/pictures/{h[1]}"):
+            one.press("ArrowRight")
+        expect(one.page.locator("#zoom-title")).to_have_text("p1")
+        expect(picture).to_be_hidden()
+        waiting[0].continue_()
+        expect(picture).to_be_visible()
+        one.press("ArrowRight")  # none: what stands for it is seen
+        expect(one.page.locator("#zoom-title")).to_have_text("p2")
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") == 0
+
+
 def test_groups_stand_side_by_side_behind_their_keeper(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:

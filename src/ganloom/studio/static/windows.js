@@ -16,6 +16,8 @@ export class Zoom {
     this.dialog = dialog;
     this.store = store;
     this.picture = dialog.querySelector("#zoom-picture");
+    for (const end of ["load", "error"])
+      this.picture.addEventListener(end, () => (this.picture.style.visibility = ""));
     dialog.querySelector("#zoom-close").addEventListener("click", () => this.close());
     dialog.querySelector("figure").addEventListener("click", () => this.close());
     dialog.addEventListener("close", closed);
@@ -28,7 +30,10 @@ export class Zoom {
   show(row) {
     if (!row) return this.close();
     this.row = row;
-    this.picture.src = `/pictures/${row.sha256}`;
+    const address = `/pictures/${row.sha256}`;
+    // Until it has come the browser shows the one before, which must not pass for this one.
+    if (this.picture.getAttribute("src") !== address) this.picture.style.visibility = "hidden";
+    this.picture.src = address;
     this.picture.alt = row.title || row.id;
     // Small ones grow, up to four times, with their pixels to be seen.
     this.picture.style.setProperty("--w", `${row.width * 4}px`);
