@@ -298,6 +298,11 @@ def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window:
         one.tile(h[20]).dblclick()
         expect(one.page.locator("#zoom")).to_be_visible()
 
+        one.page.locator('#sources [data-key="even"]').click()  # without p1
+        expect(one.tile(h[1])).not_to_be_attached()
+        one.press("Home", "c")
+        expect(one.page.locator("#focused")).to_contain_text("2 selected")
+
 
 def test_what_no_longer_fits_the_filter_stays_until_it_is_asked_to_go(
     small: tuple[Path, list[str]], window: Opener

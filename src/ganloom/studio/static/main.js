@@ -240,10 +240,12 @@ function toggleGroups() {
   update();
 }
 
+/** Of the focused picture's group, those that are shown: no others are decided on. */
 function selectGroup() {
   const row = grid.focused;
   if (!row) return;
-  for (const other of store.groups.get(row.cluster)) grid.selected.add(other.sha256);
+  for (const { cluster, sha256 } of grid.rows)
+    if (cluster === row.cluster) grid.selected.add(sha256);
   changedSelection();
 }
 
