@@ -245,6 +245,38 @@ def test_a_reason_is_written_and_remembered(small: tuple[Path, list[str]], windo
         expect(one.page.locator("#why-list")).not_to_contain_text("off topic")
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_reason_is_of_the_picture_that_was_asked_about(
+    small: tuple[Path, list[str]], window: Opener, gone: bool
+) -> None:
+    project, h = small
+    clusters, manifest = project / "data/clusters.csv", project / "data/manifest.csv"
+    with studio(project) as address:
+        one = window(address)
+        one.page.locator('#states [data-key="open"]').click()
+        one.tile(h[5]).click()
+        one.press("r")
+        one.page.keyboard.type("torn")
+        # Meanwhile the pipeline ends: without the picture, or with a rule against it.
+        if gone:
+            for table in (clusters, manifest):
+                lines = table.read_text().splitlines(keepends=True)
+                table.write_text("".join(line for line in lines if h[5] not in line))
+        else:
+            text = clusters.read_text()
+            clusters.write_text(text.replace(f"{h[5]},{h[5]},true", f"{h[5]},{h[4]},false"))
+        expect(one.tile(h[5])).not_to_be_attached()
+        one.press("Enter")
+        if gone:
+            expect(one.page.locator("#toast")).to_contain_text("No longer in the collection")
+            expect(one.count("drop")).to_have_text("0")
+        else:
+            expect(one.count("drop")).to_have_text("1")
+            one.expect_saved()
+            assert decisions(project) == {h[5]: ("drop", "torn")}
+        expect(one.focused).to_have_id(f"tile-{h[0]}")
+
+
 def test_many_are_selected_with_keys(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:

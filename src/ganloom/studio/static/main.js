@@ -184,16 +184,19 @@ function footer() {
 
 // --- deciding ------------------------------------------------------------------------------------
 
-/** Decide on what is chosen, then move on. */
-function decide(word, reason = "") {
-  const rows = zoom.open ? [zoom.row] : grid.chosen;
-  if (!rows.length) return;
-  const several = rows.length > 1;
+const inQuestion = () => (zoom.open ? [zoom.row] : grid.chosen);
+
+/** Decide on pictures, then move on. */
+function decide(word, reason = "", asked = inQuestion()) {
+  if (!asked.length) return;
+  // The pipeline may have run since they were chosen.
+  const rows = asked.filter((row) => store.byHash.has(row.sha256));
+  if (!rows.length) return toast("No longer in the collection: nothing is decided");
   store.decide(rows.map((row) => row.sha256), word, reason);
-  if (several) toast(`${rows.length} pictures ${{ keep: "kept", drop: "dropped" }[word] ?? "cleared"}`);
+  if (rows.length > 1) toast(`${rows.length} pictures ${{ keep: "kept", drop: "dropped" }[word] ?? "cleared"}`);
   const last = grid.rows.findLastIndex((row) => row.sha256 === rows.at(-1).sha256);
   grid.selected.clear();
-  if (word !== null) grid.moveTo(last + 1);
+  if (word !== null && last >= 0) grid.moveTo(last + 1);
   else grid.refresh();
   if (zoom.open) zoom.show(grid.focused);
   footer();
@@ -261,7 +264,7 @@ const why = new Why($("why"), decide);
 const help = new Help($("help"));
 
 function openWhy() {
-  const rows = zoom.open ? [zoom.row] : grid.chosen;
+  const rows = inQuestion();
   if (rows.length) why.ask(rows, store);
 }
 

@@ -107,7 +107,7 @@ export class Why {
       const reason = this.text.value.trim();
       if (reason) this.#remember(reason);
       dialog.close();
-      decide(word, reason);
+      decide(word, reason, this.rows);
     };
     dialog.querySelector("#why-drop").addEventListener("click", () => finish("drop"));
     dialog.querySelector("#why-keep").addEventListener("click", () => finish("keep"));
@@ -131,8 +131,9 @@ export class Why {
     return this.reasons[n - 1];
   }
 
-  /** Ask about pictures; Enter leaves a kept one kept. */
+  /** Ask about pictures, whatever is chosen by the time of the answer; Enter leaves a kept one kept. */
   ask(rows, store) {
+    this.rows = rows;
     const decisions = rows.map((row) => store.decision(row.sha256));
     this.word = decisions.every((decision) => decision?.[0] === "keep") ? "keep" : "drop";
     const title = rows.length > 1 ? `Why ${rows.length} pictures?` : "Why?";
