@@ -302,6 +302,11 @@ def test_many_are_selected_with_keys(small: tuple[Path, list[str]], window: Open
         one.expect_saved()
         assert {s for s, (word, _) in decisions(project).items() if word == "drop"} == set(h[:3])
 
+        one.page.locator('#sources [data-key="even"]').click()  # without p1
+        expect(one.tile(h[1])).not_to_be_attached()
+        one.press("Home", "c")
+        expect(one.page.locator("#focused")).to_contain_text("2 selected")
+
 
 def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
@@ -329,11 +334,6 @@ def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window:
         assert kept == set(h[10:13])
         one.tile(h[20]).dblclick()
         expect(one.page.locator("#zoom")).to_be_visible()
-
-        one.page.locator('#sources [data-key="even"]').click()  # without p1
-        expect(one.tile(h[1])).not_to_be_attached()
-        one.press("Home", "c")
-        expect(one.page.locator("#focused")).to_contain_text("2 selected")
 
 
 def test_what_no_longer_fits_the_filter_stays_until_it_is_asked_to_go(
