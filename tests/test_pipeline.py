@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.lock import make_lock
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -176,6 +178,39 @@ def test_what_may_be_edited_while_a_stage_runs_is_known(
         Path("data/curation/mine.csv").write_text(f"sha256,decision,reason\n{name},keep,\n")
         assert (inputs(name + key) != found) == (name == "curate")
     assert inputs("train@dcgan")["models.dcgan"]["kimg"] == 0.5
+
+
+ENDING = """
+import os, sys
+
+sys.path.insert(0, {scripts!r})
+import prelude
+
+prelude.begin()
+sys.addaudithook(lambda event, _: event == "fcntl.flock" and print("waits", flush=True))
+"""
+
+
+def test_what_is_edited_while_a_stage_waits_for_dvc_is_noticed(tmp_path: Path) -> None:
+    for name in ("src", "workflow", "recipes", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    parameters = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "recipes/tiny.yaml", parameters)
+    (tmp_path / ".dvc/tmp").mkdir(parents=True)
+    with make_lock(str(tmp_path / ".dvc/tmp/lock")):
+        stage = subprocess.Popen(
+            [sys.executable, "-c", ENDING.format(scripts=str(ROOT / "workflow/scripts"))],
+            cwd=tmp_path,
+            env={**os.environ, "DVC_STAGE": "train@dcgan"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert stage.stdout is not None
+        said = stage.stdout.readline()
+        parameters.write_text(parameters.read_text().replace("seed: 1", "seed: 2"))
+    assert said == "waits\n"
+    assert "error: seed: edited while train@dcgan ran" in stage.communicate()[1]
 
 
 def imports_torch(name: str) -> bool:

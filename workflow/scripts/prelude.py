@@ -7,8 +7,10 @@ experiment that runs in a copy of the project use the original's code.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -156,6 +158,7 @@ def _require_unchanged(stage: str, before: dict[str, object]) -> None:
     DVC looks at dependencies when the stage is over: it would take what came of the old ones for
     what comes of the new ones, for ever.
     """
+    _wait_for_dvc()
     try:
         after = inputs(stage)
     except Exception:  # in the middle of an edit, it may be anything
@@ -170,6 +173,16 @@ def _require_unchanged(stage: str, before: dict[str, object]) -> None:
             flush=True,
         )
         os._exit(1)  # all that is left to tell DVC, at exit
+
+
+def _wait_for_dvc() -> None:
+    """Wait until no command of DVC holds its lock, as `dvc push` does for minutes.
+
+    The DVC that runs this stage needs the lock before it looks at anything, and would soon give up.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at exit, a KeyboardInterrupt would stop nothing
+    with contextlib.suppress(OSError), Path(".dvc/tmp/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def die_with_parent() -> None:
