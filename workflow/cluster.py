@@ -132,7 +132,7 @@ def _gave_up(stage: Stage) -> bool:
     """Whether a job's command ended with an error of its own, and would do so again."""
     try:
         return int(Path(stage.failed).read_text()) > 0
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # on a full disk, it is empty
         return False
 
 
@@ -163,9 +163,9 @@ def claim(stage: Stage) -> AbstractContextManager[None]:
 
 def adopt(stage: Stage) -> bool:
     """Record what a job has made for a head that was killed; False if there is no such thing."""
-    if not (receipt.is_whole(stage) and receipt.is_current(stage)):
-        return False
-    with _dvc(stage) as found:
+    with _dvc(stage) as found:  # what was edited while this waited for DVC's lock counts as well
+        if not (receipt.is_whole(stage) and receipt.is_current(stage)):
+            return False
         _save(found)
     Path(stage.receipt).unlink()
     return True

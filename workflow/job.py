@@ -9,11 +9,13 @@ terminal, where several stages write at once.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +33,7 @@ DVC_CHATTER = re.compile(
 def main(name: str, log: Path, *flags: str) -> int:
     """Run the stage and return the exit status."""
     die_with_parent()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # not all write UTF-8
     if "--without-dvc" not in flags:
         # Not the script `dvc`: its first line names the environment, which not every path survives.
         dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
@@ -38,10 +41,20 @@ def main(name: str, log: Path, *flags: str) -> int:
     stage = next(stage for stage in stages.recall() if stage.name == name)
     Path(stage.receipt).unlink(missing_ok=True)
     inputs = receipt.digest_inputs(stage)
+    _clear([*stage.files, *stage.directories])
     status = _run(["/bin/sh", "-c", stage.command], name, log)
     if status == 0:
         receipt.write(stage, inputs)
     return status
+
+
+def _clear(outputs: Iterable[str]) -> None:
+    """Delete what an earlier run made, as DVC does before it runs a stage."""
+    for path in map(Path, outputs):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _run(command: list[str], name: str, log: Path) -> int:
@@ -49,7 +62,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
     with (
-        log.open("wb") as file,
+        log.open("wb", buffering=0) as file,
         subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -60,19 +73,17 @@ def _run(command: list[str], name: str, log: Path) -> int:
         assert process.stdout is not None
         shown = 0.0
         for line in _lines(process.stdout):
-            file.write(line)
-            file.flush()
             text = line.decode(errors="replace").rstrip()
             is_progress = line.endswith(b"\r")
-            if DVC_CHATTER.match(text) or (
-                is_progress and time.monotonic() - shown < PROGRESS_SECONDS
-            ):
-                continue
-            if is_progress:
-                shown = time.monotonic()
-            print(f"{name} | {text}", flush=True)
+            too_soon = is_progress and time.monotonic() - shown < PROGRESS_SECONDS
+            if not (too_soon or DVC_CHATTER.match(text)):
+                shown = time.monotonic() if is_progress else shown
+                print(f"{name} | {text}", flush=True)
+            with contextlib.suppress(OSError):  # a full disk, of which the stage itself tells
+                file.write(line)
     if process.returncode:
-        failed.write_text(str(process.returncode))
+        with contextlib.suppress(OSError):
+            failed.write_text(str(process.returncode))
     return process.returncode
 
 
