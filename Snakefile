@@ -10,6 +10,7 @@ sys.path.insert(0, str(workflow.current_basedir.join("workflow")))
 import stages
 
 shell.prefix(stages.activate())
+stages.keep_outputs()
 
 try:
     if workflow.is_main_process:
@@ -63,7 +64,9 @@ for stage in STAGES:
         shell:
             "exec python workflow/job.py {params.stage:q} {log:q} {params.flag}"
 
-    # Snakemake knows rules, not stages: what is asked for `train` holds for every model.
-    workflow.get_rule(stage.rule).resources.update(
-        workflow.resource_settings.overwrite_resources.get(stage.kind, {})
-    )
+    # Snakemake knows rules, not stages: what is asked for `train` holds for every model, but for
+    # what is asked for that model alone.
+    for key in (stage.kind, stage.rule):
+        workflow.get_rule(stage.rule).resources.update(
+            workflow.resource_settings.overwrite_resources.get(key, {})
+        )

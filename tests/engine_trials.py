@@ -35,7 +35,13 @@ from kill_trials import PATIENCE, ROOT, SIGNALS, main, outlived, repeat, small_d
 
 BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
-COMMANDS = {"snakemake": ["snakemake", "--cores", "2", REPORT], "dvc": ["dvc", "repro"]}
+ENGINES = ["snakemake", "dvc"]
+COMMANDS = {
+    "snakemake": ["snakemake", "--cores", "2", REPORT],
+    "dvc": ["dvc", "repro"],
+    # Snakemake may be at the other stages.
+    **{f"dvc for s{n}": ["dvc", "repro", "--single-item", f"s{n}"] for n in range(3)},
+}
 PIECES = 30
 AHEAD = 2 * 24 * 3600 * 10**9  # ns
 HELD = re.compile(r"is running \(pid \d+\)|is busy, it is being blocked by|Unable to acquire lock")
@@ -47,22 +53,28 @@ from pathlib import Path
 sys.path.insert(0, "workflow/scripts")
 from prelude import die_with_parent
 
+def content(path):
+    files = sorted(path.glob("piece*")) if path.is_dir() else [path]
+    return b"".join(file.read_bytes() for file in files)
+
 die_with_parent()
 out, *inputs = map(Path, sys.argv[1:])
 seed = next(line for line in open("params.yaml") if line.startswith("seed: ")).split()[1]
-key = seed + "".join(hashlib.sha256(path.read_bytes()).hexdigest() for path in inputs)
-out.parent.mkdir(parents=True, exist_ok=True)
-with out.open("w") as file:
-    for piece in range({PIECES}):
-        line = hashlib.sha256(f"{{out}} {{key}} {{piece}}".encode()).hexdigest()
-        print(line, file=file, flush=True)
-        time.sleep(0.02)
+key = seed + "".join(hashlib.sha256(content(path)).hexdigest() for path in inputs)
+for piece in range({PIECES}):
+    target = out if out.suffix else out / f"piece{{piece:02}}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    line = hashlib.sha256(f"{{out}} {{key}} {{piece}}".encode()).hexdigest()
+    with target.open("a") as file:
+        print(line, file=file)
+    time.sleep(0.02)
 """
 
 DAG: dict[str, list[str]] = {
     "data/one.txt": [],
     "data/two.txt": [],
-    "results/sum.txt": ["data/one.txt", "data/two.txt"],
+    "results/parts": [],  # a folder: without half of its files it still is one
+    "results/sum.txt": ["data/one.txt", "data/two.txt", "results/parts"],
     REPORT: ["results/sum.txt"],
 }
 
@@ -139,9 +151,17 @@ class Project:
         wanted, before = rng.randint(1, PIECES) * 65, path.stat().st_ino if path.exists() else 0
         while process.poll() is None:
             with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                if status.st_ino != before and status.st_size >= wanted:
+                if path.stat().st_ino != before and len(content(path)) >= wanted:
                     return
+            time.sleep(0.005)
+
+    def wait_for_start(self, process: subprocess.Popen[str], engine: str) -> None:
+        """Until Snakemake has seen what is stale, or has ended; DVC sees it stage by stage."""
+        stamp = self.path / ".snakemake/stages/s2"
+        before = stamp.read_text() if stamp.exists() else ""
+        while engine == "snakemake" and process.poll() is None:
+            if stamp.exists() and stamp.read_text() not in ("", before):
+                return
             time.sleep(0.005)
 
     def wait_for_collection(self) -> None:
@@ -161,8 +181,14 @@ class Project:
         return {
             name
             for name, text in expected(seed).items()
-            if not (self.path / name).is_file() or (self.path / name).read_text() != text
+            if not (self.path / name).exists() or content(self.path / name) != text
         }
+
+
+def content(path: Path) -> str:
+    """What a file holds, or the pieces in a folder."""
+    files = sorted(path.glob("piece*")) if path.is_dir() else [path]
+    return "".join(file.read_text() for file in files)
 
 
 # --- harm ----------------------------------------------------------------------------------------
@@ -186,9 +212,9 @@ def full(project: Project, engine: str, rng: Random) -> str:
         with project.start(engine) as process:
             if rng.random() < 0.7:
                 project.wait_for_piece(process, rng)
-            free = os.statvfs(project.path)
-            with ballast.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+            with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(2**20))
             process.communicate()
     finally:
         ballast.unlink()
@@ -217,8 +243,10 @@ def clock_back(project: Project, engine: str, rng: Random) -> str:
 def beside(project: Project, engine: str, rng: Random) -> str:
     other = rng.choice(list(COMMANDS))
     with project.start(engine) as first:
-        if rng.random() < 0.8:
+        if rng.random() < 0.5:
             project.wait_for_piece(first, rng)
+        else:
+            project.wait_for_start(first, engine)
         status, output = project.run(other)
         said = first.communicate()[0]
     for name, code, text in ((engine, first.returncode, said), (other, status, output)):
@@ -237,7 +265,7 @@ def trial(project: Project, number: int, seed: int) -> str:
     harms: list[Callable[[Project, str, Random], str]] = [killed, killed, beside, clock_back]
     if os.path.ismount(project.path.parent):
         harms += [full, sealed]
-    engine, last = rng.choice(list(COMMANDS)), rng.choice(list(COMMANDS))
+    engine, last = rng.choice(ENGINES), rng.choice(ENGINES)
     value = 1000 + number
     project.set_seed(value)
     done = rng.choice(harms)(project, engine, rng)

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
 import pytest
 from projects import Project, assert_ran
 
@@ -23,12 +34,23 @@ def stage(project: Project, name: str) -> stages.Stage:
 
 
 def test_a_result_is_recorded_if_it_is_whole_and_of_the_present_parameters(
-    project: Project,
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lock = cluster._dvc
+
+    @contextmanager
+    def locked_late(stage: stages.Stage) -> Iterator[Any]:
+        with lock(stage) as found:
+            project.edit("sample.fps", 12)
+            yield found
+
     project.edit("sample.fps", 10)
     sample = stage(project, "sample@dcgan")
+    left = project.path / "results/samples/dcgan/of_another_day.png"
+    left.touch()
     project.run("python", "workflow/job.py", sample.name, sample.log, "--without-dvc")
     assert_ran(project, ["sample@dcgan"])
+    assert not left.exists(), "DVC clears a stage's outputs, but is not asked here"
 
     grid = project.path / "results/samples/dcgan/grid.png"
     picture = grid.read_bytes()
@@ -40,6 +62,10 @@ def test_a_result_is_recorded_if_it_is_whole_and_of_the_present_parameters(
     project.edit("sample.fps", 11)
     with pytest.raises(cluster.ResultError, match="changed while it ran"):
         cluster.record(sample, 0)
+    project.edit("sample.fps", 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "_dvc", locked_late)
+        assert not cluster.adopt(sample), "it was edited while this waited for the lock"
     project.edit("sample.fps", 10)
     assert cluster.adopt(sample)
     assert "up to date" in project.run("dvc", "status", sample.name)
@@ -57,3 +83,44 @@ def test_what_was_run_before_is_restored_and_nothing_else(
     assert cluster.restore(sample)
     assert "up to date" in project.run("dvc", "status")
     assert project.hashes() == finished.hashes()
+
+
+def test_what_is_asked_for_one_model_comes_before_what_is_asked_for_all(project: Project) -> None:
+    project.edit("models.other", project.params()["models"]["dcgan"])
+    asked = ["--set-resources", "train:mem_mb=24", "train_other:mem_mb=48"]
+    shown = project.snakemake("--dry-run", "--quiet", "host", "--config", "force=train", *asked)
+    found = re.findall(r"rule (train_\w+):(?:\n .*)*mem_mb=(\d+)", shown)
+    assert sorted(found) == [("train_dcgan", "24"), ("train_other", "48")]
+
+
+def test_a_failing_job_tells_why_on_a_full_disk_and_an_old_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing: dict[str, Any] = {name: [] for name in ("dependencies", "params", "inputs", "files")}
+    stage = stages.Stage(
+        name="paint",
+        command="echo no room for batik of the Çanakkale; exit 3",
+        **nothing,
+        directories=[],
+        threads=1,
+        stale=True,
+        force=False,
+        local=False,
+    )
+    stages.STAMPS.mkdir(parents=True)
+    stages.STAGES.write_text(json.dumps([asdict(stage)]))
+    Path("params.yaml").write_text("{}")
+    job = [sys.executable, Path(stages.__file__).with_name("job.py"), "paint", stage.log]
+    done = subprocess.run(
+        [*job, "--without-dvc"],
+        env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("paint | no room for batik of the ?anakkale\n", "")
+    assert done.returncode == 3
+    assert Path(stage.failed).exists()
+    assert not cluster._gave_up(stage), "its exit status could not be written"

@@ -164,7 +164,10 @@ def test_a_model_is_added_and_removed(project: Project, tmp_path: Path) -> None:
 def test_one_failing_stage_stops_only_what_needs_it_and_speaks_last(project: Project) -> None:
     project.edit("models.other", project.params()["models"]["dcgan"])
     project.edit("models.dcgan.optimizer.lr", 1.0e30)
+    for suffix in ("log", "failed"):  # of another day
+        (project.path / f"results/logs/train@third.{suffix}").write_text("1")
     output = project.snakemake(fails=True)
+    assert "train@third" not in output
     others = {m.replace("dcgan", "other") for m in MODELS}
     assert_ran(project, {"check", "train@dcgan"} | others)
     assert "train@dcgan failed" in output
@@ -251,6 +254,44 @@ def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Projec
     project.ran()
     project.repro("train@dcgan")
     assert "train@dcgan" in project.ran()
+
+
+def test_what_another_engine_makes_meanwhile_is_left_alone(project: Project) -> None:
+    project.edit("train.ticks", 4)
+    samples = "results/samples/dcgan"
+    grid = project.path / samples / "grid.png"
+    with project.training("snakemake", "--cores", "2", samples) as process:
+        # As if `dvc repro --single-item sample@dcgan` were at work since.
+        table = project.path / ".dvc/tmp/rwlock"
+        held = json.loads(table.read_text())
+        held["write"][str(grid.parent)] = {"pid": os.getpid(), "cmd": "dvc repro"}
+        table.write_text(json.dumps(held))
+        grid.write_text("half a picture")
+        project.release("train@dcgan")
+        assert process.stdout is not None
+        output = process.stdout.read()
+        assert process.wait()
+    assert f"blocked by:\nsample@dcgan |   (PID {os.getpid()})" in output
+    assert grid.read_text() == "half a picture"
+
+
+@EACH
+def test_a_data_source_is_never_deleted(project: Project, name: str) -> None:
+    """DVC knows what `dvc add` watches, but the user's own files may be in no cache."""
+    project.run("git", "rm", "-rq", "--cached", "pictures")
+    project.run("dvc", "add", "pictures")
+    project.snakemake()
+    assert_ran(project, [])
+    pictures = project.path / "pictures"
+    picture(pictures / "0.png", 99)
+    picture(pictures / "new.png", 100)
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    engine(name)(project)
+    assert_ran(project, EVERYTHING - {"check", "search@kene"})
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+    assert "Nothing to be done" in project.snakemake()
+    project.repro()
+    assert_ran(project, [])
 
 
 @EACH

@@ -78,6 +78,19 @@ def activate() -> str:
     return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 
 
+def keep_outputs() -> None:
+    """Have Snakemake delete no outputs: DVC clears those of a stage, and only under its locks.
+
+    When a job starts, another engine may be at work on what was only stale when Snakemake began.
+    """
+    from snakemake.jobs import Job
+
+    async def keep(job: Job) -> None:
+        pass
+
+    Job.remove_existing_output = keep
+
+
 def read(*, force: str | None) -> list[Stage]:
     """Read the stages, and stamp them stale or clean.
 
@@ -112,8 +125,11 @@ def read(*, force: str | None) -> list[Stage]:
             if isinstance(repo.scm, NoSCM):
                 raise SCMError("no Git repository")
             graph = repo.index.graph
-            stages = list(graph)
-            changed = set(repo.status())
+            # What `dvc add` watches is a stage without a command. To Snakemake it is a plain input.
+            stages = [stage for stage in graph if stage.cmd]
+            changed = set(repo.status())  # which refuses while a stage is running
+            for mark in LOGS.glob("*.failed"):
+                mark.unlink()
             forced = {s for s in stages if force and _matches(s.addressing, force)}
             stale = {s for s in stages if s.addressing in changed} | forced
             spreading = {s for s in stale if not _is_gate(s)}
