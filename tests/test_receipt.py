@@ -17,7 +17,7 @@ import stages
 ROOT = Path(__file__).parents[1]
 STAGE = stages.Stage(
     name="train@dcgan",
-    command="exec cp data/slices/images.npy model.bin",
+    command="mkdir timeline && cp data/slices/images.npy model.bin",
     dependencies=["data/slices", "train.py"],
     params=["models.dcgan", "seed"],
     inputs=[],
