@@ -14,8 +14,8 @@ from typing import Any
 
 import safetensors
 
+from ganloom.files import OTHER_METHOD, inflates_bit_by_bit
 from ganloom.models import METADATA, ModelError, load_generator
-from ganloom.sources.archive import OTHER_METHOD, inflates_bit_by_bit
 
 MAX_BYTES = 100_000_000  # of all that is in it
 MAX_FILES = 1000

@@ -33,7 +33,7 @@ from urllib.parse import quote
 import numpy as np
 
 from ganloom import images, params
-from ganloom.files import write_whole
+from ganloom.files import OTHER_METHOD, inflates_bit_by_bit, write_whole
 from ganloom.sources import (
     NAMED_AS_PICTURE,
     Context,
@@ -60,7 +60,6 @@ MAX_HEADER = 256 << 10
 MAX_DICTIONARY = 512 << 20  # of xz, taken from memory before the first byte comes
 _CHUNK = 64 << 10
 MAX_NAME = 1000
-OTHER_METHOD = "compressed in a way that is not read: only deflated"
 
 _NESTED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)$", re.IGNORECASE)
 
@@ -332,14 +331,6 @@ def _require_sane(archive: zipfile.ZipFile, archive_bytes: int) -> None:
         budget.member(end)
         if info.flag_bits & 0x1:
             raise SourceError("the archive is encrypted: unpack it and use the kind `folder`")
-
-
-def inflates_bit_by_bit(info: zipfile.ZipInfo) -> bool:
-    """Whether reading n bytes of a member inflates about as many.
-
-    Python's readers of the other methods inflate all that they were fed, however large it becomes.
-    """
-    return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 class _Zip:
