@@ -430,12 +430,6 @@ def contact_sheet(
     return sheet
 
 
-# --- symmetries of the square ------------------------------------------------------------------
-
-# Of `augment.symmetries`: which of the eight.
-SYMMETRIES: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
-
-
 def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
     """Means of squares of pixels, halves rounded up: (..., R, R, 3) to (..., r, r, 3)."""
     *batch, side, _, channels = images.shape
@@ -445,6 +439,12 @@ def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]
     squares = images.reshape(*batch, resolution, factor, resolution, factor, channels)
     sums = squares.sum(axis=(-4, -2), dtype=np.uint32)
     return ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
+
+
+# --- symmetries of the square ------------------------------------------------------------------
+
+# Of `augment.symmetries`: which of the eight.
+SYMMETRIES: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
 
 
 def apply_symmetry(images: NDArray[Any], k: int) -> NDArray[Any]:

@@ -95,8 +95,10 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
     # Copy on write: torch wants an array that it may write to, though nobody does.
     pixels = np.load(folder / "images.npy", mmap_mode="c")
     if pixels.shape[1] != resolution:
-        parts = range(0, len(pixels), 1024)  # the sums take four times the room
-        pixels = np.concatenate([downsampled(pixels[at : at + 1024], resolution) for at in parts])
+        small = np.empty((len(pixels), resolution, resolution, 3), np.uint8)
+        for at in range(0, len(pixels), 1024):  # in parts: the sums take four times the room
+            small[at : at + 1024] = downsampled(pixels[at : at + 1024], resolution)
+        pixels = small
     crops = torch.from_numpy(pixels.reshape(len(pixels), resolution * resolution, 3))
     home = device if pixels.nbytes <= RESIDENT_BYTES else torch.device("cpu")
     label, classes = pd.factorize(index["label"], sort=True)
