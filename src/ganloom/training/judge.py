@@ -25,7 +25,7 @@ from ganloom.metrics.distances import kid
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
     holdout_images,
-    labels_like,
+    in_shares,
     readable,
     split_holdout,
     spread,
@@ -128,11 +128,9 @@ def prepare(  # noqa: PLR0917
     else:
         real = train
         against = f"{len(real)} training images, as the holdout is too small to be halved"
-    labels = None
-    if told.classes:
-        classes = sorted(index["label"].unique())
-        labels = torch.from_numpy(labels_like(index["label"], classes, section.samples, seed))
-    v = inputs(told, section.samples, seed, "judge", labels=labels)
+    label, _ = pd.factorize(index["label"], sort=True)
+    shares = torch.from_numpy(in_shares(label, section.samples, seed))
+    v = inputs(told, section.samples, seed, "judge", labels=shares)
     return Judge(section, v, train, real, against)
 
 

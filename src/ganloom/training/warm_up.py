@@ -44,9 +44,8 @@ def train(
     models.networks(first.generator.kind)  # loaded code is part of the fingerprint
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
     if not folder.is_dir():
-        unfinished = folder.with_name(
-            f"{folder.name}.part"
-        )  # a warm-up that diverges leaves one, too
+        # Its name says that it is complete; a warm-up that diverges leaves a folder, too.
+        unfinished = folder.with_name(f"{folder.name}.part")
         loop.train(
             f"{name}.warm_up",
             first,
