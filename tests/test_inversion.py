@@ -361,11 +361,14 @@ def test_generated_pictures_lie_by_their_class(
     assert len(list(Path("dogs/dog").iterdir())) == 3
 
 
-def test_a_model_without_classes_writes_files_side_by_side(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a project with a model of that name, which knows neither classes nor codes."""
     make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
     monkeypatch.chdir(tmp_path / "project")
+
+
+def test_a_model_without_classes_writes_files_side_by_side(tried: None) -> None:
     main(["generate", "--model", "tried", "-n", "2", "--out", "out"])
     assert sorted(path.name for path in Path("out").iterdir()) == ["tried_0.png", "tried_1.png"]
 
@@ -381,11 +384,7 @@ def test_a_model_without_classes_writes_files_side_by_side(
         ("--out taken", "taken: File exists"),
     ],
 )
-def test_pictures_that_are_not_possible_say_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, words: str
-) -> None:
-    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
-    monkeypatch.chdir(tmp_path / "project")
+def test_pictures_that_are_not_possible_say_why(tried: None, options: str, words: str) -> None:
     Path("taken").write_text("a file")
     with pytest.raises(SystemExit, match=re.escape(words)):
         main(["generate", "--model", "tried", "--out", "out", *options.split()])
@@ -393,11 +392,7 @@ def test_pictures_that_are_not_possible_say_why(
 
 
 @pytest.mark.parametrize("command", ["generate --out out", "animate --kind loop --out x.gif"])
-def test_a_model_that_is_damaged_or_diverged_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
-    monkeypatch.chdir(tmp_path / "project")
+def test_a_model_that_is_damaged_or_diverged_says_so(tried: None, command: str) -> None:
     file = Path("results/models/tried/generator.safetensors")
     net, about = models.load_generator(file, "cpu")
     for weight in net.parameters():
@@ -443,11 +438,7 @@ def test_animations_by_command(
         ("--out x.mp4 --model other", "Trained here: tried"),
     ],
 )
-def test_an_animation_that_is_not_possible_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, words: str
-) -> None:
-    make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
-    monkeypatch.chdir(tmp_path / "project")
+def test_an_animation_that_is_not_possible_says_why(tried: None, options: str, words: str) -> None:
     with pytest.raises(SystemExit, match=re.escape(words)):
         main(["animate", "--model", "tried", "--kind", "loop", *options.split()])
     assert not list(Path().glob("x.*"))
