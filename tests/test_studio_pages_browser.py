@@ -37,6 +37,8 @@ def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
     open_page.complaints = complaints  # of a test that brings one about
     yield open_page
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # of answers that are under way
         context.close()
     assert complaints == []
 
@@ -237,6 +239,34 @@ def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
     page.click("#cancel")
     expect(page.locator("#running")).to_be_hidden(timeout=SEARCH)
     expect(page.locator("#empty")).to_be_visible()
+
+
+def test_a_search_is_asked_after_once_at_a_time(address: str, visit: Visit) -> None:
+    search = {"id": "0" * 16, "state": "running", "step": 0, "steps": 100, "model": "animals"}
+
+    def answer(route: Route) -> None:
+        search["step"] += 1
+        route.fulfill(json={"search": search})
+
+    def expect_asked(count: int) -> None:
+        expect(page.locator("#status")).to_have_text(f"Searching: step {count} of 100")
+        assert search["step"] == count
+
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
+    page.route("**/api/photo", answer)
+    page.route("**/api/cancel", lambda route: route.fulfill(json={}))
+    page.route("**/photos/**", lambda route: route.fulfill(body=picture()))
+    page.goto(f"{address}edit?model=animals")
+    expect_asked(1)
+    for count in (2, 3, 4):
+        page.click("#cancel")  # which asks out of turn
+        expect_asked(count)
+    for count in (5, 6, 7):
+        page.clock.run_for(400)
+        expect_asked(count)
 
 
 def test_a_search_that_ends_leaves_what_is_edited_meanwhile(

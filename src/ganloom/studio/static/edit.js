@@ -13,6 +13,7 @@ let kept = [];
 let base = null; // name of the picture that is changed
 let edited = null; // name of the changed one
 let watching = null; // the search that is watched
+let timer = 0; // of the next question how far it is
 
 const show = (id, address) => {
   $(id).hidden = !address;
@@ -86,6 +87,7 @@ async function reconstruct() {
 
 /** Show how far a search is, until it ends; what is edited meanwhile stays. */
 function watch(search) {
+  clearTimeout(timer); // Cancel and the page's start ask out of turn
   watching = search;
   const running = search.state === "running";
   const waits = search.state === "done" && base !== null;
@@ -95,7 +97,7 @@ function watch(search) {
   $("progress-bar").value = search.step / search.steps;
   if (running) {
     status(`Searching: step ${search.step} of ${search.steps}`);
-    setTimeout(poll, POLL);
+    pollIn(POLL);
   } else {
     status(waits ? "The photograph is found" : "");
     if (search.note) notes({ words: search.note });
@@ -121,6 +123,11 @@ function follow(search) {
   show("target", `/photos/${search.id}.png`);
 }
 
+function pollIn(ms) {
+  clearTimeout(timer);
+  timer = setTimeout(poll, ms);
+}
+
 async function poll() {
   try {
     const { search } = await ask("/api/photo");
@@ -128,7 +135,7 @@ async function poll() {
     if (search?.id === watching.id && watching.state === "running") watch(search);
   } catch (error) {
     notes({ words: said(error), problem: true });
-    setTimeout(poll, 4 * POLL);
+    pollIn(4 * POLL);
   }
 }
 
