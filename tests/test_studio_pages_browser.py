@@ -37,8 +37,6 @@ def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
     open_page.complaints = complaints  # of a test that brings one about
     yield open_page
     for context in contexts:
-        for page in context.pages:
-            page.unroute_all(behavior="ignoreErrors")  # of answers that are under way
         context.close()
     assert complaints == []
 
@@ -71,6 +69,11 @@ def download(page: Page, selector: str) -> bytes:
 
 
 def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
     page = visit(address, "/generate?model=animals")
     loaded(page, "#pictures img", 16)
     page.focus("#count")
@@ -98,11 +101,16 @@ def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
     page.keyboard.press("n")
     expect(page.locator("#seed")).to_have_value("1")
     expect(page.locator("#pictures button").first).not_to_have_attribute("data-name", before)
-    page.reload()
+
+    page.route("**/api/generate", hold)
+    with page.expect_request("**/api/generate"):
+        page.reload()
     expect(page.locator("#seed")).to_have_value("1")
     loaded(page, "#kept img", 1)
     page.click("#kept button")
     expect(page.locator("#one-facts")).to_contain_text("2 of 4")  # what is shown is put back
+    waiting[0].continue_()
+    loaded(page, "#pictures img", 16)
     page.click("#one-keep")
     expect(page.locator("#kept-section")).to_be_hidden()
 
@@ -234,8 +242,13 @@ def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
     expect(page.locator("#status")).to_contain_text("of 1000")
     page.goto(f"{address}generate?model=animals")
     loaded(page, "#pictures img", 16)
+    page.click("#pictures button >> nth=0")
+    page.click("#one-edit")
+    expect(page.locator("#status")).to_contain_text("of 1000")
+    expect(page.locator("#before figcaption")).to_have_text("Before")
     page.click("nav >> text=Edit")
     expect(page.locator("#status")).to_contain_text("of 1000")
+    expect(page.locator("#before figcaption")).to_have_text("Found so far")
     page.click("#cancel")
     expect(page.locator("#running")).to_be_hidden(timeout=SEARCH)
     expect(page.locator("#empty")).to_be_visible()
@@ -267,6 +280,8 @@ def test_a_search_is_asked_after_once_at_a_time(address: str, visit: Visit) -> N
     for count in (5, 6, 7):
         page.clock.run_for(400)
         expect_asked(count)
+    for selector in ("#target img", "#before img"):
+        loaded(page, selector, 1)  # so that nothing is under way
 
 
 def test_a_search_that_ends_leaves_what_is_edited_meanwhile(

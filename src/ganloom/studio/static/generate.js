@@ -19,6 +19,7 @@ function generate() {
     truncation: Number($("truncation").value),
     ...told($("told")),
   };
+  const before = $("one").dataset.name;
   const words = `Making ${settings.count} ${settings.count > 1 ? "pictures" : "picture"} …`;
   turn.run(words, () => ask("/api/generate", settings), ({ pictures }) => {
     asked = settings;
@@ -27,7 +28,8 @@ function generate() {
     const { model, ...made } = settings;
     shown = new Map(pictures.map((name, number) => [name, { model, made: { ...made, number } }]));
     draw($("pictures"), shown);
-    look(pictures[0]);
+    const one = $("one").dataset.name;
+    if (one === before || !kept.has(one)) look(pictures[0]); // or a kept one was chosen meanwhile
   });
 }
 
