@@ -258,15 +258,16 @@ try {
   if (models.size) {
     fit();
     const { search } = await ask("/api/photo");
+    const here = search && models.has(search.model);
     const asked = new URLSearchParams(location.search).get("kept");
     if (kept.some(({ name }) => name === asked)) {
       $("kept").value = asked;
       start(asked);
-    } else if (search && models.has(search.model)) {
+    } else if (here) {
       $("model").value = search.model;
       fit();
-      watch(search);
     }
+    if (here && (!base || search.state === "running")) watch(search);
   }
 } catch (error) {
   notes({ words: said(error), problem: true });
