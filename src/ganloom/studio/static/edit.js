@@ -87,7 +87,6 @@ async function reconstruct() {
 
 /** Show how far a search is, until it ends; what is edited meanwhile stays. */
 function watch(search) {
-  clearTimeout(timer); // Cancel and the page's start ask out of turn
   watching = search;
   const running = search.state === "running";
   const waits = search.state === "done" && base !== null;
@@ -99,6 +98,7 @@ function watch(search) {
     status(`Searching: step ${search.step} of ${search.steps}`);
     pollIn(POLL);
   } else {
+    clearTimeout(timer);
     status(waits ? "The photograph is found" : "");
     if (search.note) notes({ words: search.note });
   }
@@ -123,6 +123,7 @@ function follow(search) {
   show("target", `/photos/${search.id}.png`);
 }
 
+/** Ask again, once: Cancel and the start of the page ask out of turn. */
 function pollIn(ms) {
   clearTimeout(timer);
   timer = setTimeout(poll, ms);
