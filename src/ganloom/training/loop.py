@@ -33,7 +33,8 @@ from ganloom.training.state import State, fresh
 CHECKPOINT_SECONDS = 20.0
 CHECKPOINT_SHARE = 0.02
 
-# Side in px from which on a CPU gains by bf16: half as fast again at 64 and 128 px, slower at 32.
+# Side in px from which on a CPU trains in bf16: half as fast again at 64 and 128 px. At 32 it gains
+# less, mostly a fifth, and whether pictures stay as good is open (docs/performance.md).
 BF16_FROM = 64
 
 # Latents on which the averaged generator is calibrated, and how many of them at once.
@@ -237,10 +238,10 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
 
 
 def _gains_by_bf16(device: torch.device, resolution: int) -> bool:
-    """Whether networks are faster in bf16.
+    """Whether networks are much faster in bf16.
 
     On a CPU only where it multiplies bf16 itself: others emulate it, at a third of the speed of
-    fp32. Of small images casting takes longer than it saves.
+    fp32. Of small images little is gained.
     """
     if device.type == "cuda":
         return True
