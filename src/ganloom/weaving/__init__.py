@@ -1,0 +1,1 @@
+"""Seamless tiles and large cloths from square samples."""
