@@ -226,6 +226,8 @@ def test_imports_point_one_way() -> None:
         {"models", "objectives", "export"},
         {"sampling", "metrics"},
         {"training", "bundle"},
+        {"enlarging"},
+        {"weaving"},
         {"report", "studio"},
         {"params_docs", "doctor"},
         {"cli"},

@@ -1,0 +1,205 @@
+"""The enlarger: a network that doubles the side of pictures, applied once or several times.
+
+It predicts the difference from the picture whose pixels are repeated 2 x 2 times. All its
+convolutions are at the lower resolution, and the last one's channels become pixels (Shi et al.,
+2016, arXiv:1609.05158). A second input is the *roughness* of the picture: 0 for a clean one, up to
+1 for the blurred and noisy ones that young generators draw (as Zhang et al., 2018,
+arXiv:1710.04026, give a denoiser the level of the noise). So one network restores clean pictures
+and redraws rough ones.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganloom import models
+
+Array = NDArray[np.uint8]
+
+PATH = Path("results/enlarger/enlarger.safetensors")
+
+# The roughness of samples, and of what the enlarger itself has drawn.
+SAMPLES = 1.0
+ENLARGED = 0.25
+
+# Gain in contrast, at most, that the colours of an enlarged picture are corrected by.
+GAIN = 2.0
+
+BAND = 2**17  # pixels that go through the network at a time: 100 MB
+
+
+class EnlargerError(ValueError):
+    """A file does not hold an enlarger; the message names it and says what is wrong."""
+
+
+class Enlarger(nn.Module):
+    """(B, 3, H, W) in [0, 1] and their roughness (B,) to (B, 3, 2H, 2W), not clamped.
+
+    Args:
+        channels: Number of channels between the first and the last convolution.
+        layers: Number of convolutions between those two.
+    """
+
+    def __init__(self, channels: int, layers: int) -> None:
+        super().__init__()
+        self.margin = layers + 2  # px around a pixel that have an influence on it
+        net: list[nn.Module] = []
+        for width in (4, *[channels] * layers):
+            net += [nn.Conv2d(width, channels, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
+        self.net = nn.Sequential(*net, nn.Conv2d(channels, 12, 3, padding=1))
+
+    def forward(self, x: Tensor, roughness: Tensor) -> Tensor:
+        known = roughness.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        added = self.net(torch.cat([x, known], dim=1))
+        repeated = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return F.pixel_shuffle(added, 2) + repeated
+
+
+def save(net: Enlarger, about: dict[str, Any], path: Path) -> None:
+    """Write the weights, with ``about`` as metadata: ``channels``, ``layers`` and more."""
+    models.save(net, about, path)
+
+
+def load(path: Path) -> Enlarger:
+    """Read an enlarger, in eval mode.
+
+    Raises:
+        EnlargerError: the file is missing, damaged, or no enlarger.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})[models.METADATA])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        net = Enlarger(about["channels"], about["layers"])
+        net.load_state_dict(tensors)
+    except FileNotFoundError:
+        raise EnlargerError(
+            f"{path} does not exist; the stage `enlarger` makes it where params.yaml has a section "
+            "`enlarge`"
+        ) from None
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise EnlargerError(f"{path}: not an enlarger of ganloom: {error!r}") from None
+    return net.to(memory_format=torch.channels_last).eval()
+
+
+def find(project: Path) -> Enlarger | None:
+    """The enlarger of a project; None where it has none.
+
+    Raises:
+        EnlargerError: its file is damaged.
+    """
+    path = project / PATH
+    return load(path) if path.exists() else None
+
+
+def enlarge(
+    net: Enlarger,
+    pictures: Array,
+    doublings: int,
+    *,
+    roughness: float = SAMPLES,
+    wrap: tuple[bool, bool] = (False, False),
+) -> Array:
+    """Double the side of pictures several times.
+
+    Rough pictures are redrawn first: doubled, halved, and only then enlarged. Each picture keeps
+    the mean and the contrast of each of its channels.
+
+    Args:
+        net: The enlarger.
+        pictures: (N, H, W, 3) RGB.
+        doublings: Number of doublings, 0 or more.
+        roughness: Roughness of the pictures, 0 to 1.
+        wrap: Whether the pictures repeat without a seam, vertically and horizontally.
+
+    Returns:
+        (N, H * 2**doublings, W * 2**doublings, 3). Beyond that, memory does not grow with the size.
+    """
+    if roughness > 0 and doublings:
+        redrawn = _halved(_doubled(net, pictures, roughness, wrap))
+        pictures = _with_colours_of(pictures, redrawn, redrawn)
+    for number in range(doublings):
+        level = roughness if number == 0 else min(roughness, ENLARGED)
+        doubled = _doubled(net, pictures, level, wrap)
+        pictures = _with_colours_of(pictures, _halved(doubled), doubled)
+    return pictures
+
+
+@torch.inference_mode()
+def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool, bool]) -> Array:
+    count, height, width, _ = pictures.shape
+    margin = net.margin
+    columns = _inside(np.arange(-margin, width + margin), width, wraps=wrap[1])
+    found = np.empty((count, 2 * height, 2 * width, 3), np.uint8)
+    rows = max(1, min(height, BAND // width))  # of a picture, at a time
+    several = max(1, BAND // (rows * width))  # pictures at a time
+    half = gains_by_bf16()
+    for first in range(0, count, several):
+        part = pictures[first : first + several]
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
+            lines = _inside(np.arange(top - margin, bottom + margin), height, wraps=wrap[0])
+            band = torch.from_numpy(part[:, lines[:, None], columns])
+            x = band.permute(0, 3, 1, 2).float().div_(255)
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                y = net(x, x.new_full((len(x),), roughness)).float()
+            y = y[..., 2 * margin : -2 * margin, 2 * margin : -2 * margin]
+            pixels = y.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+            found[first : first + several, 2 * top : 2 * bottom] = pixels.permute(0, 2, 3, 1)
+    return found
+
+
+def gains_by_bf16() -> bool:
+    """Whether this processor multiplies bf16 itself: the enlarger is then twice as fast in it."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])  # since torch 2.11
+    return bool(capabilities().get("avx512_bf16"))
+
+
+def _inside(at: NDArray[np.int64], length: int, *, wraps: bool) -> NDArray[np.int64]:
+    """Indices of an axis for positions beyond its ends: repeated, or reflected."""
+    if wraps:
+        return at % length
+    at = at % (2 * length)
+    return np.minimum(at, 2 * length - 1 - at)
+
+
+def _halved(pictures: Array) -> Array:
+    """Means of 2 x 2 px: (N, 2H, 2W, 3) to (N, H, W, 3)."""
+    rows = pictures[:, ::2].astype(np.uint16) + pictures[:, 1::2]
+    return ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8)
+
+
+def _with_colours_of(pictures: Array, halved: Array, changed: Array) -> Array:
+    """Give each picture of ``changed`` the mean and contrast that it had before, per channel.
+
+    Args:
+        pictures: (N, H, W, 3) before.
+        halved: (N, H, W, 3), ``changed`` at the same size.
+        changed: (N, ...), written in place.
+    """
+    levels = np.arange(256.0)
+    for before, after, picture in zip(pictures, halved, changed, strict=True):
+        for channel in range(3):
+            mean, deviation = _moments(before[..., channel])
+            has_mean, has_deviation = _moments(after[..., channel])
+            gain = min(max(deviation / max(has_deviation, 1e-6), 1 / GAIN), GAIN)
+            curve = np.rint((levels - has_mean) * gain + mean).clip(0, 255).astype(np.uint8)
+            picture[..., channel] = curve[picture[..., channel]]
+    return changed
+
+
+def _moments(values: Array) -> tuple[float, float]:
+    """Mean and standard deviation."""
+    counts = np.bincount(values.reshape(-1), minlength=256)
+    levels = np.arange(256.0)
+    mean = float(counts @ levels) / values.size
+    return mean, float(np.sqrt(counts @ (levels - mean) ** 2 / values.size))

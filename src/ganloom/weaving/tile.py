@@ -1,0 +1,68 @@
+"""From a sample to a large tile: folded, enlarged, and folded again."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganloom.enlarging.network import Enlarger, enlarge
+from ganloom.weaving.groups import FRIEZES, fold, refold
+
+Array = NDArray[np.uint8]
+
+PAD = 8  # pixels of the next tile that a resized one is computed from, at each side
+
+
+def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) -> Array:
+    """Make a seamless tile of a sample.
+
+    Args:
+        sample: (R, R, 3), R even.
+        group: Key of ``groups.WALLPAPERS``, or of ``groups.FRIEZES`` for a strip that repeats
+            horizontally.
+        width: Width of the tile in px, rounded to a multiple of 4.
+        enlarger: Network that enlarges it; None: it is interpolated.
+
+    Returns:
+        (H, width, 3), exactly invariant under the group.
+    """
+    tile = fold(sample, group)
+    wrap = (group not in FRIEZES, True)
+    size = _size(tile, width)
+    if enlarger:
+        doublings = max(0, math.ceil(math.log2(size[1] / tile.shape[1])))
+        tile = enlarge(enlarger, tile[None], doublings, wrap=wrap)[0]
+    return refold(_resized(tile, size, wrap), group)
+
+
+def enlarged(sample: Array, width: int, enlarger: Enlarger | None) -> Array:
+    """Enlarge a picture that is no tile, such as a photograph: (H, W, 3) to ``width`` px."""
+    height = round(sample.shape[0] * width / sample.shape[1])
+    if enlarger:
+        doublings = max(0, math.ceil(math.log2(width / sample.shape[1])))
+        sample = enlarge(enlarger, sample[None], doublings)[0]
+    return _resized(sample, (height, width), (False, False))
+
+
+def _size(tile: Array, width: int) -> tuple[int, int]:
+    """Height and width in px near the one asked for, of which a quarter is a whole number."""
+    height, own, _ = tile.shape
+    columns = max(4, 4 * round(width / 4))
+    return max(4, 4 * round(height * columns / own / 4)), columns
+
+
+def _resized(picture: Array, size: tuple[int, int], wrap: tuple[bool, bool]) -> Array:
+    """Resample with Lanczos' filter; across the seams of what repeats."""
+    if picture.shape[:2] == size:
+        return picture
+    height, width = size
+    for axis, wraps in enumerate(wrap):
+        pad = [(0, 0)] * 3
+        pad[axis] = (PAD, PAD)
+        picture = np.pad(picture, pad, mode="wrap" if wraps else "symmetric")
+    box = (PAD, PAD, picture.shape[1] - PAD, picture.shape[0] - PAD)
+    image = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS, box=box)
+    return np.asarray(image)

@@ -1,0 +1,103 @@
+"""From a trained generator to tiles and cloths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganloom.enlarging.network import Enlarger
+from ganloom.models import Generator
+from ganloom.sampling.generate import generate
+from ganloom.sampling.latents import latents, slerp
+from ganloom.weaving.cloth import compose
+from ganloom.weaving.groups import moved
+from ganloom.weaving.tile import make_tile
+
+Array = NDArray[np.uint8]
+
+TILE = 512  # px of a tile in a cloth
+STEPS = 12  # tiles of a cloth that drifts
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How a cloth is made of samples.
+
+    Attributes:
+        group: Wallpaper group of the field, a key of ``groups.WALLPAPERS``.
+        border: Frieze group of the border, a key of ``groups.FRIEZES``; None: no border.
+        place: Upper left corner of the part of a sample that is folded, in sides of the sample.
+    """
+
+    group: str = "p4m"
+    border: str | None = None
+    place: tuple[float, float] = (0.0, 0.0)
+
+
+def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
+    """Follow a latent away from where it begins; class and codes stay as they are.
+
+    Args:
+        net: The generator.
+        v: (1, width) input of the generator.
+        amount: Length of the way: 0 stays there, 1 ends at another random latent.
+        seed: Seed of that other latent.
+
+    Returns:
+        (STEPS, width), or (1, width) for an amount of 0.
+    """
+    if amount == 0:
+        return v
+    z, rest = v.tensor_split([net.inputs.latent], dim=1)
+    end = latents(1, net.inputs.latent, seed, "weave", "drift")
+    walked = slerp(z, end, torch.linspace(0, amount, STEPS))[:, 0]
+    return torch.cat([walked, rest.expand(STEPS, -1)], dim=1)
+
+
+def weave(
+    samples: Array,
+    pattern: Pattern,
+    size: tuple[int, int],
+    enlarger: Enlarger | None,
+    tile: int = TILE,
+) -> Array:
+    """Weave samples into a cloth.
+
+    Args:
+        samples: (K, R, R, 3), R even: from the centre of the cloth to its rim.
+        pattern: Group, border and place.
+        size: Height and width of the cloth in px.
+        enlarger: Network that enlarges the tiles; None: they are interpolated.
+        tile: Width of a tile in px.
+
+    Returns:
+        (*size, 3).
+    """
+    parts = [moved(sample, *pattern.place) for sample in samples]
+    tiles = [make_tile(part, pattern.group, tile, enlarger) for part in parts]
+    strip = make_tile(parts[-1], pattern.border, tile, enlarger) if pattern.border else None
+    return compose(tiles, *size, strip)
+
+
+def tile_within(size: int, tile: int = TILE) -> int:
+    """Width of a tile near ``tile`` px of which a cloth of ``size`` px holds a whole number."""
+    return size // max(1, round(size / tile))
+
+
+def pictures(net: Generator, v: Tensor) -> Array:
+    """Samples for ``weave``: (K, width) to (K, R, R, 3), R even."""
+    made = generate(net, v)
+    even = made.shape[1] // 2 * 2
+    return made[:, :even, :even]
+
+
+def facts(pattern: Pattern, **more: Any) -> dict[str, Any]:
+    """What made a cloth, for its metadata."""
+    place = {"place": list(pattern.place)} if any(pattern.place) else {}
+    border = {"border": pattern.border} if pattern.border else {}
+    return {"group": pattern.group, **border, **place, **more}
