@@ -183,7 +183,8 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
     """The default recipe with another discriminator, or changes to its own, in `dcgan`."""
     data = changed("models.dcgan_diffaug", ...)
     own = data["models"]["dcgan"]
-    own["discriminator"] = (JUDGES[judge] or own["discriminator"]) | discriminator
+    plain = own["discriminator"] | {"minibatch_stddev": False}  # which a critic cannot have
+    own["discriminator"] = (JUDGES[judge] or plain) | discriminator
     own |= model
     return data
 

@@ -119,6 +119,7 @@ MAY_BE_MISSING = {"train.judge": "train"}
 def test_a_stage_reads_exactly_the_parameters_it_lists(name: str) -> None:
     read = {MAY_BE_MISSING.get(path, path) for path in parameters(name)}
     listed = set(STAGES[name].get("params", []))
+    listed |= set(re.findall(r"\$\{(enlarge|weave)\}", STAGES[name]["cmd"]))
     if "params.yaml" in STAGES[name]["deps"]:
         assert not listed  # watches the file as a whole
         return

@@ -984,6 +984,47 @@ class Evaluate(Section):
     )
 
 
+class Enlarge(Section):
+    """A network that enlarges what the models draw, trained on the originals; missing: none."""
+
+    kimg: Positive = Field(description="Length of training: thousand crops of originals shown")
+    channels: Annotated[int, Field(ge=4, le=512)] = Field(
+        description="Channels of every convolution"
+    )
+    layers: Annotated[int, Field(ge=1, le=64)] = Field(
+        description="Convolutions between the first and the last"
+    )
+    adversarial: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="Weight of a discriminator of patches: more gives sharper edges, too much "
+        "halos and weaves of single pixels; 0: none"
+    )
+
+
+WallpaperGroup = Literal["p1", "pm", "pmm", "cmm", "p4m", "p3m1", "p6m"]
+FriezeGroup = Literal["p11", "p11g", "p11m", "pm11", "p112", "pm2g", "pm2m"]
+
+
+class Weave(Section):
+    """Seamless tiles and a cloth of each model, for textures; missing: none."""
+
+    groups: Annotated[list[WallpaperGroup], Field(min_length=1), Unique] = Field(
+        description="Wallpaper groups of the tiles; the first one is the cloth's"
+    )
+    border: FriezeGroup | None = Field(
+        description="Frieze group of the cloth's border; null: no border"
+    )
+    drift: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="How far the cloth changes from its centre to its rim: 0 not at all, 1 as far "
+        "as to another sample"
+    )
+    choose: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        description="Weave the sample with the highest discriminator output of so many; 1: the "
+        "first"
+    )
+    tile: Annotated[int, Field(ge=16, le=2048)] = Field(description="Width of a tile in px")
+    size: Annotated[int, Field(ge=64, le=8192)] = Field(description="Side of the cloth in px")
+
+
 class Report(Section):
     """The page."""
 
@@ -1024,6 +1065,8 @@ class Params(Section):
         description="What is trained, each under a name of its own"
     )
     sample: Sample
+    enlarge: Enlarge | None = None
+    weave: Weave | None = None
     evaluate: Evaluate
     invert: Invert
     report: Report
@@ -1057,6 +1100,12 @@ class Params(Section):
                 raise _refusal("invert.predictors", name, f"the models: {', '.join(self.models)}")
         for name, source in self.sources.items():
             _check_source(name, source, self.network)
+        if self.weave and self.weave.size < 2 * self.weave.tile:
+            raise _refusal(
+                "weave.size",
+                self.weave.size,
+                f"at least twice weave.tile ({self.weave.tile})",
+            )
         if self.evaluate.samples <= self.evaluate.nearest_k:
             raise _refusal(
                 "evaluate.nearest_k",
@@ -1200,7 +1249,7 @@ def _explain(error: ErrorDetails, data: Any) -> str:
         case "combination":
             key = context["key"]
             if keys and not key.startswith(
-                ("models.", "sources.", "network.", "augment.", "evaluate.", "invert.")
+                ("models.", "sources.", "network.", "augment.", "evaluate.", "invert.", "weave.")
             ):
                 key = f"{path}.{key}"
             text = f"{key}: {context['value']!r} is not possible; allowed: {context['allowed']}"

@@ -129,7 +129,8 @@ def inputs(stage: str) -> dict[str, object]:
         for path in map(filled, spec["deps"])
         if path == "data/curation" or not path.startswith(("data/", "results/"))
     ]
-    listed = map(filled, spec.get("params", []))
+    optional = re.findall(r"\$\{(\w+)\}", spec["cmd"])  # sections that are part of the command
+    listed = map(filled, [*spec.get("params", []), *(k for k in optional if k in params)])
     return {path: _state(Path(path)) for path in edited} | {k: _at(params, k) for k in listed}
 
 

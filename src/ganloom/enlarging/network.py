@@ -160,6 +160,8 @@ def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool,
 
 def gains_by_bf16() -> bool:
     """Whether this processor multiplies bf16 itself: the enlarger is then twice as fast in it."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512":  # as ATEN_CPU_CAPABILITY may limit it
+        return False
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])  # since torch 2.11
     return bool(capabilities().get("avx512_bf16"))
 

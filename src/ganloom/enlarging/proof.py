@@ -1,0 +1,162 @@
+"""How well an enlarger works: on holdout originals, and on what the models draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ganloom import params
+from ganloom.augment import Box, pyramid, whole
+from ganloom.augment import cut as cut_box
+from ganloom.enlarging.crops import Originals
+from ganloom.enlarging.network import Enlarger, enlarge
+from ganloom.features import LITE0, maps
+from ganloom.images import apply_symmetry, decode
+from ganloom.metrics.distances import kid
+from ganloom.metrics.protocol import Pictures, readable
+from ganloom.metrics.swd import swd
+from ganloom.similarity import psnr, ssim
+
+Array = NDArray[np.uint8]
+
+BATCH = 16
+FEWEST = 16  # pictures that are compared; a KID of fewer says nothing
+
+
+def interpolated(pictures: Array, side: int) -> Array:
+    """Enlarge square pictures by bicubic interpolation: (N, R, R, 3) to (N, side, side, 3)."""
+    size = (side, side)
+    return np.stack(
+        [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in pictures]
+    )
+
+
+def restored(net: Enlarger, crops: Array) -> tuple[Array, Array]:
+    """Halve pictures and bring them back: by interpolation, and by the enlarger.
+
+    Args:
+        net: The enlarger.
+        crops: (N, S, S, 3), S even.
+
+    Returns:
+        Twice (N, S, S, 3).
+    """
+    half = np.stack([np.asarray(Image.fromarray(crop).reduce(2)) for crop in crops])
+    return interpolated(half, crops.shape[1]), enlarge(net, half, 1, roughness=0.0)
+
+
+def likeness(crops: Array, found: Array) -> dict[str, float]:
+    """How near restored pictures come to the originals.
+
+    Returns:
+        Means over the pictures: ``psnr`` in dB, ``ssim``, and ``perceptual``: the squared distance
+        of the normalised maps of EfficientNet-Lite0, averaged over four scales (as LPIPS, Zhang et
+        al., 2018, without its learned weights).
+    """
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(crops), BATCH):
+            x, y = (_scaled(both[start : start + BATCH]) for both in (crops, found))
+            apart = [
+                (normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1).mean((1, 2))
+                for a, b in zip(maps(x, LITE0), maps(y, LITE0), strict=True)
+            ]
+            parts.append(torch.stack([psnr(x, y), ssim(x, y), torch.stack(apart).mean(0)]))
+    means = torch.cat(parts, dim=1).double().clamp_max(100).mean(dim=1).tolist()
+    return {k: readable(v) for k, v in zip(("psnr", "ssim", "perceptual"), means, strict=True)}
+
+
+def _scaled(pictures: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def sizes(resolution: int, reach: float) -> list[int]:
+    """Sides that originals reach by doubling ``resolution``; ``reach`` as ``Originals.reach``."""
+    found: list[int] = []
+    while resolution * 2 ** (len(found) + 1) <= resolution * reach + 1e-9:
+        found.append(resolution * 2 ** (len(found) + 1))
+    return found
+
+
+def real_pictures(
+    originals: Originals, index: pd.DataFrame, side: int, symmetries: NDArray[np.int64]
+) -> Array:
+    """Cut training or holdout images anew, larger.
+
+    Args:
+        originals: Originals that they are cut from.
+        index: Rows of data/slices/index.parquet or holdout.parquet.
+        side: Side of the pictures in px.
+        symmetries: One for each row, to apply to it.
+
+    Returns:
+        (len(index), side, side, 3).
+    """
+    found = np.empty((len(index), side, side, 3), np.uint8)
+    digests = index["sha256"].to_numpy()
+    for digest in sorted(set(digests)):
+        image = decode(originals.shards[digest], originals.max_pixels)
+        levels = pyramid(image)
+        for at in np.flatnonzero(digests == digest):
+            box = Box(*(float(index[name].iloc[at]) for name in Box._fields))
+            if isinstance(originals.augment, params.Whole):
+                picture, _ = whole(originals.inner(image), side, originals.augment.fit)
+            elif box.side == side and box.angle == 0:  # its own pixels
+                left, top = round(box.x - side / 2), round(box.y - side / 2)
+                picture = image.crop((left, top, left + side, top + side))
+            else:
+                picture = cut_box(levels, box, side)
+            found[at] = apply_symmetry(np.asarray(picture), int(symmetries[at]))
+    return found
+
+
+def distances(
+    real: Pictures, fake: Array, evaluate: params.Evaluate, seed: int
+) -> dict[str, float]:
+    """KID and SWD of pictures to as many real ones, and SWD at the finest scale alone."""
+    made = Pictures.made(fake)
+    n = min(len(real.images), len(fake))
+    real, made = real.first(n), made.first(n)
+    levels = swd(real.images, made.images, evaluate.swd_projections, seed)
+    return {
+        "n": n,
+        "kid_lite2": readable(kid(real.features, made.features)),
+        "swd": readable(sum(levels.values()) / len(levels)),
+        "swd_finest": readable(levels[max(levels)]),
+    }
+
+
+def real_beside(
+    originals: Originals, folder: Path, side: int, count: int, seed: int
+) -> tuple[Pictures, Array] | None:
+    """Holdout and training images of a size: what to compare with, and the scale for it.
+
+    Args:
+        originals: Originals that they are cut from.
+        folder: data/slices, with index.parquet and holdout.parquet.
+        side: Side of the pictures in px.
+        count: Pictures of each, at most.
+        seed: Seed of the choice.
+
+    Returns:
+        None where there are too few.
+    """
+    rng = np.random.default_rng([seed, 3, side])
+    chosen = []
+    train = pd.read_parquet(folder / "index.parquet")
+    for name in ("holdout", "index"):
+        table = pd.read_parquet(folder / f"{name}.parquet")
+        rows = np.sort(rng.permutation(len(table))[:count])
+        turns = rng.choice(np.sort(train["symmetry"].unique()), len(rows))
+        order = rng.permutation(len(rows))
+        chosen.append(real_pictures(originals, table.iloc[rows], side, turns)[order])
+    if min(map(len, chosen)) < FEWEST:
+        return None
+    return Pictures.real(chosen[0], Path("work/features")), chosen[1]
