@@ -19,7 +19,9 @@ LARGEST = 15_000_000
 def main() -> None:
     remove_what_is_not_listed()
     try:
-        page = build(Path(), params.report, params.models, params.fetch).encode()
+        page = build(
+            Path(), params.report, params.models, params.fetch, params.augment.resolution
+        ).encode()
     except ExperimentError as error:
         sys.exit(f"error: {error}")
     REPORT.write_bytes(page)
@@ -34,7 +36,7 @@ def remove_what_is_not_listed() -> None:
     They lie in directories that this stage depends on: left there, they would make its result
     depend on what was once tried.
     """
-    for folder in ("animations", "inversions", "metrics", "models", "samples"):
+    for folder in ("animations", "cloths", "inversions", "metrics", "models", "samples"):
         for path in Path("results", folder).iterdir():
             if path.is_dir() and path.name not in params.models:
                 shutil.rmtree(path)

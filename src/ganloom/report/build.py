@@ -16,7 +16,7 @@ import jinja2
 
 from ganloom import params
 from ganloom.credits import is_web_address
-from ganloom.report import collection, experiments, models, reproduction
+from ganloom.report import cloths, collection, experiments, models, reproduction
 from ganloom.report.figures import number
 from ganloom.report.tables import read_json
 
@@ -28,6 +28,7 @@ def build(
     about: params.Report,
     specs: Mapping[str, params.Model],
     fetch: params.Fetch,
+    full: int,
 ) -> str:
     """Make the page of a finished run.
 
@@ -36,6 +37,7 @@ def build(
         about: Headline and introduction.
         specs: The models to show; results of others are ignored.
         fetch: Its limit of pixels holds for the originals and experiments shown.
+        full: Side of a training image in px.
 
     Raises:
         ExperimentError: an experiment that is to be shown cannot be read.
@@ -69,6 +71,7 @@ def build(
         metrics=models.columns(metrics),
         comparisons=models.comparisons(metrics, resolutions, reference, warnings),
         experiments=compared,
+        enlarger=cloths.enlarger(project, resolutions, full),
         reproduction=reproduction.reproduction(project),
     )
 

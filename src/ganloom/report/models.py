@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from ganloom import params
+from ganloom.report.cloths import Cloths, cloths
 from ganloom.report.figures import (
     Chart,
     Picture,
@@ -194,6 +195,7 @@ class Model:
     inversion: Picture | None
     edits: Picture | None
     recovered: str
+    cloths: Cloths
     films: dict[str, str]
     loop_still: Picture | None
     neighbours: Picture | None
@@ -265,7 +267,8 @@ def model(
         inversion=picture_file(inversions / "inversion.png", 1200, share // 24),
         edits=picture_file(inversions / "edits.png", 1200, share // 24),
         recovered=recovered(read_json(inversions / "inversion.json") or {}),
-        films=_films(films, share * 2 // 5),
+        cloths=cloths(project, name, share // 3),
+        films=_films(films, share * 4 // 15),
         loop_still=picture_file(films / "loop.webp", 512, share // 12),
         neighbours=picture_file(measured / "neighbours.png", 1200, share // 12),
         copying=copying(metrics, reference.get("holdout", {})),
