@@ -252,9 +252,8 @@ def _edit(options: argparse.Namespace) -> None:
         changed = np.split(others, np.cumsum([len(row) for row in rows])[:-1])
     white = np.full_like(shown, 255)
     sheet = []
-    for number, row in enumerate(changed):
-        first = [shown, recovered] if number == 0 else [white, white]
-        sheet += [*first, *row, *[white] * (columns - 2 - len(row))]
+    for row in changed:
+        sheet += [shown, recovered, *row, *[white] * (columns - 2 - len(row))]
     facts = {
         "model": options.model,
         "sha256": sha256(path.read_bytes()),
