@@ -172,6 +172,15 @@ def test_a_cloth_has_the_size_that_was_asked_for_and_repeats_its_tile() -> None:
     assert made("a.png")["tile"] == 64
 
 
+@pytest.mark.parametrize(("size", "tile", "width"), [("70", 72, 72), ("190x100", 96, 190)])
+def test_the_width_of_a_tile_is_the_one_in_the_metadata(size: str, tile: int, width: int) -> None:
+    run(f"weave --model plain --size {size} --tile 80 --group p1 --out a.png")
+    assert made("a.png")["tile"] == tile
+    picture = pixels("a.png")
+    assert picture.shape[1] == width
+    np.testing.assert_array_equal(picture[:, tile:], picture[:, :-tile][:, : width - tile])
+
+
 def test_a_border_makes_a_cloth_that_keeps_a_field() -> None:
     run("weave --model plain --size 256 --border p11 --out a.png")
     assert pixels("a.png").shape == (256, 256, 3)

@@ -127,7 +127,7 @@ def _plan(options: argparse.Namespace) -> _Plan:
                 f"--drift {options.drift} is not possible for one tile; "
                 f"for a cloth, allowed: --size {plan.tile + 1} or more"
             )
-        return plan._replace(cloth=None, tile=width)
+        return plan._replace(cloth=None, tile=4 * round(width / 4))  # as make_tile does
     return plan
 
 
@@ -243,7 +243,7 @@ def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
     border, shorter, tile = options.border, min(plan.cloth), plan.tile
     if border and options.tile is None:
         tile = weave.tile_beside(border, shorter)
-    tile = weave.tile_within(plan.cloth[0], tile)
+    tile = max(4, 4 * round(weave.tile_within(plan.cloth[0], tile) / 4))  # as make_tile does
     if border and weave.deep(border, tile) > shorter // 2:
         most = tile * (shorter // 2) // weave.deep(border, tile)
         sys.exit(

@@ -30,12 +30,6 @@ class Film(Sequence[Array]):
         self._frames, self._side, self._size, self._enlarger = frames, side, size, enlarger
         self._last: tuple[Array, Array] | None = None
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of a frame in px."""
-        height, width = self._frames.shape[1:3]
-        return height // self._side * self._size, width // self._side * self._size
-
     def __len__(self) -> int:
         return len(self._frames)
 
