@@ -96,7 +96,7 @@ def picture(name: str, data: bytes) -> None:
     seen = images.preview(data, LIMITS.max_pixels, fingerprint.SIDE)
     assert (seen.width, seen.height) == whole.size
     fingerprint.describe({images.sha256(data): seen}, 8)
-    assert editing._squared(data, 16).shape == (16, 16, 3)
+    assert editing._photo(data, 16).shape == (16, 16, 3)
 
 
 def archive(name: str, data: bytes) -> None:

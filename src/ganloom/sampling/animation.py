@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -15,6 +17,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from numpy.typing import NDArray
 from PIL import Image
 
+Frame = NDArray[np.uint8]
 Frames = NDArray[np.uint8]
 
 # Small pictures are enlarged: a player would blur them.
@@ -27,17 +30,26 @@ GIF_FPS = 50  # browsers show faster ones at 10 frames a second
 HOLD = 0.2  # share of a timelapse that shows its last moment
 
 
-def save(frames: Frames, path: Path, fps: int) -> None:
+def save(frames: Sequence[Frame] | Frames, path: Path, fps: int, *, as_is: bool = False) -> None:
     """Write an animation in the format that the suffix names, one of ``SUFFIXES``.
+
+    Args:
+        frames: Of an MP4, one at a time is asked for.
+        path: Of the file.
+        fps: Frames per second.
+        as_is: Whether frames keep their size: otherwise small ones are enlarged, and images of
+            more than ``IMAGE_BYTES`` halved.
 
     Raises:
         OSError: the file cannot be written.
     """
     if path.suffix == ".mp4":
-        save_mp4(frames, path, fps, MP4_SIDE)
+        save_mp4(frames, path, fps, 0 if as_is else MP4_SIDE)
     else:
         write = save_gif if path.suffix == ".gif" else save_webp
-        write(enlarged(frames, IMAGE_SIDE), path, fps, IMAGE_BYTES)
+        side, most = (0, sys.maxsize) if as_is else (IMAGE_SIDE, IMAGE_BYTES)
+        every = frames if isinstance(frames, np.ndarray) else np.stack(list(frames))
+        write(enlarged(every, side), path, fps, most)
 
 
 class TimelineError(ValueError):
@@ -83,7 +95,7 @@ def enlarged(frames: Frames, at_least: int) -> Frames:
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def save_mp4(frames: Frames, path: Path, fps: int, side: int = 0) -> None:
+def save_mp4(frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int = 0) -> None:
     """Write H.264 as every browser and phone plays it: yuv420p, index in front.
 
     That format needs even sides; an odd one gets its last row or column twice.
@@ -94,7 +106,7 @@ def save_mp4(frames: Frames, path: Path, fps: int, side: int = 0) -> None:
         fps: Frames per second.
         side: Of a frame in px, at least.
     """
-    height, width = enlarged(frames[:1], side).shape[1:3]
+    height, width = enlarged(frames[0][None], side).shape[1:3]
     even = ((0, height % 2), (0, width % 2), (0, 0))
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         # A constant quantiser: otherwise x264 saves on the last frames, as none depends on them,

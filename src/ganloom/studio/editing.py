@@ -1,19 +1,14 @@
-"""The page that edits: a photograph, what a generator makes of it, and that, changed.
-
-What imports scikit-learn is imported when it is needed: the studio starts in less time.
-"""
+"""The page that edits: a photograph, what a generator makes of it, and that, changed."""
 
 from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -23,9 +18,16 @@ from starlette.routing import Route
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganloom import params
-from ganloom.images import ImageError, decode, grid, png, sha256
-from ganloom.models import ModelError
+from ganloom.images import ImageError, grid, png, sha256
+from ganloom.sampling.editing import (
+    DIRECTIONS,
+    REACH,
+    Guess,
+    first_guess,
+    recover,
+    squared,
+    strongest,
+)
 from ganloom.studio.generation import ModelName, class_number, pictures, told_by, with_codes
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import Asked, body, page, posted, require_own_page
@@ -34,8 +36,6 @@ from ganloom.studio.samples import Samples, sample
 MAX_BYTES = 20_000_000  # of a photograph
 MAX_PIXELS = 50_000_000
 BINARY = "application/octet-stream"  # a form of another site cannot send it
-STARTS, LEARNING_RATE, SEED = 4, 0.1, 0
-DIRECTIONS, REACH = 8, 6.0  # how many; how far, in standard deviations
 
 Likeness = Literal["ms_ssim", "mse", "features"]
 State = Literal["running", "done", "cancelled", "failed"]
@@ -80,8 +80,7 @@ class Search:
         asked: Steps and likeness.
         made: How the picture came about, for the sample.
         samples: Where the outcome goes.
-        predictor: Makes the first guess, if there is one.
-        note: What the page should say beside, or "".
+        guess: Where the search begins.
     """
 
     def __init__(
@@ -93,8 +92,7 @@ class Search:
         asked: _Photo,
         made: dict[str, Any],
         samples: Samples,
-        predictor: Callable[[Tensor], Tensor] | None,
-        note: str,
+        guess: Guess,
     ) -> None:
         self.id = secrets.token_hex(8)
         self.model, self.loaded, self.photo = model, loaded, photo
@@ -103,7 +101,7 @@ class Search:
         self.now: Tensor | None = None  # v (1, width) that is best at this step
         self.outcome: dict[str, Any] = {}
         self._asked, self._made, self._samples = asked, made, samples
-        self._predictor, self.note = predictor, note
+        self._guess, self.note = guess.v, guess.problem
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -124,19 +122,15 @@ class Search:
 
     def _run(self) -> None:
         try:
-            from ganloom.sampling.inversion import invert
-            from ganloom.sampling.predictor import as_input
-
-            target = as_input(self.photo[None]).to(self.loaded.device)
-            settings = params.Invert(
-                images=1,
-                steps=self.steps,
-                starts=STARTS,
-                loss=self._asked.loss,
-                lr=LEARNING_RATE,
+            asked, guess = self._asked, self._guess
+            found = recover(
+                self.loaded.net,
+                self.photo,
+                asked.steps,
+                asked.loss,
+                guess=guess,
+                watch=self._watch,
             )
-            guess = self._predictor(target.cpu()).to(target) if self._predictor else None
-            found = invert(self.loaded.net, target, settings, SEED, guess=guess, watch=self._watch)
             quality = {"psnr": float(found.psnr[-1]), "ms_ssim": float(found.ms_ssim[-1])}
             quality = {name: round(value, 3) for name, value in quality.items()}
             (picture,) = pictures(self.loaded, found.v)
@@ -171,18 +165,11 @@ class Editor:
             if self.search is not None and self.search.state == "running":
                 raise HTTPException(409, "another photograph is being recovered; cancel that first")
             loaded = self.generators.load(asked.model)
-            photo = _squared(data, loaded.about["resolution"])
+            photo = _photo(data, loaded.about["resolution"])
             made = {"photo": sha256(data), "steps": asked.steps, "loss": asked.loss}
-            note, guess = "", None
-            path = self.generators.predictor(asked.model)
-            if path.is_file():
-                from ganloom.sampling.predictor import load_predictor
-
-                try:
-                    guess = load_predictor(path, loaded.net.inputs).guess
-                    made["predictor"] = True
-                except ModelError as error:
-                    note = f"{error}; the search began without it"
+            guess = first_guess(self.generators.predictor(asked.model), loaded.net, photo)
+            if guess.v is not None:
+                made["predictor"] = True
             self._before = self.search
             self.search = Search(
                 asked.model,
@@ -191,8 +178,7 @@ class Editor:
                 asked=asked,
                 made=made,
                 samples=self.samples,
-                predictor=guess,
-                note=note,
+                guess=guess,
             )
             return self.search
 
@@ -239,22 +225,16 @@ class Editor:
     def directions(self, loaded: Loaded) -> Tensor:
         """(K, latent), found once for each generator."""
         if loaded.digest not in self._directions:
-            from ganloom.sampling.directions import directions
-
-            count = min(DIRECTIONS, loaded.net.inputs.latent)
-            self._directions[loaded.digest] = directions(loaded.net, count, SEED)
+            self._directions[loaded.digest] = strongest(loaded.net)
         return self._directions[loaded.digest]
 
 
-def _squared(data: bytes, side: int) -> NDArray[np.uint8]:
-    """A stranger's file as a generator sees pictures: the square in its middle, (side, side, 3)."""
+def _photo(data: bytes, side: int) -> NDArray[np.uint8]:
     try:
-        image = decode(data, MAX_PIXELS)
+        return squared(data, side, MAX_PIXELS)
     except ImageError as error:
         # No key of params.yaml limits what is shown here.
         raise ImageError(str(error).removesuffix(" (fetch.max_pixels)")) from None
-    # A copy: torch cannot look at memory that it must not write to.
-    return np.array(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
 
 
 def routes(editor: Editor) -> list[Route]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from ganloom.images import grid, png, sha256
 from ganloom.sampling.animation import enlarged, save_mp4
 from ganloom.sampling.latents import new
-from ganloom.sampling.mixing import between
+from ganloom.sampling.mixing import FPS, FRAMES, between, of_class, there_and_back
 from ganloom.studio.generation import ModelName, Seed, class_number, pictures, told_by
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
@@ -33,7 +33,6 @@ from ganloom.studio.samples import Samples
 
 MOST = 10  # transitions, and pictures between two ends
 REMEMBERED = 100  # mixes
-FRAMES, FPS = 48, 24  # of an animation: two seconds there, two back
 SIDE = 480  # px at least, of the longer side of an animation: players blur what they enlarge
 
 
@@ -134,7 +133,7 @@ class Mixes:
         moments = self._pictures(mixed, FRAMES)
         columns = min(len(mixed.a), 5)
         there = np.stack([grid(moment, columns) for moment in moments])
-        return enlarged(np.concatenate([there, there[-2:0:-1]]), SIDE)
+        return enlarged(there_and_back(there), SIDE)
 
     def _pictures(self, mixed: _Mixed, steps: int) -> NDArray[np.uint8]:
         """(steps, N, R, R, 3)."""
@@ -160,14 +159,9 @@ class Mixes:
 
 
 def _of_classes(loaded: Loaded, asked: _Mix, names: list[str]) -> tuple[Tensor, Tensor]:
-    told = loaded.net.inputs
     v = _drawn(loaded, asked.seed, asked.transitions)
-    ends = v.clone(), v.clone()
-    for end, label in zip(ends, names, strict=True):
-        number = class_number(loaded, label)
-        end[:, told.latent : told.latent + told.classes] = 0
-        end[:, told.latent + (number or 0)] = 1
-    return ends
+    a, b = (of_class(loaded.net.inputs, v, class_number(loaded, name) or 0) for name in names)
+    return a, b
 
 
 def _drawn(loaded: Loaded, seed: int, count: int) -> Tensor:

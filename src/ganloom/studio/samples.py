@@ -6,7 +6,6 @@ are named by the hash of what the sample says, so that the same is never there t
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import threading
@@ -16,14 +15,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ganloom.files import write_whole
 from ganloom.images import decode, sha256
-from ganloom.models import METADATA
+from ganloom.sampling.files import tagged_png
 from ganloom.studio.generators import Loaded
 
 REMEMBERED = 2000  # samples: some hundred pages of them, in a few hundred megabytes at most
@@ -91,13 +88,10 @@ class Samples:
 
     def add(self, sample: Sample, picture: NDArray[np.uint8]) -> str:
         """Remember a sample and its picture (R, R, 3); returns its name."""
-        info = PngInfo()
-        info.add_text(METADATA, sample.text())  # ASCII: json escapes the rest
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", pnginfo=info)
+        png = tagged_png(picture, sample.text())
         name = sample.name
         with self._lock:
-            self._made[name] = sample, file.getvalue()
+            self._made[name] = sample, png
             self._made.move_to_end(name)
             while len(self._made) > REMEMBERED:
                 self._made.popitem(last=False)

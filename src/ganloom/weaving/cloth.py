@@ -34,18 +34,19 @@ def compose(tiles: Sequence[Array], height: int, width: int, strip: Array | None
         (height, width, 3).
     """
     cloth = np.empty((height, width, 3), np.uint8)
+    stack = np.stack(tiles)
     for top in range(0, height, ROWS):
         y = np.arange(top, min(top + ROWS, height))
-        cloth[y] = _field(tiles, y, height, width)
+        cloth[y] = _field(stack, y, height, width)
     if strip is not None:
         _lay_border(cloth, strip)
     return cloth
 
 
-def _field(tiles: Sequence[Array], y: NDArray[np.int64], height: int, width: int) -> Array:
+def _field(tiles: Array, y: NDArray[np.int64], height: int, width: int) -> Array:
     """Some rows of the field."""
-    rows = (y - height // 2) % tiles[0].shape[0]
-    columns = (np.arange(width) - width // 2) % tiles[0].shape[1]
+    rows = (y - height // 2) % tiles.shape[1]
+    columns = (np.arange(width) - width // 2) % tiles.shape[2]
     if len(tiles) == 1:
         return tiles[0][rows[:, None], columns]
     down = np.abs(y + 0.5 - height / 2) / height
@@ -53,9 +54,8 @@ def _field(tiles: Sequence[Array], y: NDArray[np.int64], height: int, width: int
     at = np.hypot(down[:, None], right) / np.hypot(0.5, 0.5) * (len(tiles) - 1)
     first = np.minimum(at.astype(np.int64), len(tiles) - 2)
     share = (at - first)[..., None].astype(np.float32)
-    stack = np.stack(tiles)
-    inner = stack[first, rows[:, None], columns]
-    outer = stack[first + 1, rows[:, None], columns]
+    inner = tiles[first, rows[:, None], columns]
+    outer = tiles[first + 1, rows[:, None], columns]
     return np.rint(inner * (1 - share) + outer * share).astype(np.uint8)
 
 

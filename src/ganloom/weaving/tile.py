@@ -40,11 +40,16 @@ def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) 
 
 def enlarged(sample: Array, width: int, enlarger: Enlarger | None) -> Array:
     """Enlarge a picture that is no tile, such as a photograph: (H, W, 3) to ``width`` px."""
-    height = round(sample.shape[0] * width / sample.shape[1])
+    return enlarged_all(sample[None], width, enlarger)[0]
+
+
+def enlarged_all(samples: Array, width: int, enlarger: Enlarger | None) -> Array:
+    """Enlarge several pictures, as ``enlarged`` does, in less time: (N, H, W, 3)."""
+    _, height, own, _ = samples.shape
+    size = round(height * width / own), width
     if enlarger:
-        doublings = max(0, math.ceil(math.log2(width / sample.shape[1])))
-        sample = enlarge(enlarger, sample[None], doublings)[0]
-    return _resized(sample, (height, width), (False, False))
+        samples = enlarge(enlarger, samples, max(0, math.ceil(math.log2(width / own))))
+    return np.stack([_resized(sample, size, (False, False)) for sample in samples])
 
 
 def _size(tile: Array, width: int) -> tuple[int, int]:

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.enlarging.network import Enlarger
-from ganloom.models import Generator
+from ganloom.metrics.copying import logits
+from ganloom.models import Discriminator, Generator
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import latents, slerp
 from ganloom.weaving.cloth import compose
-from ganloom.weaving.groups import moved
+from ganloom.weaving.groups import fold, moved
 from ganloom.weaving.tile import make_tile
 
 Array = NDArray[np.uint8]
 
 TILE = 512  # px of a tile in a cloth
 STEPS = 12  # tiles of a cloth that drifts
+BORDER = 1 / 8  # depth of a border at most, in shorter sides of the cloth, unless tiles are given
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,36 @@ def weave(
 def tile_within(size: int, tile: int = TILE) -> int:
     """Width of a tile near ``tile`` px of which a cloth of ``size`` px holds a whole number."""
     return size // max(1, round(size / tile))
+
+
+def deep(border: str, tile: int) -> int:
+    """Depth in px of the border of a frieze group whose tiles are ``tile`` px wide."""
+    height, width = folded(8, border)
+    return round(tile * height / width)
+
+
+def folded(side: int, group: str) -> tuple[int, int]:
+    """Height and width in px of the tile of a sample of ``side`` px, before it is enlarged."""
+    even = side // 2 * 2
+    height, width, _ = fold(np.zeros((even, even, 3), np.uint8), group).shape
+    return height, width
+
+
+def tile_beside(border: str, shorter: int) -> int:
+    """Width of a tile, ``TILE`` at most, with which a border leaves most of a cloth to its field.
+
+    Args:
+        border: Frieze group of the border.
+        shorter: Shorter side of the cloth in px.
+    """
+    return min(TILE, max(4, round(shorter * BORDER * TILE / deep(border, TILE))))
+
+
+def choose(judge: Discriminator, net: Generator, v: Tensor) -> int:
+    """Number of the sample that a discriminator finds most real, of v (N, width)."""
+    condition = net.inputs.parts(v)[1]
+    labels = condition.argmax(1) if net.inputs.classes else None
+    return int(logits(judge, generate(net, v), labels, net.inputs.classes).argmax())
 
 
 def pictures(net: Generator, v: Tensor) -> Array:

@@ -1,0 +1,227 @@
+"""New pictures from a trained model, and animations of it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganloom.cli.common import (
+    NO_ENLARGER,
+    SEEDS,
+    SIDES,
+    TRUNCATIONS,
+    Commands,
+    class_number,
+    enlarger,
+    loaded,
+    trained,
+    whole,
+    within,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganloom.weaving.film import Film
+
+SHEET = 256  # px of a picture in a contact sheet, at most
+SHEET_WIDTH = 8192  # px of a contact sheet, about
+# Of an animation with --size: side of a frame, as far as players go; pixels of all its frames, as
+# far as patience goes, and memory, which GIF and WebP need for all of them.
+FRAME = 4096
+PIXELS = {".mp4": 2**32, ".gif": 2**28, ".webp": 2**28}
+
+
+def add(commands: Commands) -> None:
+    """Add the commands to a parser."""
+    generate = commands.add_parser(
+        "generate",
+        help="write new pictures from a trained model",
+        description="Write new pictures from a trained model as PNG files. A model that was "
+        "taught classes writes a folder a class, and labels.csv.",
+    )
+    generate.add_argument("--model", required=True, help="name of the model in params.yaml")
+    generate.add_argument("-n", type=int, default=64, help="how many pictures (64)")
+    generate.add_argument("--seed", type=int, default=0, help="same seed, same pictures (0)")
+    generate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
+    generate.add_argument(
+        "--class",
+        dest="label",
+        metavar="NAME",
+        help="only of this class, of those it was taught (else evenly of all)",
+    )
+    generate.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    generate.add_argument(
+        "--sheet", action="store_true", help="also write sheet.png, with all pictures"
+    )
+    generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    generate.set_defaults(run=_generate)
+
+    animate = commands.add_parser(
+        "animate",
+        help="write an animation of a trained model",
+        description="Write an animation of a trained model, as MP4, GIF or WebP by the file's "
+        "suffix. All but the timelapse end where they begin and can be repeated without a seam.",
+        epilog="loop: each latent goes round a circle; walk: from latent to latent; "
+        "sine: all numbers of a latent rise and fall together; morph: the class goes from one to "
+        "the next; sweep: one code after the other goes through its values; timelapse: how the "
+        "model learned.",
+    )
+    animate.add_argument("--model", required=True, help="name of the model in params.yaml")
+    animate.add_argument(
+        "--kind",
+        required=True,
+        choices=["loop", "walk", "sine", "morph", "sweep", "timelapse"],
+        help="what moves; see below",
+    )
+    animate.add_argument("--seconds", type=float, default=6.0, help="how long (6)")
+    animate.add_argument("--fps", type=int, default=24, help="frames per second (24)")
+    animate.add_argument(
+        "--grid", type=int, metavar="N", help="N x N pictures; 1: a single one (4; timelapse: all)"
+    )
+    animate.add_argument("--seed", type=int, default=0, help="same seed, same animation (0)")
+    animate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
+    animate.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    animate.add_argument("--out", type=Path, required=True, help="a .mp4, .gif or .webp file")
+    animate.set_defaults(run=_animate)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    path = trained(options.model)
+    if options.n < 1:
+        sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
+    within("--seed", options.seed, *SEEDS)
+    within("--truncation", options.truncation, *TRUNCATIONS)
+    size = None if options.size is None else whole("--size", options.size, *SIDES)
+
+    import csv
+
+    from PIL import Image
+
+    from ganloom.enlarging import network
+    from ganloom.export import folder_name
+    from ganloom.images import contact_sheet, save_png, sha256
+    from ganloom.sampling.files import tagged_png, text
+    from ganloom.sampling.generate import generate
+    from ganloom.sampling.latents import new
+    from ganloom.weaving.tile import enlarged
+
+    net, about = loaded(path)
+    classes = about["classes"] if net.inputs.classes else []
+    label = class_number(options.label, options.model, classes, "--class")
+    v = new(net.inputs, options.n, options.seed, label)
+    v[:, : net.inputs.latent] *= options.truncation
+    names = [classes[number] for number in net.inputs.parts(v)[1].argmax(1)] if classes else []
+    folders = [Path(folder_name(name)) for name in names] or [Path()] * options.n
+    digits = len(str(options.n - 1))
+    files = [
+        folder / f"{options.model}_{number:0{digits}d}.png" for number, folder in enumerate(folders)
+    ]
+    enlarges = enlarger() if size else None
+    facts = {
+        "model": options.model,
+        "sha256": sha256(path.read_bytes()),
+        "seed": options.seed,
+        "count": options.n,
+        "truncation": options.truncation,
+        "size": size or about["resolution"],
+    }
+    if size:
+        facts["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
+    columns = math.ceil(math.sqrt(options.n))
+    small = min(SHEET, max(SHEET_WIDTH // columns, SIDES[0]))
+    shrunk = []
+    for number, (file, picture) in enumerate(zip(files, generate(net, v), strict=True)):
+        made = facts | {"number": number} | ({"class": names[number]} if names else {})
+        shown = enlarged(picture, size, enlarges) if size else picture
+        (options.out / file).parent.mkdir(parents=True, exist_ok=True)
+        (options.out / file).write_bytes(tagged_png(shown, text(made)))
+        if options.sheet:
+            shrunk.append(Image.fromarray(shown))
+            shrunk[-1].thumbnail((small, small), Image.Resampling.LANCZOS)
+    if options.sheet:
+        side = max(shrunk[0].size)
+        save_png(contact_sheet(shrunk, columns, side), options.out / "sheet.png")
+    if names:
+        with (options.out / "labels.csv").open("w", encoding="utf-8", newline="") as table:
+            rows = csv.writer(table, lineterminator="\n")
+            rows.writerow(["file", "label"])
+            rows.writerows((file.as_posix(), name) for file, name in zip(files, names, strict=True))
+    print(f"{options.n} pictures in {options.out}")
+    if size and not enlarges:
+        print(NO_ENLARGER.format("pictures"))
+
+
+def _animate(options: argparse.Namespace) -> None:
+    path = trained(options.model)
+    for option, value, low, high in (
+        ("--seconds", options.seconds, 0.1, 120),
+        ("--fps", options.fps, 1, 60),
+        ("--grid", 4 if options.grid is None else options.grid, 1, 16),
+        ("--seed", options.seed, *SEEDS),
+        ("--truncation", options.truncation, *TRUNCATIONS),
+    ):
+        within(option, value, low, high)
+    size = None if options.size is None else whole("--size", options.size, *SIDES)
+    out: Path = options.out
+    if not out.parent.is_dir():
+        sys.exit(f"{out.parent} is not a folder")
+
+    from ganloom.sampling import animation, paths
+    from ganloom.sampling.generate import film
+
+    if out.suffix not in animation.SUFFIXES:
+        sys.exit(f"{out} must end in one of {', '.join(animation.SUFFIXES)}")
+    if out.suffix == ".gif":
+        within("--fps", options.fps, 1, animation.GIF_FPS)
+    count = max(1, round(options.seconds * options.fps))
+    net, about = loaded(path)
+    if options.kind == "timelapse":
+        try:
+            frames = animation.timelapse(
+                path.parent / "timeline", count, about["resolution"], options.grid
+            )
+        except animation.TimelineError as error:
+            sys.exit(str(error))
+    else:
+        points = (options.grid or 4) ** 2
+        try:
+            v = paths.closed_path(options.kind, net.inputs, points, count, options.seed)
+        except paths.PathError as error:
+            sys.exit(f"{options.model}: {error}")
+        v[..., : net.inputs.latent] *= options.truncation
+        if size:
+            _check_frames(size, options.grid or 4, count, out.suffix)
+        frames = film(net, v)
+    shown: NDArray[np.uint8] | Film = frames
+    enlarges = enlarger() if size else None
+    if size:
+        from ganloom.weaving.film import Film
+
+        columns = max(frames.shape[1:3]) // about["resolution"]
+        _check_frames(size, columns, count, out.suffix)
+        shown = Film(frames, about["resolution"], size, enlarges)
+    try:
+        animation.save(shown, out, options.fps, as_is=size is not None)
+    except OSError as error:
+        sys.exit(f"{out} cannot be written: {error.strerror}")
+    seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6
+    print(f"{out}: {len(frames)} frames, {seconds:.1f} s, {megabytes:.2f} MB")
+    if size and not enlarges:
+        print(NO_ENLARGER.format("pictures"))
+
+
+def _check_frames(size: int, columns: int, count: int, suffix: str) -> None:
+    """End the command where enlarged frames would be absurd, each or all together."""
+    most = min(FRAME, math.isqrt(PIXELS[suffix] // count)) // columns
+    if size > most:
+        side = size * columns
+        advice = f"allowed: up to {most}" if most >= SIDES[0] else "make it shorter, or --grid 1"
+        sys.exit(
+            f"--size {size} is not possible for {count} frames of {side} x {side} px as {suffix}; "
+            + advice
+        )

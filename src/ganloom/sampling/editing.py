@@ -1,0 +1,144 @@
+"""A photograph as a generator would make it, and that, changed.
+
+What imports scikit-learn is imported when it is needed: the studio starts in less time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ganloom import params
+from ganloom.images import decode
+from ganloom.models import Generator, ModelError
+from ganloom.sampling import inversion
+from ganloom.sampling.conditional import class_knob, code_knobs, turned
+from ganloom.sampling.inversion import Recovered, Watch
+from ganloom.sampling.predictor import as_input, load_predictor
+
+STARTS, LEARNING_RATE, SEED = 4, 0.1, 0
+DIRECTIONS, REACH = 8, 6.0  # number of them; largest step along one, in standard deviations
+SETTINGS = 5  # of a continuous code
+
+
+class Guess(NamedTuple):
+    """A first guess for a search.
+
+    Attributes:
+        v: (1, width) input of the generator; None: there is no predictor, or it cannot be used.
+        problem: Why a predictor cannot be used, or "".
+    """
+
+    v: Tensor | None
+    problem: str = ""
+
+
+class Change(NamedTuple):
+    """An input of a generator at several settings of one class, code or direction.
+
+    Attributes:
+        name: What is changed, for people.
+        v: (S, width), one row for each setting.
+    """
+
+    name: str
+    v: Tensor
+
+
+def squared(data: bytes, side: int, max_pixels: int) -> NDArray[np.uint8]:
+    """Decode a file that nobody vouches for, as a generator sees pictures.
+
+    Args:
+        data: The whole file.
+        side: R in px.
+        max_pixels: Refuse larger pictures.
+
+    Returns:
+        (R, R, 3), the square in the picture's middle.
+
+    Raises:
+        ImageError: the file is no picture, is damaged or too large.
+    """
+    image = decode(data, max_pixels)
+    # A copy: torch cannot look at memory that it must not write to.
+    return np.array(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
+
+
+def first_guess(predictor: Path, net: Generator, photo: NDArray[np.uint8]) -> Guess:
+    """Ask the predictor of a generator, if there is one.
+
+    Args:
+        predictor: Its file, which may be missing.
+        net: The generator.
+        photo: (R, R, 3).
+    """
+    if not predictor.is_file():
+        return Guess(None)
+    try:
+        return Guess(load_predictor(predictor, net.inputs).guess(as_input(photo[None])))
+    except ModelError as error:
+        return Guess(None, f"{error}; the search began without it")
+
+
+def recover(
+    net: Generator,
+    photo: NDArray[np.uint8],
+    steps: int,
+    loss: params.LIKENESS,
+    *,
+    guess: Tensor | None = None,
+    watch: Watch | None = None,
+) -> Recovered:
+    """Find what a generator must be told to make a photograph.
+
+    Args:
+        net: In eval mode.
+        photo: (R, R, 3).
+        steps: Steps of the search.
+        loss: How far two pictures are apart.
+        guess: (1, width) where one of the starts begins; None: all begin at random.
+        watch: As in ``invert``.
+    """
+    device = next(net.parameters()).device
+    settings = params.Invert(images=1, steps=steps, starts=STARTS, loss=loss, lr=LEARNING_RATE)
+    target = as_input(photo[None]).to(device)
+    if guess is not None:
+        guess = guess.to(target)
+    return inversion.invert(net, target, settings, SEED, guess=guess, watch=watch)
+
+
+def strongest(net: Generator) -> Tensor:
+    """The directions of z that are offered for edits: (K, latent)."""
+    from ganloom.sampling.directions import directions
+
+    return directions(net, min(DIRECTIONS, net.inputs.latent), SEED)
+
+
+def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Change]:
+    """Everything that can be changed in an input: its class and codes, else z along directions.
+
+    Args:
+        net: In eval mode.
+        v: (1, width).
+        classes: Names of the classes.
+        reach: Largest step along a direction, in standard deviations.
+    """
+    told = net.inputs
+    found = []
+    if told.classes:
+        found.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(told))[0]))
+    for number, knob in enumerate(code_knobs(told, SETTINGS), 1):
+        found.append(Change(f"code {number}", turned(v, knob)[0]))
+    if not found:
+        steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
+        for number, way in enumerate(strongest(net), 1):
+            moved = v.repeat(len(steps), 1)
+            moved[:, : told.latent] += steps.to(v)[:, None] * way.to(v)
+            found.append(Change(f"direction {number}", moved))
+    return found

@@ -1,0 +1,79 @@
+"""Pictures as files that say what made them."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ganloom.models import METADATA
+
+SUFFIXES = (".png", ".tif", ".tiff")
+
+# zlib's level. For woven cloths, level 6 makes files a seventh smaller in five times the time.
+LEVEL = 2
+
+
+def text(facts: Mapping[str, Any]) -> str:
+    """What made a picture, as ASCII JSON; the same facts give the same text."""
+    return json.dumps(facts, sort_keys=True)
+
+
+def tagged_png(picture: NDArray[np.uint8], made: str) -> bytes:
+    """Encode as PNG with ``made``, in ASCII, as its text chunk `ganloom`."""
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", pnginfo=_chunk(made))
+    return file.getvalue()
+
+
+def save(
+    picture: NDArray[np.uint8], path: Path, facts: Mapping[str, Any], dpi: int | None = None
+) -> None:
+    """Write a PNG or TIFF file, by its suffix: whole, or not at all.
+
+    Args:
+        picture: (H, W, 3) RGB.
+        path: A file that ends in one of ``SUFFIXES``.
+        facts: What made the picture: the PNG's text chunk `ganloom`, the TIFF's ImageDescription.
+        dpi: Resolution in pixels per inch; None: not in the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    resolution = {"dpi": (dpi, dpi)} if dpi else {}
+    image = Image.fromarray(picture)
+    with whole(path) as temporary:
+        if path.suffix.lower() == ".png":
+            chunk = _chunk(text(facts))
+            image.save(temporary, "PNG", pnginfo=chunk, compress_level=LEVEL, **resolution)
+        else:
+            # LZW of differences between neighbours: every program for print reads it.
+            tags = {270: text(facts), 317: 2}  # ImageDescription, Predictor
+            image.save(temporary, "TIFF", compression="tiff_lzw", tiffinfo=tags, **resolution)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, of the same suffix, that takes its place in the end."""
+    path = path.resolve()  # a link stays one
+    temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix.lower()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _chunk(made: str) -> PngInfo:
+    info = PngInfo()
+    info.add_text(METADATA, made)
+    return info

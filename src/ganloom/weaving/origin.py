@@ -1,0 +1,67 @@
+"""Where the pictures of a project come from, for the metadata of what is made from them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ganloom.credits import COLUMNS, UNKNOWN, Credit, credits
+from ganloom.sources import SourceError, read_rows
+
+# So that metadata stay small, whatever a collection says of itself.
+CREDITS, LICENCES, LENGTH = 200, 50, 300
+
+
+def origin(project: Path) -> dict[str, Any]:
+    """The licences of a project's collection and whom to credit; nothing where it is not known.
+
+    Args:
+        project: Folder with data/manifest.csv and data/kept.csv.
+
+    Returns:
+        ``licences`` and ``credits``, lists of texts that end with "and N more" where they are long.
+    """
+    data = project / "data"
+    try:
+        kept = {row["sha256"] for row in read_rows(data / "kept.csv", ["sha256"])}
+        found = credits(read_rows(data / "manifest.csv", COLUMNS), kept)
+    except (OSError, SourceError):
+        return {}
+    licences = {credit.licence for credit in found if credit.licence.lower() not in UNKNOWN}
+    unknown = any(credit.licence.lower() in UNKNOWN for credit in found)
+    return {
+        "licences": _first(sorted(licences) + ["unknown"] * unknown, LICENCES),
+        "credits": _first(list(dict.fromkeys(map(_line, found))), CREDITS),
+    }
+
+
+def commit(project: Path) -> str:
+    """The Git commit of a project; "" without Git, outside a repository or before the first one."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _line(credit: Credit) -> str:
+    creator = f"by {credit.creator}" if credit.creator else ""
+    parts = [credit.title, creator, credit.licence or "licence unknown", credit.page]
+    return ", ".join(part for part in parts if part)
+
+
+def _first(lines: list[str], most: int) -> list[str]:
+    more = len(lines) - most
+    shown = [_short(" ".join(line.split())) for line in lines[:most]]
+    return [*shown, f"and {more} more: ganloom credits"] if more > 0 else shown
+
+
+def _short(line: str) -> str:
+    return line if len(line) <= LENGTH else f"{line[: LENGTH - 3]}..."
