@@ -77,6 +77,21 @@ def sample(model: str, loaded: Loaded, v: Tensor, made: dict[str, Any]) -> Sampl
     )
 
 
+def described(picture: NDArray[np.uint8], about: str, **options: Any) -> bytes:
+    """Encode a picture as PNG, with metadata.
+
+    Args:
+        picture: (H, W, 3).
+        about: What made it, as JSON in ASCII.
+        **options: Options of Pillow's encoder.
+    """
+    info = PngInfo()
+    info.add_text(METADATA, about)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", pnginfo=info, **options)
+    return file.getvalue()
+
+
 class Samples:
     """What was made lately, and what is kept.
 
@@ -91,13 +106,9 @@ class Samples:
 
     def add(self, sample: Sample, picture: NDArray[np.uint8]) -> str:
         """Remember a sample and its picture (R, R, 3); returns its name."""
-        info = PngInfo()
-        info.add_text(METADATA, sample.text())  # ASCII: json escapes the rest
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", pnginfo=info)
-        name = sample.name
+        name, data = sample.name, described(picture, sample.text())
         with self._lock:
-            self._made[name] = sample, file.getvalue()
+            self._made[name] = sample, data
             self._made.move_to_end(name)
             while len(self._made) > REMEMBERED:
                 self._made.popitem(last=False)
