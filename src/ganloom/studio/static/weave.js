@@ -10,8 +10,7 @@ let models = new Map();
 let patterns = null; // the choices that the server offers
 let kept = new Map(); // name -> {model, sha256, made}
 let place = [0, 0]; // in sides of the sample
-let shown = null; // {name, cloth, image, width}: what is on the stage
-let current = null; // the name that belongs to the settings; null: not known yet
+let shown = null; // {name, cloth, asked, image, state}: what is on the stage
 
 const group = () => $("settings").elements.group.value;
 const address = (name, file) => `/weaves/${encodeURIComponent(name)}/${file}.png`;
@@ -55,6 +54,7 @@ async function weave(from = null) {
     try {
       const { name, cloth } = await ask("/api/weave", asked);
       paint({ name, cloth, asked, image: await picture(address(name, "preview")), state: "preview" });
+      link();
       failed = null;
     } catch (error) {
       failed = error;
@@ -62,20 +62,16 @@ async function weave(from = null) {
   }
   asking = false;
   if (failed) {
-    current = null;
-    link();
     finish(failed);
     return;
   }
-  current = shown.name;
-  link();
   history.replaceState(null, "", `?${new URLSearchParams({ model: shown.asked.model, seed: shown.asked.seed })}`);
   if (!dragging) enlarge();
 }
 
 /** Replace the preview by the picture at full size. */
 async function enlarge() {
-  if (!current || asking || loading || shown.state === "full") return;
+  if (!shown || asking || loading || shown.state === "full") return;
   const { name, cloth, asked } = shown;
   const mine = (loading = new Image());
   try {
@@ -110,7 +106,7 @@ function about() {
     const words = "This project has no enlarger, so pictures are enlarged by interpolation.";
     $("notes").append(element("p", words));
   }
-  if (recalled && recalled !== current) {
+  if (recalled && recalled !== shown.name) {
     const words = "The model or the enlarger has changed since this weave was kept: this is what its settings make now. The picture that was kept: ";
     const note = element("p", words);
     note.append(Object.assign(element("a", `${recalled}.png`), { href: address(recalled, "kept") }));
@@ -224,7 +220,11 @@ new ResizeObserver(() => paint()).observe(stage);
 // --- settings --------------------------------------------------------------------------------------
 
 function describe() {
-  $("symmetries").textContent = patterns.groups.find(({ name }) => name === group()).symmetries;
+  const words = ({ symmetries } = { symmetries: "" }) => symmetries;
+  $("symmetries").textContent = words(patterns.groups.find(({ name }) => name === group()));
+  $("border-symmetries").textContent = words(
+    patterns.borders.find(({ name }) => name === $("border").value),
+  );
   for (const id of ["drift", "truncation"]) $(`${id}-said`).value = $(id).value;
   $("magnify-said").value = `${Math.round(100 * 2 ** Number($("magnify").value))} %`;
   $("place").value = place.map((at) => at.toFixed(2)).join(", ");
@@ -241,8 +241,8 @@ function fillPatterns() {
       return label;
     }),
   );
-  const option = (value, words) => Object.assign(element("option", words), { value });
-  $("border").append(...patterns.borders.map(({ name, symmetries }) => option(name, `${name}: ${symmetries}`)));
+  const option = (value, text) => Object.assign(element("option", text), { value });
+  $("border").append(...patterns.borders.map(({ name }) => option(name, name)));
   $("width").append(...patterns.widths.map((px) => option(px, `${px} px`)));
   $("width").value = 512;
 }
@@ -272,17 +272,15 @@ function recall(name) {
 // --- keeping and downloads -------------------------------------------------------------------------
 
 function link() {
-  $("keep").disabled = !current;
-  const known = kept.has(current);
-  $("keep").firstChild.data = known ? "Forget " : "Keep ";
+  const { name, asked } = shown;
+  $("keep").disabled = false;
+  $("keep").firstChild.data = kept.has(name) ? "Forget " : "Keep ";
   for (const id of FILES) {
-    if (current) {
-      $(id).href = address(current, id);
-      $(id).download = `${shown.asked.model.replace("/", "_")}_${id}_${current}.png`;
-    } else $(id).removeAttribute("href");
+    $(id).href = address(name, id);
+    $(id).download = `${asked.model.replace("/", "_")}_${id}_${name}.png`;
   }
   for (const button of $("kept").children)
-    button.setAttribute("aria-pressed", button.dataset.name === current);
+    button.setAttribute("aria-pressed", button.dataset.name === name);
 }
 
 function learn(answer) {
@@ -300,12 +298,12 @@ function learn(answer) {
   if (had) ($("kept").firstChild ?? stage).focus();
   $("kept-section").hidden = !kept.size;
   $("kept-where").replaceChildren(`${kept.size}, in `, element("code", answer.folder));
-  link();
+  if (shown) link();
 }
 
 async function toggle() {
-  if (!current) return;
-  const name = current;
+  if (!shown) return;
+  const { name } = shown;
   try {
     learn(await ask(`/api/weaves/${kept.has(name) ? "forget" : "keep"}`, { name }));
   } catch (error) {
