@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,31 @@ def test_a_cloth_can_be_printed(client: TestClient) -> None:
     image = file(client, weave(client), "cloth")
     assert np.allclose(image.info["dpi"], 300, atol=0.1)
     assert image.size == (1024, 1024)
+
+
+def test_large_pictures_wait_for_each_other_and_previews_do_not(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, finish = threading.Event(), threading.Event()
+    counts, making = [], threading.Semaphore(8)
+
+    def slow(samples: Any, pattern: Any, size: Any, *_: Any) -> Any:
+        with making:
+            counts.append(8 - making._value)
+            begun.set()
+            assert finish.wait(60)
+        return np.zeros((*size, 3), np.uint8)
+
+    monkeypatch.setattr(weaving, "weave", slow)
+    names = [weave(client, seed=seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        cloths = [pool.submit(client.get, f"/weaves/{name}/cloth.png") for name in names]
+        assert begun.wait(60)
+        for name in names:
+            assert client.get(f"/weaves/{name}/preview.png").status_code == 200
+        finish.set()
+        assert [cloth.result().status_code for cloth in cloths] == [200, 200]
+    assert counts == [1, 1]
 
 
 # --- what made it --------------------------------------------------------------------------------
