@@ -349,11 +349,13 @@ def test_a_damaged_kept_weave_is_left_out(project: Path, client: TestClient) -> 
     folder = project / "work/studio/weaves"
     known = json.loads((folder / f"{name}.json").read_bytes())
     (folder / f"{'1' * 20}.png").write_bytes((folder / f"{name}.png").read_bytes())
-    for wrong in ({"group": "p7"}, {"width": 10**6}, {"place": "x"}):
+    for wrong in ({"group": "p7"}, {"width": 10**6}, {"place": "x"}, {"seed": None}):
         damaged = known | {"made": known["made"] | wrong}
         (folder / f"{'1' * 20}.json").write_text(json.dumps(damaged))
         assert [one["name"] for one in client.get("/api/weaves").json()["kept"]] == [name]
-        assert client.get(f"/weaves/{'1' * 20}/tile.png").status_code == 422
+        for what in ("preview", "tile", "cloth"):
+            answer = client.get(f"/weaves/{'1' * 20}/{what}.png")
+            assert (answer.status_code, "damaged" in answer.json()["problem"]) == (422, True)
 
 
 # --- large pictures ------------------------------------------------------------------------------

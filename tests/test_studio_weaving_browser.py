@@ -200,6 +200,24 @@ def test_files_are_downloaded(address: str, visit: Visit) -> None:  # noqa: F811
         assert image.size == size
         known = json.loads(image.text["ganloom"])  # type: ignore[attr-defined]
         assert (known["model"], known["seed"], known["group"]) == ("animals", 5, "p4m")
+        expect(page.locator("#status")).to_have_text("")
+
+
+def test_a_file_that_cannot_be_made_is_named(
+    project: Path,
+    address: str,
+    visit: Visit,  # noqa: F811
+) -> None:
+    page = opened(visit, address)
+    save_enlarger(project, seed=2)
+    with page.expect_event("console") as console:  # Chromium itself tells of every refusal
+        page.click("#cloth")
+    assert "409" in console.value.text
+    expect(page.locator("#notes .problem")).to_have_text(
+        "the enlarger has changed since; weave again"
+    )
+    expect(page.locator("#status")).to_have_text("")
+    visit.complaints.clear()
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ class Weaves:
         kept = self.samples.kept().get(name)
         if kept is None:
             raise HTTPException(404, f"there is no weave {name} any more; make it again")
+        _read(kept)
         return kept
 
     def preview(self, known: Sample) -> bytes:
@@ -206,7 +207,7 @@ class Weaves:
             HTTPException: it was another one.
         """
         enlarger = self.generators.enlarger()
-        if enlarger.digest != known.made["enlarger_sha256"]:
+        if enlarger.digest != known.made.get("enlarger_sha256"):
             raise HTTPException(409, "the enlarger has changed since; weave again")
         return enlarger.net
 

@@ -283,6 +283,36 @@ function link() {
     button.setAttribute("aria-pressed", button.dataset.name === name);
 }
 
+let making = 0; // files to download
+
+/** Download a file: it may take a while, and may fail, so the page asks for it itself. */
+async function save(event) {
+  event.preventDefault();
+  const { href, download, textContent } = event.currentTarget;
+  making += 1;
+  status(`Making a file: ${textContent.toLowerCase()} …`);
+  try {
+    const answer = await fetch(href);
+    if (!answer.ok) {
+      const { problem } = await answer.json();
+      throw Object.assign(new Error(problem), { status: answer.status });
+    }
+    const file = URL.createObjectURL(await answer.blob());
+    Object.assign(element("a"), { href: file, download }).click();
+    URL.revokeObjectURL(file);
+    ended();
+  } catch (error) {
+    ended();
+    notes({ words: said(error), problem: true });
+  }
+}
+
+/** The last of several files is made. */
+function ended() {
+  making -= 1;
+  if (!making && !document.body.hasAttribute("aria-busy")) status("");
+}
+
 function learn(answer) {
   const had = $("kept").contains(document.activeElement);
   kept = new Map(answer.kept.map(({ name, ...about }) => [name, about]));
@@ -337,6 +367,7 @@ $("magnify").addEventListener("input", () => {
   paint();
 });
 $("keep").addEventListener("click", toggle);
+for (const id of FILES) $(id).addEventListener("click", save);
 $("kept").addEventListener("click", ({ target }) => {
   const name = target.closest("button")?.dataset.name;
   if (name) recall(name);
