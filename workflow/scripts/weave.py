@@ -18,7 +18,6 @@ from ganloom.enlarging import proof
 from ganloom.enlarging.crops import Originals
 from ganloom.enlarging.network import PATH, Enlarger, enlarge, find
 from ganloom.images import grid, png
-from ganloom.metrics.copying import logits
 from ganloom.models import Generator, load_discriminator, load_generator
 from ganloom.params import Weave
 from ganloom.sampling.animation import save
@@ -26,7 +25,7 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, new
 from ganloom.sampling.paths import closed_path
 from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import Pattern, drift, pictures, weave
+from ganloom.weaving.weave import Pattern, choose, drift, pictures, weave
 
 SLICES = Path("data/slices")
 SHOWN = 128  # px of a sample in the sheet of enlarged ones, at least
@@ -85,9 +84,8 @@ def chosen(net: Generator, home: Path, section: Weave) -> tuple[Tensor, dict[str
     v[:, : net.inputs.latent] *= params.sample.truncation
     number = 0
     if section.choose > 1:
-        judge, known = load_discriminator(home / "discriminator.safetensors", "cpu")
-        labels = net.inputs.parts(v)[1].argmax(1) if known["classes"] else None
-        number = int(logits(judge, generate(net, v), labels, len(known["classes"])).argmax())
+        judge, _ = load_discriminator(home / "discriminator.safetensors", "cpu")
+        number = choose(judge, net, v)
     return v[number : number + 1], {"number": number, "of": section.choose}
 
 

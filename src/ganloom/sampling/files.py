@@ -28,10 +28,16 @@ def text(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def tagged_png(picture: NDArray[np.uint8], made: str) -> bytes:
-    """Encode as PNG with ``made``, in ASCII, as its text chunk `ganloom`."""
+def tagged_png(picture: NDArray[np.uint8], made: str, **options: Any) -> bytes:
+    """Encode as PNG with ``made``, in ASCII, as its text chunk `ganloom`.
+
+    Args:
+        picture: (H, W, 3) RGB.
+        made: What made the picture.
+        **options: Options of Pillow's encoder.
+    """
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", pnginfo=_chunk(made))
+    Image.fromarray(picture).save(file, "PNG", pnginfo=_chunk(made), **options)
     return file.getvalue()
 
 

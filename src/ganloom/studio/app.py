@@ -30,10 +30,11 @@ from starlette.staticfiles import StaticFiles
 
 from ganloom import params
 from ganloom.curate import CurationError
+from ganloom.enlarging.network import EnlargerError
 from ganloom.images import ImageError, ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
-from ganloom.studio import collection, decisions, editing, generation, mixing
+from ganloom.studio import collection, decisions, editing, generation, mixing, weaving
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, State, Word
 from ganloom.studio.generators import Generators
@@ -228,6 +229,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             *generation.routes(generators, samples),
             *mixing.routes(generators, samples),
             *editing.routes(editor),
+            *weaving.routes(generators, studio.project / "work" / "studio" / "weaves"),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         lifespan=lifespan,
@@ -242,6 +244,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             ShardError: problem(503),
             CurationError: problem(409),
             ImageError: problem(422),
+            EnlargerError: problem(422),
             ModelError: problem(422),
             SampleError: problem(422),
             FloatingPointError: problem(422),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,13 +18,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganloom.nets.inputs import Inputs
+from ganloom.sampling.files import tagged_png
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Asked, page, posted
 from ganloom.studio.samples import Sample, Samples, sample
+from ganloom.weaving.tile import enlarged
 
 MOST = 64  # pictures of one seed
+LARGE = 1024  # px of a large picture
 PIXELS = 2**18  # that a generator makes at a time: what lies between needs far more memory
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -89,6 +93,18 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         _, png = samples.get(request.path_params["name"])
         return Response(png, media_type="image/png", headers={"cache-control": FOR_EVER})
 
+    async def get_large(request: Request) -> Response:
+        known, _ = await run_in_threadpool(samples.get, request.path_params["name"])
+        async with generators.turn(known.model):
+            png = await run_in_threadpool(_large, known)
+        return Response(png, media_type="image/png", headers={"cache-control": "no-cache"})
+
+    def _large(known: Sample) -> bytes:
+        enlarger = generators.enlarger()
+        picture = enlarged(samples.picture(known.name), LARGE, enlarger.net)
+        about = known.model_dump() | {"enlarger_sha256": enlarger.digest, "width": LARGE}
+        return tagged_png(picture, json.dumps(about, sort_keys=True))
+
     def get_json(request: Request) -> Response:
         known, _ = samples.get(request.path_params["name"])
         return Response(known.text(), media_type="application/json")
@@ -102,6 +118,7 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         Route("/api/forget", post_forget, methods=["POST"]),
         Route("/samples/{name}.png", get_png),
         Route("/samples/{name}.json", get_json),
+        Route("/samples/{name}/large.png", get_large),
     ]
 
 

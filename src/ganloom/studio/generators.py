@@ -1,4 +1,4 @@
-"""The generators that the studio can ask: those trained here, or one that comes with ganloom."""
+"""The networks of the studio: generators trained here or shipped with ganloom, and the enlarger."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import safetensors
 import torch
 
+from ganloom.enlarging import network
+from ganloom.enlarging.network import Enlarger, EnlargerError
 from ganloom.images import sha256
 from ganloom.models import METADATA, Generator, ModelError, load_generator
 
@@ -37,6 +39,18 @@ class Loaded(NamedTuple):
     device: torch.device
 
 
+class LoadedEnlarger(NamedTuple):
+    """The project's enlarger in memory.
+
+    Attributes:
+        net: The network; None: the project has none, and pictures are interpolated.
+        digest: The sha256 of its file; None without one.
+    """
+
+    net: Enlarger | None
+    digest: str | None
+
+
 class Generators:
     """Every generator by its name, read once and again when its file has changed.
 
@@ -50,6 +64,7 @@ class Generators:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._loading = threading.Lock()
         self._loaded: OrderedDict[str, tuple[tuple[int, ...], Loaded]] = OrderedDict()
+        self._enlarger: tuple[tuple[int, ...], LoadedEnlarger] | None = None
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -87,6 +102,30 @@ class Generators:
             while len(self._loaded) > LOADED:
                 self._loaded.popitem(last=False)
             return self._loaded[name][1]
+
+    @property
+    def has_enlarger(self) -> bool:
+        """Whether pictures are enlarged by a network. It belongs to the models trained here."""
+        return self.bundle is None and (self.project / network.PATH).exists()
+
+    def enlarger(self) -> LoadedEnlarger:
+        """The project's enlarger, read again when its file has changed.
+
+        Raises:
+            EnlargerError: its file cannot be used.
+        """
+        if not self.has_enlarger:
+            return LoadedEnlarger(None, None)
+        path = self.project / network.PATH
+        with self._loading:
+            try:
+                stamp = _stamp(path)
+                if self._enlarger is None or self._enlarger[0] != stamp:
+                    found = LoadedEnlarger(network.load(path), sha256(path.read_bytes()))
+                    self._enlarger = stamp, found
+            except (ModelError, OSError) as error:
+                raise EnlargerError(str(error)) from None
+            return self._enlarger[1]
 
     def turn(self, name: str) -> asyncio.Lock:
         """Held by who makes pictures with this one: whoever comes then waits without a thread."""

@@ -57,6 +57,7 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
         return v
     z, rest = v.tensor_split([net.inputs.latent], dim=1)
     end = latents(1, net.inputs.latent, seed, "weave", "drift")
+    end *= z.norm() / end.norm()  # as typical as z, which may be truncated
     walked = slerp(z, end, torch.linspace(0, amount, STEPS))[:, 0]
     return torch.cat([walked, rest.expand(STEPS, -1)], dim=1)
 

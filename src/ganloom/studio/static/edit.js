@@ -53,6 +53,7 @@ function link(name) {
   show("after", png(name));
   const stem = `${$("model").value.replace("/", "_")}_${name}`;
   Object.assign($("png"), { href: png(name), download: `${stem}.png` });
+  Object.assign($("large"), { href: `/samples/${name}/large.png`, download: `${stem}_large.png` });
   Object.assign($("json"), { href: `/samples/${name}.json`, download: `${stem}.json` });
   Object.assign($("both"), { href: `/compared/${base}/${name}.png`, download: `${stem}_both.png` });
   $("keep").disabled = kept.some((one) => one.name === name);

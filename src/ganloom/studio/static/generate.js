@@ -62,6 +62,8 @@ function look(name) {
   $("one-keep").textContent = kept.has(name) ? "Forget" : "Keep";
   $("one-png").href = png(name);
   $("one-png").download = `${about.model.replace("/", "_")}_${name}.png`;
+  $("one-large").href = `/samples/${name}/large.png`;
+  $("one-large").download = `${about.model.replace("/", "_")}_${name}_large.png`;
   $("one-json").href = `/samples/${name}.json`;
   $("one-json").download = `${about.model.replace("/", "_")}_${name}.json`;
   const address = new URLSearchParams({ model: about.model, kept: name });

@@ -1,0 +1,398 @@
+// The page that weaves: a sample as a seamless tile, repeated over the stage, or as a cloth.
+
+import { $, ask, clear, element, fillModels, fillTold, notes, origin, roving, said, status, told } from "./make.js";
+import { remember, remembered } from "./settings.js";
+
+const MARGIN = 16; // CSS px around a cloth
+const FILES = ["tile", "cloth", "compared"];
+
+let models = new Map();
+let patterns = null; // the choices that the server offers
+let kept = new Map(); // name -> {model, sha256, made}
+let place = [0, 0]; // in sides of the sample
+let shown = null; // {name, cloth, asked, image, state}: what is on the stage
+
+const group = () => $("settings").elements.group.value;
+const address = (name, file) => `/weaves/${encodeURIComponent(name)}/${file}.png`;
+
+// --- making ----------------------------------------------------------------------------------------
+
+function settings() {
+  return {
+    model: $("model").value,
+    seed: Number($("seed").value),
+    group: group(),
+    border: $("border").value || null,
+    place,
+    width: Number($("width").value),
+    drift: Number($("drift").value),
+    truncation: Number($("truncation").value),
+    ...told($("told")),
+  };
+}
+
+let asking = false; // one preview at a time: while it is made, the settings move on
+let again = false;
+let recalled = null; // the kept weave that the settings are from
+let loading = null; // the full-size picture on its way
+
+/** Show what the settings say, small at once and then at full size; `from`: their kept weave. */
+async function weave(from = null) {
+  recalled = from;
+  if (!models.size || !$("settings").checkValidity()) return;
+  describe();
+  again = true;
+  stopLoading();
+  if (asking) return;
+  asking = true;
+  document.body.setAttribute("aria-busy", "true");
+  status("Weaving …");
+  let failed = null;
+  while (again) {
+    again = false;
+    const asked = settings();
+    try {
+      const { name, cloth } = await ask("/api/weave", asked);
+      paint({ name, cloth, asked, image: await picture(address(name, "preview")), state: "preview" });
+      link();
+      failed = null;
+    } catch (error) {
+      failed = error;
+    }
+  }
+  asking = false;
+  if (failed) {
+    finish(failed);
+    return;
+  }
+  history.replaceState(null, "", `?${new URLSearchParams({ model: shown.asked.model, seed: shown.asked.seed })}`);
+  if (!dragging) enlarge();
+}
+
+/** Replace the preview by the picture at full size. */
+async function enlarge() {
+  if (!shown || asking || loading || shown.state === "full") return;
+  const { name, cloth, asked } = shown;
+  const mine = (loading = new Image());
+  try {
+    const image = await picture(address(name, "shown"), mine);
+    if (mine !== loading) return;
+    loading = null;
+    paint({ name, cloth, asked, image, state: "full" });
+    finish(null);
+  } catch (error) {
+    if (mine !== loading) return;
+    loading = null;
+    finish(error);
+  }
+}
+
+function stopLoading() {
+  loading?.removeAttribute("src");
+  loading = null;
+}
+
+function finish(failed) {
+  document.body.removeAttribute("aria-busy");
+  status("");
+  if (failed) notes({ words: said(failed), problem: true });
+  else about();
+}
+
+/** Notes that hold for what is shown. */
+function about() {
+  clear();
+  if (!patterns.enlarger) {
+    const words = "This project has no enlarger, so pictures are enlarged by interpolation.";
+    $("notes").append(element("p", words));
+  }
+  if (recalled && recalled !== shown.name) {
+    const words = "The model or the enlarger has changed since this weave was kept: this is what its settings make now. The picture that was kept: ";
+    const note = element("p", words);
+    note.append(Object.assign(element("a", `${recalled}.png`), { href: address(recalled, "kept") }));
+    $("notes").append(note);
+  }
+}
+
+/** A decoded picture; where there is none, the server's reason is thrown. */
+async function picture(source, image = new Image()) {
+  image.src = source;
+  try {
+    await image.decode();
+  } catch (error) {
+    if (!image.hasAttribute("src")) throw error;
+    await ask(source);
+    throw error;
+  }
+  return image;
+}
+
+// --- the stage -------------------------------------------------------------------------------------
+
+const stage = $("stage");
+
+/** CSS px on the stage of one px of the tile or cloth to download. */
+function scale() {
+  if (!shown?.cloth) return 2 ** Number($("magnify").value);
+  return (Math.min(stage.clientWidth, stage.clientHeight) - 2 * MARGIN) / patterns.cloth;
+}
+
+function paint(next = shown) {
+  shown = next;
+  if (!shown) return;
+  const { image, cloth, asked } = shown;
+  const ratio = devicePixelRatio;
+  const [width, height] = [stage.clientWidth, stage.clientHeight].map((px) => Math.round(px * ratio));
+  if (!width || !height) return;
+  if (stage.width !== width || stage.height !== height) Object.assign(stage, { width, height });
+  const context = stage.getContext("2d");
+  context.clearRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  if (cloth) {
+    const side = Math.round(patterns.cloth * scale() * ratio);
+    context.drawImage(image, Math.floor((width - side) / 2), Math.floor((height - side) / 2), side, side);
+  } else {
+    // Scaled once, to whole pixels: a repeated picture has no seams then.
+    const wide = Math.max(1, Math.round(asked.width * scale() * ratio));
+    const high = Math.max(1, Math.round((wide * image.naturalHeight) / image.naturalWidth));
+    const tile = Object.assign(document.createElement("canvas"), { width: wide, height: high });
+    const drawn = tile.getContext("2d");
+    drawn.imageSmoothingQuality = "high";
+    drawn.drawImage(image, 0, 0, wide, high);
+    const repeated = context.createPattern(tile, "repeat");
+    repeated.setTransform(new DOMMatrix([1, 0, 0, 1, Math.floor(width / 2), Math.floor(height / 2)]));
+    context.fillStyle = repeated;
+    context.fillRect(0, 0, width, height);
+  }
+  stage.dataset.state = shown.state;
+  stage.dataset.name = shown.name;
+  stage.setAttribute("aria-label", `Cloth: ${origin({ model: asked.model, made: asked })}, ${asked.group}`);
+  $("magnify-label").hidden = cloth;
+}
+
+/** Side of the sample in CSS px on the stage. */
+function side() {
+  const { across } = patterns.groups.find(({ name }) => name === group());
+  return (Number($("width").value) * scale()) / across;
+}
+
+/** Choose the part of the sample that repeats; whole pixels of it, so that it can be met again. */
+function move(x, y) {
+  const { resolution } = models.get($("model").value);
+  const next = [x, y].map((at) => {
+    const pixel = Math.round(at * resolution) % (2 * resolution);
+    return (pixel < 0 ? pixel + 2 * resolution : pixel) / resolution;
+  });
+  if (next[0] === place[0] && next[1] === place[1]) return;
+  place = next;
+  weave();
+}
+
+let dragging = null; // {x, y, place}: where it began
+
+stage.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0 || !shown) return;
+  dragging = { x: event.clientX, y: event.clientY, place };
+  stage.setPointerCapture(event.pointerId);
+  stage.classList.add("dragging");
+});
+stage.addEventListener("pointermove", (event) => {
+  if (!dragging) return;
+  const [x, y] = dragging.place;
+  move(x - (event.clientX - dragging.x) / side(), y - (event.clientY - dragging.y) / side());
+});
+for (const kind of ["pointerup", "pointercancel"])
+  stage.addEventListener(kind, () => {
+    if (!dragging) return;
+    dragging = null;
+    stage.classList.remove("dragging");
+    enlarge();
+  });
+stage.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+  if (!step || !models.size || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  const by = (event.shiftKey ? 8 : 1) / models.get($("model").value).resolution;
+  move(place[0] + step[0] * by, place[1] + step[1] * by);
+});
+new ResizeObserver(() => paint()).observe(stage);
+
+// --- settings --------------------------------------------------------------------------------------
+
+function describe() {
+  const words = ({ symmetries } = { symmetries: "" }) => symmetries;
+  $("symmetries").textContent = words(patterns.groups.find(({ name }) => name === group()));
+  $("border-symmetries").textContent = words(
+    patterns.borders.find(({ name }) => name === $("border").value),
+  );
+  for (const id of ["drift", "truncation"]) $(`${id}-said`).value = $(id).value;
+  $("magnify-said").value = `${Math.round(100 * 2 ** Number($("magnify").value))} %`;
+  $("place").value = place.map((at) => at.toFixed(2)).join(", ");
+  $("back").disabled = !place[0] && !place[1];
+}
+
+function fillPatterns() {
+  $("groups").replaceChildren(
+    ...patterns.groups.map(({ name, symmetries }) => {
+      const label = element("label", "", "chip");
+      label.title = symmetries;
+      const radio = Object.assign(element("input"), { type: "radio", name: "group", value: name, checked: name === "p4m" });
+      label.append(radio, element("span", name));
+      return label;
+    }),
+  );
+  const option = (value, text) => Object.assign(element("option", text), { value });
+  $("border").append(...patterns.borders.map(({ name }) => option(name, name)));
+  $("width").append(...patterns.widths.map((px) => option(px, `${px} px`)));
+  $("width").value = 512;
+}
+
+/** Set everything as a kept weave has it. */
+function recall(name) {
+  const { model, made } = kept.get(name);
+  if (!models.has(model)) {
+    notes({ words: `The model ${model} of this weave is not here any more.`, problem: true });
+    return;
+  }
+  $("model").value = model;
+  fillTold($("told"), models.get(model));
+  for (const id of ["seed", "drift", "truncation"]) $(id).value = made[id];
+  if (![...$("width").options].some(({ value }) => Number(value) === made.width))
+    $("width").append(Object.assign(element("option", `${made.width} px`), { value: made.width }));
+  $("width").value = made.width;
+  $("border").value = made.border ?? "";
+  $("settings").elements.group.value = made.group;
+  if (made.label) $("told").querySelector("#label").value = made.label;
+  for (const select of $("told").querySelectorAll("[data-code]"))
+    select.value = made.codes[select.dataset.code] ?? "";
+  place = made.place;
+  weave(name);
+}
+
+// --- keeping and downloads -------------------------------------------------------------------------
+
+function link() {
+  const { name, asked } = shown;
+  $("keep").disabled = false;
+  $("keep").firstChild.data = kept.has(name) ? "Forget " : "Keep ";
+  for (const id of FILES) {
+    $(id).href = address(name, id);
+    $(id).download = `${asked.model.replace("/", "_")}_${id}_${name}.png`;
+  }
+  for (const button of $("kept").children)
+    button.setAttribute("aria-pressed", button.dataset.name === name);
+}
+
+let making = 0; // files to download
+
+/** Download a file: it may take a while, and may fail, so the page asks for it itself. */
+async function save(event) {
+  event.preventDefault();
+  const { href, download, textContent } = event.currentTarget;
+  making += 1;
+  status(`Making a file: ${textContent.toLowerCase()} …`);
+  try {
+    const answer = await fetch(href);
+    if (!answer.ok) {
+      const { problem } = await answer.json();
+      throw Object.assign(new Error(problem), { status: answer.status });
+    }
+    const file = URL.createObjectURL(await answer.blob());
+    Object.assign(element("a"), { href: file, download }).click();
+    URL.revokeObjectURL(file);
+    ended();
+  } catch (error) {
+    ended();
+    notes({ words: said(error), problem: true });
+  }
+}
+
+/** The last of several files is made. */
+function ended() {
+  making -= 1;
+  if (!making && !document.body.hasAttribute("aria-busy")) status("");
+}
+
+function learn(answer) {
+  const had = $("kept").contains(document.activeElement);
+  kept = new Map(answer.kept.map(({ name, ...about }) => [name, about]));
+  $("kept").replaceChildren(
+    ...[...kept].map(([name, about]) => {
+      const words = [origin(about), about.made.group, about.made.border].filter(Boolean).join(", ");
+      const button = Object.assign(element("button", "", "sample"), { type: "button", title: words });
+      button.dataset.name = name;
+      button.append(Object.assign(element("img"), { src: address(name, "kept"), alt: words, loading: "lazy" }));
+      return button;
+    }),
+  );
+  if (had) ($("kept").firstChild ?? stage).focus();
+  $("kept-section").hidden = !kept.size;
+  $("kept-where").replaceChildren(`${kept.size}, in `, element("code", answer.folder));
+  if (shown) link();
+}
+
+async function toggle() {
+  if (!shown) return;
+  const { name } = shown;
+  try {
+    learn(await ask(`/api/weaves/${kept.has(name) ? "forget" : "keep"}`, { name }));
+  } catch (error) {
+    notes({ words: said(error), problem: true });
+  }
+}
+
+// --- what is pressed -------------------------------------------------------------------------------
+
+$("settings").addEventListener("submit", (event) => {
+  event.preventDefault();
+  weave();
+});
+const next = () => {
+  $("seed").value = (Number($("seed").value) + 1) % 2 ** 32;
+  weave();
+};
+const back = () => move(0, 0);
+$("next").addEventListener("click", next);
+$("back").addEventListener("click", () => {
+  back();
+  stage.focus({ preventScroll: true, focusVisible: false }); // the button cannot keep it
+});
+$("settings").addEventListener("input", ({ target }) => {
+  if (target === $("model")) fillTold($("told"), models.get(target.value));
+  weave();
+});
+$("magnify").addEventListener("input", () => {
+  remember("weave", { zoom: $("magnify").value });
+  describe();
+  paint();
+});
+$("keep").addEventListener("click", toggle);
+for (const id of FILES) $(id).addEventListener("click", save);
+$("kept").addEventListener("click", ({ target }) => {
+  const name = target.closest("button")?.dataset.name;
+  if (name) recall(name);
+});
+roving($("kept"));
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.matches("input:not([type=range], [type=radio]), select")) return;
+  const press = { n: next, k: toggle, 0: back }[event.key.toLowerCase()];
+  if (press && models.size) press();
+});
+
+// --- start -----------------------------------------------------------------------------------------
+
+try {
+  patterns = await ask("/api/patterns");
+  fillPatterns();
+  $("seed").value = new URLSearchParams(location.search).get("seed") ?? 0;
+  $("magnify").value = remembered("weave", {}).zoom ?? -1;
+  models = await fillModels($("model"));
+  if (models.size) fillTold($("told"), models.get($("model").value));
+  about();
+  weave();
+  learn(await ask("/api/weaves"));
+} catch (error) {
+  notes({ words: said(error), problem: true });
+}
