@@ -50,6 +50,7 @@ for stage in STAGES:
             [directory(path) for path in stage.directories],
         log:
             stage.log,
+        priority: stage.priority
         localrule: stage.local
         conda:
             "workflow/environment.yaml"

@@ -21,8 +21,8 @@ BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
 
 DATA = {"check", "search@kene", "search@mine", "fetch", "dedup", "curate", "augment"}
-MODELS = {"train@dcgan", "sample@dcgan", "evaluate@dcgan", "invert@dcgan"}
-EVERYTHING = DATA | MODELS | {"reference", "report"}
+MODELS = {"train@dcgan", "sample@dcgan", "evaluate@dcgan", "invert@dcgan", "weave@dcgan"}
+EVERYTHING = DATA | MODELS | {"enlarger", "reference", "report"}
 # These hold times, or show them.
 TIMED = {"data/fetch_log.csv", "results/report.html", "results/models/*/run.json"}
 

@@ -107,6 +107,7 @@ def test_a_failing_job_tells_why_on_a_full_disk_and_an_old_terminal(
         stale=True,
         force=False,
         local=False,
+        priority=0,
     )
     stages.STAMPS.mkdir(parents=True)
     stages.STAGES.write_text(json.dumps([asdict(stage)]))

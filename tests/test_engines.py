@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from projects import EVERYTHING, MODELS, REPORT, Project, assert_ran, picture
+from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.engines
 
@@ -64,14 +65,29 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         )
         with (project.path / "data/curation/mine.csv").open("a") as file:
             file.write(f"{sha256},drop,too plain\n")
-        return {"curate", "augment", "reference", "report"} | MODELS
+        return {"curate", "augment", "enlarger", "reference", "report"} | MODELS
+
+    # Sections that may be missing are part of a command, not of `params`.
+    def cloth() -> set[str]:
+        project.edit("weave.drift", 0.25)
+        return {"check", "weave@dcgan", "report"}
+
+    def enlarger() -> set[str]:
+        project.edit("enlarge.kimg", 0.3)
+        return {"check", "enlarger", "weave@dcgan", "report"}
+
+    def no_enlarger() -> set[str]:
+        parameters = project.params()
+        del parameters["enlarge"], parameters["weave"]
+        YAML().dump(parameters, project.path / "params.yaml")
+        return {"check", "enlarger", "weave@dcgan", "report"}
 
     def seed() -> set[str]:
         project.edit("seed", 2)
         return EVERYTHING
 
     # The engines take turns in who is first.
-    edits = (dropout, source_file, image_file, curation_list, seed)
+    edits = (dropout, source_file, image_file, curation_list, cloth, enlarger, no_enlarger, seed)
     for edit, (first, second) in zip(edits, itertools.cycle(BOTH_ORDERS), strict=False):
         expected = edit()
         engine(first)(project)

@@ -27,6 +27,7 @@ STAGE = stages.Stage(
     stale=True,
     force=False,
     local=False,
+    priority=0,
 )
 
 

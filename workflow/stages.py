@@ -47,6 +47,7 @@ class Stage:
     stale: bool
     force: bool  # runs whatever DVC says
     local: bool  # runs beside the engine, never on another node
+    priority: int  # of what could run, Snakemake begins with the highest
 
     @property
     def kind(self) -> str:
@@ -274,6 +275,7 @@ def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> St
         stale=stale,
         force=force,
         local=bool(meta.get("local")),
+        priority=int(meta.get("priority", 0)),
     )
 
 

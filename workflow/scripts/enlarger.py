@@ -51,7 +51,12 @@ def main() -> None:
 
 def measure(net: Enlarger, originals: Originals, parts: dict[str, list[str]]) -> dict[str, object]:
     reach = float(np.median([originals.reach(originals.image(d)) for d in parts["train"]]))
-    found: dict[str, object] = {"enlarges": True, "reach": reach, "originals": len(parts["train"])}
+    found: dict[str, object] = {
+        "enlarges": True,
+        "originals": len(parts["train"]),
+        "reach": reach,
+        "resolution": params.augment.resolution,
+    }
     try:
         crops = cut(originals, parts.get("holdout", []), RESTORED, params.seed)
     except CropError:
@@ -63,7 +68,7 @@ def measure(net: Enlarger, originals: Originals, parts: dict[str, list[str]]) ->
     PATH.with_name("restored.png").write_bytes(png(np.concatenate(rows)))
     real = {}
     for side in proof.sizes(params.augment.resolution, reach):
-        pair = proof.real_beside(originals, SLICES, side, params.evaluate.samples, params.seed)
+        pair = proof.real_beside(originals, SLICES, side, params.seed)
         if pair:
             real[str(side)] = proof.distances(*pair, params.evaluate, params.seed)
     return found | {"real": real}

@@ -19,9 +19,7 @@ LARGEST = 15_000_000
 def main() -> None:
     remove_what_is_not_listed()
     try:
-        page = build(
-            Path(), params.report, params.models, params.fetch, params.augment.resolution
-        ).encode()
+        page = build(Path(), params.report, params.models, params.fetch).encode()
     except ExperimentError as error:
         sys.exit(f"error: {error}")
     REPORT.write_bytes(page)

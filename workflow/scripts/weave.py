@@ -61,11 +61,11 @@ def compared(net: Generator, enlarger: Enlarger, resolution: int) -> dict[str, o
     known = json.loads(PATH.with_suffix(".json").read_text())
     originals = Originals(Path("data/raw"), params.augment, params.fetch.max_pixels)
     reach = known["reach"] * params.augment.resolution / resolution
-    v = inputs(net.inputs, params.evaluate.samples, params.seed, "evaluate")
+    v = inputs(net.inputs, proof.MOST, params.seed, "evaluate")
     samples = generate(net, v)
     found: dict[str, object] = {}
     for number, side in enumerate(proof.sizes(resolution, reach), start=1):
-        pair = proof.real_beside(originals, SLICES, side, params.evaluate.samples, params.seed)
+        pair = proof.real_beside(originals, SLICES, side, params.seed)
         if pair:
             found[str(side)] = {
                 "enlarger": proof.distances(

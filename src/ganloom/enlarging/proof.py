@@ -27,7 +27,7 @@ from ganloom.similarity import psnr, ssim
 Array = NDArray[np.uint8]
 
 BATCH = 16
-FEWEST = 16  # pictures that are compared; a KID of fewer says nothing
+FEWEST, MOST = 16, 256  # pictures that are compared; a KID of fewer says nothing
 
 
 def interpolated(pictures: Array, side: int) -> Array:
@@ -134,7 +134,7 @@ def distances(
 
 
 def real_beside(
-    originals: Originals, folder: Path, side: int, count: int, seed: int
+    originals: Originals, folder: Path, side: int, seed: int
 ) -> tuple[Pictures, Array] | None:
     """Holdout and training images of a size: what to compare with, and the scale for it.
 
@@ -142,7 +142,6 @@ def real_beside(
         originals: Originals that they are cut from.
         folder: data/slices, with index.parquet and holdout.parquet.
         side: Side of the pictures in px.
-        count: Pictures of each, at most.
         seed: Seed of the choice.
 
     Returns:
@@ -153,7 +152,7 @@ def real_beside(
     train = pd.read_parquet(folder / "index.parquet")
     for name in ("holdout", "index"):
         table = pd.read_parquet(folder / f"{name}.parquet")
-        rows = np.sort(rng.permutation(len(table))[:count])
+        rows = np.sort(rng.permutation(len(table))[:MOST])
         turns = rng.choice(np.sort(train["symmetry"].unique()), len(rows))
         order = rng.permutation(len(rows))
         chosen.append(real_pictures(originals, table.iloc[rows], side, turns)[order])

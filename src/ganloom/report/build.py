@@ -28,7 +28,6 @@ def build(
     about: params.Report,
     specs: Mapping[str, params.Model],
     fetch: params.Fetch,
-    full: int,
 ) -> str:
     """Make the page of a finished run.
 
@@ -37,7 +36,6 @@ def build(
         about: Headline and introduction.
         specs: The models to show; results of others are ignored.
         fetch: Its limit of pixels holds for the originals and experiments shown.
-        full: Side of a training image in px.
 
     Raises:
         ExperimentError: an experiment that is to be shown cannot be read.
@@ -71,7 +69,7 @@ def build(
         metrics=models.columns(metrics),
         comparisons=models.comparisons(metrics, resolutions, reference, warnings),
         experiments=compared,
-        enlarger=cloths.enlarger(project, resolutions, full),
+        enlarger=cloths.enlarger(project, resolutions),
         reproduction=reproduction.reproduction(project),
     )
 

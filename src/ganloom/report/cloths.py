@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,24 +103,22 @@ def _film(path: Path, limit: int) -> str:
     return data_uri(path.read_bytes(), "video/mp4")
 
 
-def enlarger(project: Path, resolutions: Mapping[str, int], full: int) -> Enlarger | None:
-    """Gather what is known of the enlarger; None where there is none.
+def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
+    """Gather what is known of the enlarger, and of the samples of these models that it enlarged.
 
-    Args:
-        project: Folder with ``results``.
-        resolutions: Side of each model's pictures in px.
-        full: Side of the training images in px.
+    Returns:
+        None where there is no enlarger.
     """
     folder = project / "results/enlarger"
     known = read_json(folder / "enlarger.json")
     if not known.get("enlarges"):
         return None
-    largest = round(known["reach"] * full)
+    largest = round(known["reach"] * known["resolution"])
     sizes = [
         Size("Training originals", f"{side} px", "as they are", *_distances(row))
         for side, row in known.get("real", {}).items()
     ]
-    for name in resolutions:
+    for name in names:
         measured = read_json(project / f"results/cloths/{name}/cloth.json").get("enlarged", {})
         for side, rows in measured.items():
             for how, row in rows.items():
