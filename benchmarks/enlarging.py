@@ -52,7 +52,7 @@ def main(folder: Path, kimg: float) -> None:
         group.append((sha256(data), extension, data))
     names = np.random.default_rng(0).permutation(sorted(found))
     held = set(names[: len(names) // 5])
-    section = params.Enlarge(kimg=kimg, channels=32, layers=8, adversarial=0.02)
+    section = params.Enlarge(kimg=kimg, channels=32, layers=8, adversarial=0.01)
     with tempfile.TemporaryDirectory() as temporary:
         write_shards(Path(temporary), (item for group in found.values() for item in group))
         originals = Originals(Path(temporary), AUGMENT, MAX_PIXELS)
