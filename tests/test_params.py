@@ -398,3 +398,23 @@ def test_help_starts_without_the_heavy_libraries() -> None:
 def test_every_recipe_says_how_it_is_run() -> None:
     for recipe in RECIPES:
         assert re.search(r"^#     make report", recipe.read_text(), re.MULTILINE), recipe
+
+
+def test_nothing_need_be_enlarged_or_woven() -> None:
+    data = changed("enlarge", ...)
+    del data["weave"]
+    loaded = parse(data)
+    assert loaded.enlarge is None
+    assert loaded.weave is None
+
+
+def test_a_cloth_of_less_than_two_tiles_is_refused() -> None:
+    assert "weave.size: 600 is not possible; allowed: at least twice weave.tile (512)" in message(
+        changed("weave.size", 600)
+    )
+
+
+def test_only_known_groups_are_woven() -> None:
+    text = message(changed("weave.groups", ["p4m", "p4"]))
+    assert "weave.groups.1: 'p4' is not possible; did you mean 'p4m'?" in text
+    assert "weave.border: 'pmm2' is not possible" in message(changed("weave.border", "pmm2"))
