@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,18 @@ def test_experiments_stand_beside_what_is_here(project: Path) -> None:
         assert seen[channel] > 200
         assert seen[(channel + 1) % 3] < 100
     assert git(project, "status", "--porcelain") == ""  # nothing was checked out
+
+
+@pytest.mark.parametrize("file", ["workflow/scripts/prelude.py", "src/ganloom/doctor.py"])
+def test_the_advice_on_a_full_disk_keeps_every_experiment(project: Path, file: str) -> None:
+    text = re.sub(r'"\s+"', "", (ROOT / file).read_text(encoding="utf-8"))
+    (options,) = re.findall(r"dvc gc ((?:--[a-z-]+ )+)removes", text)
+    before = experiments(project, ["half", "none"], PIXELS)
+    command = [sys.executable, "-m", "dvc", "gc", *options.split(), "--force"]
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    after = experiments(project, ["half", "none"], PIXELS)
+    assert [m.samples for m in after.models] == [m.samples for m in before.models]
+    assert all(m.samples for m in after.models)
 
 
 def test_experiments_say_neither_who_made_them_nor_in_whose_home(

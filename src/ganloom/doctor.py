@@ -246,7 +246,10 @@ def _disk(project: Path) -> Iterator[Finding]:
         "disk",
         f"{free / 1e9:.1f} GB free",
         "fine" if fits else "missing",
-        "" if fits else "make room: dvc gc --workspace removes what no version here uses",
+        ""
+        if fits
+        else "make room: dvc gc --all-branches --all-tags --all-experiments removes what "
+        "no branch, tag or experiment uses",
     )
 
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from ganloom.params import Params
 
 PR_SET_PDEATHSIG = 1
-ROOM = "make room (dvc gc --workspace removes what no version here uses)"
+ROOM = (
+    "make room (dvc gc --all-branches --all-tags --all-experiments removes what no branch, tag or "
+    "experiment uses)"
+)
 REMEDIES = {
     errno.ENOSPC: ROOM,
     errno.EDQUOT: ROOM,
