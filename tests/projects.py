@@ -30,10 +30,11 @@ TIMED = {"data/fetch_log.csv", "results/report.html", "results/models/*/run.json
 # Every Python process that starts imports this: stages are seen whoever starts them. A training
 # that is held waits before its third checkpoint, so that no kill comes too late.
 SPY = """
-import os, sys, time
+import itertools, os, sys, time
 
 script = next((a for a in sys.orig_argv[1:2] if "workflow/scripts/" in a), None)
-stage = script and "@".join([os.path.basename(script)[:-3], *sys.orig_argv[2:]])
+keys = itertools.takewhile(lambda a: not a.startswith("--"), sys.orig_argv[2:])
+stage = script and "@".join([os.path.basename(script)[:-3], *keys])
 if stage:
     with open({folder!r} + "/ran", "a") as file:
         print(stage, file=file)

@@ -189,7 +189,7 @@ def test_keys_and_models_that_a_version_has_not() -> None:
 def test_the_stage_says_which_name_is_not_known(project: Path) -> None:
     text = (ROOT / "recipes/tiny.yaml").read_text()
     (project / "params.yaml").write_text(f"{text}  experiments:\n    - nothing\n")
-    for folder in ("animations", "inversions", "models"):
+    for folder in ("animations", "cloths", "inversions", "models"):
         (project / "results" / folder).mkdir()
     done = subprocess.run(
         [sys.executable, ROOT / "workflow/scripts/report.py"],
