@@ -4,8 +4,8 @@ It predicts the difference from the picture whose pixels are repeated 2 x 2 time
 convolutions are at the lower resolution, and the last one's channels become pixels (Shi et al.,
 2016, arXiv:1609.05158). A second input is the *roughness* of the picture: 0 for a clean one, up to
 1 for the blurred and noisy ones that young generators draw (as Zhang et al., 2018,
-arXiv:1710.04026, give a denoiser the level of the noise). So one network restores clean pictures
-and redraws rough ones.
+arXiv:1710.04026, give a denoiser the level of the noise). It scales and shifts every channel (Perez
+et al., 2018, arXiv:1709.07871), so that one network restores clean pictures and redraws rough ones.
 """
 
 from __future__ import annotations
@@ -52,16 +52,19 @@ class Enlarger(nn.Module):
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
         self.margin = layers + 2  # px around a pixel that have an influence on it
-        net: list[nn.Module] = []
-        for width in (4, *[channels] * layers):
-            net += [nn.Conv2d(width, channels, 3, padding=1), nn.LeakyReLU(0.1, inplace=True)]
-        self.net = nn.Sequential(*net, nn.Conv2d(channels, 12, 3, padding=1))
+        widths = (3, *[channels] * layers)
+        self.convs = nn.ModuleList(nn.Conv2d(width, channels, 3, padding=1) for width in widths)
+        self.gain = nn.Parameter(torch.zeros(layers + 1, channels, 1, 1))
+        self.shift = nn.Parameter(torch.zeros(layers + 1, channels, 1, 1))
+        self.last = nn.Conv2d(channels, 12, 3, padding=1)
 
     def forward(self, x: Tensor, roughness: Tensor) -> Tensor:
-        known = roughness.view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
-        added = self.net(torch.cat([x, known], dim=1))
+        level = roughness.view(-1, 1, 1, 1)
+        found = x
+        for conv, gain, shift in zip(self.convs, self.gain, self.shift, strict=True):
+            found = F.leaky_relu(conv(found) * (1 + level * gain) + level * shift, 0.1)
         repeated = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.pixel_shuffle(added, 2) + repeated
+        return F.pixel_shuffle(self.last(found), 2) + repeated
 
 
 def save(net: Enlarger, about: dict[str, Any], path: Path) -> None:

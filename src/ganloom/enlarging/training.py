@@ -29,7 +29,7 @@ from ganloom.training import checkpoint, ema, record
 BATCH = 8
 LR, LAST_LR = 2e-3, 2e-5  # of the enlarger, falling linearly
 LR_DISCRIMINATOR = 2e-4
-CLEAN = 0.2  # share of crops that are not roughened
+CLEAN = 0.4  # share of crops that are not roughened
 ADVERSARIAL_FROM = 0.3  # share of the training after which the discriminator takes part
 HALF_LIFE = 5000  # of the averaged weights, in crops
 
