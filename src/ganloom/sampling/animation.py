@@ -34,8 +34,8 @@ def save(frames: Sequence[Frame] | Frames, path: Path, fps: int, *, as_is: bool 
     """Write an animation in the format that the suffix names, one of ``SUFFIXES``.
 
     Args:
-        frames: Of an MP4, one at a time is asked for.
-        path: Of the file.
+        frames: Frames of the animation; for an MP4 they are read one at a time.
+        path: Path of the file.
         fps: Frames per second.
         as_is: Whether frames keep their size: otherwise small ones are enlarged, and images of
             more than ``IMAGE_BYTES`` halved.
@@ -102,7 +102,7 @@ def save_mp4(frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int =
 
     Args:
         frames: They are enlarged one at a time: a minute of large ones is gigabytes.
-        path: Of the file.
+        path: Path of the file.
         fps: Frames per second.
         side: Of a frame in px, at least.
     """

@@ -98,7 +98,7 @@ def recover(
     """Find what a generator must be told to make a photograph.
 
     Args:
-        net: In eval mode.
+        net: Generator, in eval mode.
         photo: (R, R, 3).
         steps: Steps of the search.
         loss: How far two pictures are apart.
@@ -124,7 +124,7 @@ def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH)
     """Everything that can be changed in an input: its class and codes, else z along directions.
 
     Args:
-        net: In eval mode.
+        net: Generator, in eval mode.
         v: (1, width).
         classes: Names of the classes.
         reach: Largest step along a direction, in standard deviations.
