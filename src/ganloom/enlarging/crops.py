@@ -17,7 +17,7 @@ from ganloom.images import Shards, decode
 Array = NDArray[np.uint8]
 
 SIDE = 64  # px of a crop
-SMALLEST = 32  # px across a training image at the coarsest pitch that is learned from, halved
+SMALLEST = 32  # px that a halved crop must have for what a training image shows, at least
 
 
 class CropError(ValueError):

@@ -48,9 +48,9 @@ class Group(NamedTuple):
 
     Attributes:
         symmetries: Description for people.
-        domain: From a sample to the fundamental domain, with free edges blended.
-        unfold: From the domain to the tile.
-        restrict: From a tile to the domain that it holds.
+        domain: Function from a sample to the fundamental domain, with free edges blended.
+        unfold: Function from the domain to the tile.
+        restrict: Function from a tile to the domain that it holds.
     """
 
     symmetries: str
