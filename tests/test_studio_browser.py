@@ -255,6 +255,8 @@ def test_a_reason_is_of_the_picture_that_was_asked_about(
         one = window(address)
         one.page.locator('#states [data-key="open"]').click()
         one.tile(h[5]).click()
+        # Its thumbnail must not be asked for after the picture has gone: that would be a 404.
+        expect(one.tile(h[5]).locator("img")).to_have_js_property("complete", True)
         one.press("r")
         one.page.keyboard.type("torn")
         # Meanwhile the pipeline ends: without the picture, or with a rule against it.
