@@ -51,7 +51,7 @@ from ganloom.metrics.protocol import (
 from ganloom.metrics.swd import swd
 from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Discriminator
-from ganloom.nets.blocks import Verdict
+from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.params import Evaluate
 from ganloom.pyramid import pyramid
 
@@ -292,9 +292,9 @@ def test_a_discriminator_that_knows_its_training_images_gives_itself_away() -> N
 
 def test_logits_are_of_pixels_and_of_the_class_in_any_number_of_batches() -> None:
     class Net(torch.nn.Module):
-        def forward(self, x: Tensor, condition: Tensor | None) -> Verdict:
+        def forward(self, x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
             mean = x.mean((1, 2, 3))[:, None].repeat(1, 3)  # three places
-            return Verdict(mean if condition is None else mean + condition[:, 1:])
+            return DiscriminatorOutput(mean if condition is None else mean + condition[:, 1:])
 
     net = Discriminator(None, Net())
     net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))
@@ -309,8 +309,8 @@ def test_the_last_picture_is_judged_among_as_many_as_the_first() -> None:
     """A discriminator that sees how a batch varies was never shown a picture alone."""
 
     class Net(torch.nn.Module):
-        def forward(self, x: Tensor, condition: Tensor | None) -> Verdict:
-            return Verdict(x.std(dim=0).mean().expand(len(x), 1))
+        def forward(self, x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+            return DiscriminatorOutput(x.std(dim=0).mean().expand(len(x), 1))
 
     net = Discriminator(None, Net())
     net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))

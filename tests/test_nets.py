@@ -172,22 +172,22 @@ def test_fastgan_excites_fine_levels_by_coarse_ones(resolution: int) -> None:
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize("kind", DISCRIMINATORS)
-def test_a_discriminator_gives_a_verdict(kind: str, resolution: int) -> None:
+def test_a_discriminator_gives_a_output(kind: str, resolution: int) -> None:
     objective = BEGAN if kind == "began" else {"kind": "hinge"}
     code = None if kind == "projected" else CODE
     whole = model(discriminator=kind, objective=objective, resolution=resolution, code=code)
     told = models.inputs(whole, 0)
     net = models.build_discriminator(whole, told)
-    verdict = net(torch.rand(3, 3, resolution, resolution) * 2 - 1)
-    assert verdict.logits.shape == ((3, 4) if kind == "projected" else (3,))
+    output = net(torch.rand(3, 3, resolution, resolution) * 2 - 1)
+    assert output.logits.shape == ((3, 4) if kind == "projected" else (3,))
     if code:
-        assert verdict.recovered.shape == (3, 3 + 2 + 5)  # categorical, continuous, z
+        assert output.code.shape == (3, 3 + 2 + 5)  # categorical, continuous, z
     else:
-        assert verdict.recovered is None
+        assert output.code is None
     if kind == "began":
-        assert verdict.reproduced.shape == (3, 3, resolution, resolution)
+        assert output.reconstruction.shape == (3, 3, resolution, resolution)
     else:
-        assert verdict.reproduced is None
+        assert output.reconstruction is None
 
 
 def test_each_place_of_a_large_image_is_judged_by_projected() -> None:
@@ -448,7 +448,7 @@ def update(
     loss, _ = phase.loss(state.networks["discriminator"], real, fake)
     loss.backward(inputs=optimizer.param_groups[0]["params"])
     optimizer.step()
-    phase.after(state.networks[phase.network])
+    phase.constrain(state.networks[phase.network])
 
 
 def weights(state: State, player: str) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ganloom import matching, objectives, params
-from ganloom.nets.blocks import Verdict
+from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.inputs import Inputs
-from ganloom.objectives import Batch, Discriminate, Loss, Phase
+from ganloom.objectives import Adversarial, Batch, Discriminate, Loss, Phase, Term
 
 F64 = torch.float64
 REAL = torch.tensor([0.3, -1.2, 40.0, -3.0], dtype=F64)
@@ -25,6 +26,7 @@ MODEL: dict[str, Any] = {
     "batch": 4,
     "ema_kimg": 1,
     "generator": {"kind": "resnet", "channels": 4, "latent": 5},
+    "discriminator": {"kind": "resnet", "channels": 4},
     "optimizer": {"kind": "adam", "lr": 1e-3, "betas": [0.5, 0.9]},
     "diffaugment": [],
 }
@@ -34,27 +36,38 @@ def log_sigmoid(x: float) -> float:
     return -math.log1p(math.exp(-x)) if x > 0 else x - math.log1p(math.exp(x))
 
 
-def identity(x: Tensor, condition: Tensor | None) -> Verdict:
+def phases(changes: dict[str, Any]) -> tuple[Phase, ...]:
+    spec = params.Model.model_validate(MODEL | changes)
+    return objectives.objective(spec, Inputs(5), torch.device("cpu")).phases
+
+
+def identity(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
     """A discriminator for logits that stand in for images."""
-    return Verdict(x)
+    return DiscriminatorOutput(x)
 
 
-def by_network(phases: tuple[Phase, ...]) -> dict[str, Phase]:
-    return {phase.network: phase for phase in phases}
+def by_network(game: Adversarial) -> dict[str, Phase]:
+    return {
+        "discriminator": Phase("discriminator", 1, (game.discriminator,)),
+        "generator": Phase("generator", 1, (game.generator,)),
+    }
 
 
-def losses(phases: tuple[Phase, ...]) -> tuple[Loss, Loss]:
-    """Of D and G where D is the identity."""
-    found = by_network(phases)
+def added(phase: Phase, *terms: Term, **changes: Any) -> Phase:
+    return dataclasses.replace(phase, terms=(*phase.terms, *terms), **changes)
+
+
+def losses(game: Adversarial) -> tuple[Loss, Loss]:
+    """The losses of D and G where D is the identity."""
+    phases = by_network(game)
     return (
-        found["discriminator"].loss(identity, Batch(REAL), Batch(FAKE)),
-        found["generator"].loss(identity, Batch(REAL), Batch(FAKE)),
+        phases["discriminator"].loss(identity, Batch(REAL), Batch(FAKE)),
+        phases["generator"].loss(identity, Batch(REAL), Batch(FAKE)),
     )
 
 
-def nonsaturating(label_noise: float) -> tuple[Phase, ...]:
-    spec = params.NonSaturating(kind="nonsaturating", label_noise=label_noise)
-    return objectives.nonsaturating(spec)
+def nonsaturating(label_noise: float) -> Adversarial:
+    return objectives.nonsaturating(label_noise)
 
 
 # --- cross-entropy -------------------------------------------------------------------------------
@@ -114,7 +127,7 @@ def test_hinge() -> None:
 def test_hinge_is_the_mean_over_several_networks() -> None:
     phase = by_network(objectives.hinge())["discriminator"]
     several = REAL.expand(3, 4).T  # (B, K)
-    loss, _ = phase.loss(lambda x, _: Verdict(x), Batch(several), Batch(several))
+    loss, _ = phase.loss(lambda x, _: DiscriminatorOutput(x), Batch(several), Batch(several))
     assert loss.item() == pytest.approx(losses_of_one(REAL))
 
 
@@ -124,15 +137,18 @@ def losses_of_one(logits: Tensor) -> float:
 
 
 def test_critic_and_its_steps() -> None:
-    spec = params.Wasserstein(kind="wasserstein", critic_steps=5)
-    phases = objectives.wasserstein(spec)
-    (loss_d, _), (loss_g, _) = losses(phases)
+    game = objectives.wasserstein(critic_steps=5)
+    (loss_d, _), (loss_g, _) = losses(game)
     assert loss_d.item() == pytest.approx((FAKE.mean() - REAL.mean()).item())
     assert loss_g.item() == pytest.approx(-FAKE.mean().item())
-    assert {phase.network: phase.interval for phase in phases} == {
-        "discriminator": 1,
-        "generator": 5,
+    critic = {
+        "objective": {"kind": "wasserstein", "critic_steps": 5},
+        "penalties": {"clip": 0.01},
     }
+    assert [(phase.network, phase.interval) for phase in phases(critic)] == [
+        ("discriminator", 1),
+        ("generator", 5),
+    ]
 
 
 def test_relativistic_losses_compare_pairs() -> None:
@@ -147,24 +163,24 @@ def test_relativistic_losses_compare_pairs() -> None:
 # --- BEGAN ---------------------------------------------------------------------------------------
 
 
-def halving(x: Tensor, condition: Tensor | None) -> Verdict:
+def halving(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
     """An autoencoder that reproduces half of what it is shown."""
-    return Verdict(x.new_zeros(len(x)), None, x / 2)
+    return DiscriminatorOutput(x.new_zeros(len(x)), None, x / 2)
 
 
 def test_began_by_hand() -> None:
     spec = params.Began(kind="began", reconstruction="l1", gamma=0.5, lambda_k=0.1)
     k = torch.tensor(0.25, dtype=F64)
-    phases = by_network(objectives.began(spec, k))
+    game = by_network(objectives.began(spec, k))
     real, fake = (
         Batch(torch.full((2, 3, 4, 4), 0.8, dtype=F64)),
         Batch(torch.full((2, 3, 4, 4), 0.4, dtype=F64)),
     )
-    loss, noted = phases["discriminator"].loss(halving, real, fake)
+    loss, noted = game["discriminator"].loss(halving, real, fake)
     assert loss.item() == pytest.approx(0.4 - 0.25 * 0.2)  # with k as it was
     assert k.item() == pytest.approx(0.25 + 0.1 * (0.5 * 0.4 - 0.2))
     assert noted["convergence"].item() == pytest.approx(0.4 + abs(0.5 * 0.4 - 0.2))
-    loss, _ = phases["generator"].loss(halving, real, fake)
+    loss, _ = game["generator"].loss(halving, real, fake)
     assert loss.item() == pytest.approx(0.2)
 
 
@@ -180,10 +196,10 @@ def test_the_balance_stays_between_0_and_1(start: float, gamma: float, end: floa
 
 def test_errors_of_a_reconstruction() -> None:
     x = torch.rand(2, 3, 32, 32, dtype=F64) * 2 - 1
-    assert objectives.reconstruction(x, x + 0.1, "l1").item() == pytest.approx(0.1)
-    assert objectives.reconstruction(x, x + 0.1, "mse").item() == pytest.approx(0.01)
-    assert objectives.reconstruction(x, x, "ms_ssim").item() == pytest.approx(0)
-    assert objectives.reconstruction(x, -x, "ms_ssim").item() > 0.9
+    assert objectives.reconstruction_error(x, x + 0.1, "l1").item() == pytest.approx(0.1)
+    assert objectives.reconstruction_error(x, x + 0.1, "mse").item() == pytest.approx(0.01)
+    assert objectives.reconstruction_error(x, x, "ms_ssim").item() == pytest.approx(0)
+    assert objectives.reconstruction_error(x, -x, "ms_ssim").item() > 0.9
 
 
 # --- codes ---------------------------------------------------------------------------------------
@@ -201,7 +217,7 @@ def test_what_a_code_costs_follows_its_formula() -> None:
     entropy = -math.log(exponentials[1] / sum(exponentials))
     squares = (0.2**2 + 0.4**2) / 2, (0.5**2 + 2.0**2) / 2
     expected = 2 * entropy + 0.5 * squares[0] + 0.25 * squares[1]
-    found = objectives.information(recovered, v, CODE, TOLD)
+    found = objectives.code_error(recovered, v, CODE, TOLD)
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -210,17 +226,17 @@ def test_both_networks_learn_to_keep_the_code() -> None:
     recovered = torch.randn(4, 7, dtype=F64)
     fake = Batch(FAKE, None, v)
 
-    def aware(x: Tensor, condition: Tensor | None) -> Verdict:
-        # What is recovered from real images must not count: nobody told them anything.
-        return Verdict(x, recovered if x is fake.images else torch.full_like(recovered, 1e9))
+    def aware(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+        # Estimates for real images must not count: they have no code.
+        code = recovered if x is fake.images else torch.full_like(recovered, 1e9)
+        return DiscriminatorOutput(x, code)
 
     plain = by_network(nonsaturating(0.0))
-    lost = objectives.information(recovered, v, CODE, TOLD).item()
-    for network, phase in plain.items():
-        informed = objectives.informed(phase, CODE, TOLD)
+    lost = objectives.code_error(recovered, v, CODE, TOLD).item()
+    for phase in plain.values():
         before = phase.loss(aware, Batch(REAL), fake)[0].item()
-        assert informed.loss(aware, Batch(REAL), fake)[0].item() == pytest.approx(before + lost)
-        assert informed.network == network
+        recovering = added(phase, objectives.code_recovery(CODE, TOLD))
+        assert recovering.loss(aware, Batch(REAL), fake)[0].item() == pytest.approx(before + lost)
 
 
 # --- feature matching ----------------------------------------------------------------------------
@@ -243,19 +259,18 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
     looked: int, memory: dict[str, Tensor]
 ) -> None:
     spec = params.FeatureMatching(weight=5.0, images=looked)
-    plain = by_network(objectives.hinge())
-    joined = {name: objectives.feature_matched(p, spec, memory) for name, p in plain.items()}
-    assert joined["discriminator"] is plain["discriminator"]
+    plain = by_network(objectives.hinge())["generator"]
+    joined = added(plain, objectives.feature_matching(spec, memory))
     fake = images(2)._replace(images=images(2).images.requires_grad_())
     some = fake.images[:looked]
     mean = matching.pooled(some, None).mean(0).detach()
     moved = (1 - 0.5 ** (len(some) / 2000)) * mean  # it began at zero
     gap = moved - memory["mean_real"]
 
-    loss, noted = joined["generator"].loss(linear, images(1), fake)
+    loss, noted = joined.loss(linear, images(1), fake)
     assert torch.allclose(memory["mean_fake"], moved)
     assert noted["feature_gap"].item() == pytest.approx(gap.square().sum().item() / 3)
-    expected, _ = plain["generator"].loss(linear, images(1), fake)
+    expected, _ = plain.loss(linear, images(1), fake)
     (slope,) = torch.autograd.grad(loss - expected, fake.images)
 
     # What lowers 5 * |mean - real mean|^2 / 3 where the mean is the moving one.
@@ -280,9 +295,9 @@ def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> Non
 SLOPE = torch.linspace(-1, 2, 48, dtype=F64)
 
 
-def linear(x: Tensor, condition: Tensor | None) -> Verdict:
+def linear(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
     """Its gradient is SLOPE everywhere."""
-    return Verdict(x.flatten(1) @ SLOPE)
+    return DiscriminatorOutput(x.flatten(1) @ SLOPE)
 
 
 def images(seed: int) -> Batch:
@@ -290,73 +305,77 @@ def images(seed: int) -> Batch:
     return Batch(torch.rand(3, 3, 4, 4, dtype=F64, generator=generator))
 
 
-def penalty(D: Discriminate = linear, **spec: Any) -> float:
-    return objectives.penalty(params.Penalties(**spec), D, images(1), images(2))[0].item()
+def penalty(D: Discriminate = linear, **spec: Any) -> Loss:
+    terms = objectives.gradient_penalties(params.Penalties(**spec))
+    return Phase("discriminator", 1, tuple(terms), True).loss(D, images(1), images(2))
+
+
+def value(D: Discriminate = linear, **spec: Any) -> float:
+    return penalty(D, **spec)[0].item()
 
 
 def test_penalties_of_a_linear_critic() -> None:
     norm = SLOPE.norm().item()
-    assert penalty(gradient=10.0) == pytest.approx(10 * (norm - 1) ** 2)
-    assert penalty(r1=4.0) == pytest.approx(2 * norm**2)
-    assert penalty(r2=6.0) == pytest.approx(3 * norm**2)
-    assert penalty(r1=4.0, r2=6.0) == pytest.approx(5 * norm**2)
+    assert value(gradient=10.0) == pytest.approx(10 * (norm - 1) ** 2)
+    assert value(r1=4.0) == pytest.approx(2 * norm**2)
+    assert value(r2=6.0) == pytest.approx(3 * norm**2)
+    assert value(r1=4.0, r2=6.0) == pytest.approx(5 * norm**2)
 
 
 def test_penalties_of_every_step_are_in_the_loss_of_d_and_take_its_passes() -> None:
     seen = []
 
-    def watched(x: Tensor, condition: Tensor | None) -> Verdict:
+    def watched(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         seen.append(x)
         return linear(x, condition)
 
-    plain = by_network(objectives.hinge())
-    phases = objectives.penalised(objectives.hinge(), params.Penalties(r1=4.0, r2=6.0))
-    assert [phase.network for phase in phases] == ["discriminator", "generator"]
-    joined = by_network(phases)
-    loss, noted = joined["discriminator"].loss(watched, images(1), images(2))
-    expected, known = plain["discriminator"].loss(linear, images(1), images(2))
-    assert loss.item() == pytest.approx(expected.item() + penalty(r1=4.0, r2=6.0))
+    hinge = {"objective": {"kind": "hinge"}}
+    both, _ = phases(hinge | {"penalties": {"r1": 4.0, "r2": 6.0}})
+    loss, noted = both.loss(watched, images(1), images(2))
+    plain, _ = phases(hinge)
+    expected, known = plain.loss(linear, images(1), images(2))
+    assert loss.item() == pytest.approx(expected.item() + value(r1=4.0, r2=6.0))
     assert noted.keys() == known.keys() | {"r1", "r2"}
     assert [x.tolist() for x in seen] == [images(1).images.tolist(), images(2).images.tolist()]
-    expected, _ = plain["generator"].loss(linear, images(1), images(2))
-    assert joined["generator"].loss(linear, images(1), images(2))[0].item() == expected.item()
 
 
 def test_penalties_of_every_step_teach_as_the_sum_does() -> None:
     weight = torch.ones(48, dtype=F64, requires_grad=True)
 
-    def squares(x: Tensor, condition: Tensor | None) -> Verdict:
-        return Verdict(x.flatten(1).square() @ weight)
+    def squares(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+        return DiscriminatorOutput(x.flatten(1).square() @ weight)
 
-    spec = params.Penalties(gradient=2.0, r1=4.0)
-    phase = by_network(objectives.penalised(objectives.hinge(), spec))["discriminator"]
+    spec = {"gradient": 2.0, "r1": 4.0}
+    plain = by_network(objectives.hinge())["discriminator"]
+    terms = objectives.gradient_penalties(params.Penalties(**spec))
+    phase = added(plain, *terms, image_gradients=True)
     torch.manual_seed(0)  # of the mixture
     (joined,) = torch.autograd.grad(phase.loss(squares, images(1), images(2))[0], weight)
     torch.manual_seed(0)
-    plain, _ = by_network(objectives.hinge())["discriminator"].loss(squares, images(1), images(2))
-    added, _ = objectives.penalty(spec, squares, images(1), images(2))
-    (expected,) = torch.autograd.grad(plain + added, weight)
+    total = plain.loss(squares, images(1), images(2))[0] + penalty(squares, **spec)[0]
+    (expected,) = torch.autograd.grad(total, weight)
     assert torch.allclose(joined, expected)
 
 
 def test_lazy_penalties_weigh_as_many_times_more() -> None:
-    spec = params.Penalties(r1=4.0, interval=16)
-    *others, phase = objectives.penalised(objectives.hinge(), spec)
+    *others, phase = phases(
+        {"objective": {"kind": "hinge"}, "penalties": {"r1": 4.0, "interval": 16}}
+    )
     assert len(others) == 2
     assert (phase.network, phase.interval) == ("discriminator", 16)
     loss, _ = phase.loss(linear, images(1), images(2))
-    assert loss.item() == pytest.approx(16 * penalty(r1=4.0))
+    assert loss.item() == pytest.approx(16 * value(r1=4.0))
 
 
 def test_where_penalties_look() -> None:
-    def square(x: Tensor, condition: Tensor | None) -> Verdict:
-        return Verdict(x.square().flatten(1).sum(dim=1) / 2)  # its gradient is x
+    def square(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
+        return DiscriminatorOutput(x.square().flatten(1).sum(dim=1) / 2)  # its gradient is x
 
     def at(batch: Batch) -> float:
         return batch.images.square().flatten(1).sum(dim=1).mean().item()
 
-    assert penalty(square, r1=2.0) == pytest.approx(at(images(1)))
-    assert penalty(square, r2=2.0) == pytest.approx(at(images(2)))
+    assert value(square, r1=2.0) == pytest.approx(at(images(1)))
+    assert value(square, r2=2.0) == pytest.approx(at(images(2)))
 
 
 def test_the_mixture_is_uniform_between_real_and_fake() -> None:
@@ -375,26 +394,26 @@ def test_clipping_reaches_every_weight_of_d_alone() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4), nn.Flatten(), nn.Linear(4, 1))
     for parameter in network.parameters():
         nn.init.uniform_(parameter, -5.0, 5.0)
-    phases = by_network(nonsaturating(0.0))
-    objectives.clipped(phases["discriminator"], 0.01).after(network)
+    critic = {"objective": {"kind": "wasserstein", "critic_steps": 1}, "penalties": {"clip": 0.01}}
+    d, g = phases(critic)
+    before = [p.clone() for p in network.parameters()]
+    g.constrain(network)
+    assert all(map(torch.equal, before, network.parameters()))
+    d.constrain(network)
     assert all(p.abs().max() <= 0.01 for p in network.parameters())
-    assert objectives.clipped(phases["generator"], 0.01) is phases["generator"]
 
 
 def test_clipping_follows_penalties_of_some_steps_too() -> None:
     critic = {
         "objective": {"kind": "wasserstein", "critic_steps": 1},
         "penalties": {"clip": 0.01, "r1": 1.0, "interval": 2},
-        "discriminator": {"kind": "resnet", "channels": 4},
     }
-    spec = params.Model.model_validate(MODEL | critic)
-    found = objectives.objective(spec, Inputs(5), torch.device("cpu")).phases
-    own = [phase for phase in found if phase.network == "discriminator"]
+    own = [phase for phase in phases(critic) if phase.network == "discriminator"]
     assert [phase.interval for phase in own] == [1, 2]
     for phase in own:
         network = nn.Linear(2, 2)
         nn.init.constant_(network.weight, 5.0)
         network.bias.requires_grad_(False).fill_(5.0)  # frozen: it stays what it is
-        phase.after(network)
+        phase.constrain(network)
         assert network.weight.max().item() == pytest.approx(0.01)
         assert network.bias.tolist() == [5, 5]

@@ -334,7 +334,7 @@ def test_real_and_fake_are_judged_by_the_same_normalised_weights(
     weights: list[Tensor] = []
     judge = models.Discriminator.forward
 
-    def watched(D: models.Discriminator, *given: Any) -> blocks.Verdict:
+    def watched(D: models.Discriminator, *given: Any) -> blocks.DiscriminatorOutput:
         layer = next(m for m in D.modules() if isinstance(m, nn.Conv2d))
         weights.append(layer.weight.detach().clone())
         return judge(D, *given)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ganloom import params
-from ganloom.nets.blocks import Verdict
+from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.conditioning import Embedded, EmbeddedPlane, OneHotPlanes
 from ganloom.nets.inputs import Inputs
 
@@ -43,17 +43,17 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A network and how it is told the class: (B, 3, R, R) in [-1, 1] to a Verdict."""
+    """A network and how it is told the class: (B, 3, R, R) in [-1, 1] to a DiscriminatorOutput."""
 
     def __init__(self, front: nn.Module | None, net: nn.Module) -> None:
         super().__init__()
         self.front, self.net = front, net
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         if self.front is not None:
             x = self.front(x, condition)
-        verdict: Verdict = self.net(x)
-        return verdict
+        output: DiscriminatorOutput = self.net(x)
+        return output
 
 
 def inputs(model: params.Model, classes: int) -> Inputs:

@@ -1,22 +1,26 @@
-"""Objectives: who is trained, how often, on which loss.
+"""Training objectives: which network is updated, how often, and on which loss.
 
-An objective is a tuple of phases. The training loop runs those that are due, in their order, and
-knows nothing else of it: another objective is another function here. Losses are functions of
-verdicts; a phase calls D itself, because penalties need D and the images too.
+An objective is a tuple of phases, one update of one network each. A phase runs the discriminator D
+on the real and on the fake images, once each, and adds up its terms: the adversarial loss first,
+then code recovery, gradient penalties and matching, where the model has them. Adding an objective
+takes its section in ``params``, a function here that returns its losses, and a case in
+``adversarial``.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganloom import matching, params
-from ganloom.nets.blocks import Verdict
+from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.inputs import Inputs
 from ganloom.similarity import ms_ssim
 
@@ -26,8 +30,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (B, 3, R, R) in [-1, 1].
-        condition: (B, classes) one-hot; None where the model knows no classes.
-        v: (B, inputs.width) what the generator was told; None of real images.
+        condition: (B, classes) one-hot classes; None for a model without classes.
+        v: (B, inputs.width) input of the generator; None for real images.
     """
 
     images: Tensor
@@ -35,12 +39,37 @@ class Batch(NamedTuple):
     v: Tensor | None = None
 
 
-# D as a phase sees it: images and their classes to a verdict. It augments what it is given, anew
-# each time.
-Discriminate = Callable[[Tensor, Tensor | None], Verdict]
+# The discriminator as a phase sees it, from images and their classes. It augments its input with
+# new random draws at each call.
+Discriminate = Callable[[Tensor, Tensor | None], DiscriminatorOutput]
 
-# The loss to minimise, and what belongs in the history (each is averaged over a tick).
+
+class Pass:
+    """Real and fake images of one step, and the discriminator's outputs for them.
+
+    Each output is computed when a term first uses it, and at most once.
+
+    Args:
+        D: The discriminator.
+        real: Real images.
+        fake: As many fakes of the same classes.
+    """
+
+    def __init__(self, D: Discriminate, real: Batch, fake: Batch) -> None:
+        self.D, self.real, self.fake = D, real, fake
+
+    @cached_property
+    def real_output(self) -> DiscriminatorOutput:
+        return self.D(self.real.images, self.real.condition)
+
+    @cached_property
+    def fake_output(self) -> DiscriminatorOutput:
+        return self.D(self.fake.images, self.fake.condition)
+
+
+# The value to minimise, (), and values for the history, each averaged over a tick.
 Loss = tuple[Tensor, dict[str, Tensor]]
+Term = Callable[[Pass], Loss]
 
 
 @dataclass(frozen=True)
@@ -48,17 +77,38 @@ class Phase:
     """One update of one network.
 
     Attributes:
-        network: The network that is updated.
-        interval: Runs in every ``interval``-th step.
-        loss: Takes D, real and fake images. The fakes carry gradients to the generator only when
-            it is the one that is updated.
-        after: What is done to the network after the update.
+        network: Network that is updated.
+        interval: Number of steps between two updates.
+        terms: Parts of the loss. Fakes carry gradients to the generator only in its own phases.
+        image_gradients: Whether a term needs the gradients of D's logits at the images.
+        clip: Bound of the absolute value of the network's weights after the update.
     """
 
     network: Literal["generator", "discriminator"]
     interval: int
-    loss: Callable[[Discriminate, Batch, Batch], Loss]
-    after: Callable[[nn.Module], None] = lambda network: None
+    terms: tuple[Term, ...]
+    image_gradients: bool = False
+    clip: float | None = None
+
+    def loss(self, D: Discriminate, real: Batch, fake: Batch) -> Loss:
+        """Add up the terms."""
+        if self.image_gradients:
+            real, fake = (
+                batch._replace(images=batch.images.detach().requires_grad_())
+                for batch in (real, fake)
+            )
+        seen = Pass(D, real, fake)
+        losses = [term(seen) for term in self.terms]
+        total = torch.stack([value for value, _ in losses]).sum()
+        return total, {name: value for _, logged in losses for name, value in logged.items()}
+
+    @torch.no_grad()
+    def constrain(self, network: nn.Module) -> None:
+        """Clip the trainable weights of the network, if the phase has a bound."""
+        if self.clip is not None:
+            for weight in network.parameters():
+                if weight.requires_grad:
+                    weight.clamp_(-self.clip, self.clip)
 
 
 @dataclass(frozen=True)
@@ -66,8 +116,8 @@ class Objective:
     """What a model is trained on.
 
     Attributes:
-        phases: In the order in which they run.
-        memory: Numbers that the phases keep from step to step, for a checkpoint.
+        phases: Updates in the order in which they run.
+        memory: State that the terms keep from step to step, for the checkpoint.
     """
 
     phases: tuple[Phase, ...]
@@ -75,141 +125,185 @@ class Objective:
 
 
 def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Objective:
-    """The phases of a model: its objective, its code's recovery, its penalties."""
-    spec = model.objective
+    """Build the phases of a model."""
     memory: dict[str, Tensor] = {}
-    match spec:
-        case params.NonSaturating():
-            phases = nonsaturating(spec)
-        case params.Hinge():
-            phases = hinge()
-        case params.Wasserstein():
-            phases = wasserstein(spec)
-        case params.Relativistic():
-            phases = relativistic()
-        case params.Began():
-            memory["k"] = torch.zeros((), device=device)
-            phases = began(spec, memory["k"])
+    losses = adversarial(model.objective, memory, device)
+    d_terms, g_terms = [losses.discriminator], [losses.generator]
     if model.code:
-        phases = tuple(informed(phase, model.code, inputs) for phase in phases)
-    if model.penalties:
-        phases = penalised(phases, model.penalties)
-        phases = tuple(clipped(phase, model.penalties.clip) for phase in phases)
+        d_terms.append(code_recovery(model.code, inputs, log=False))
+        g_terms.append(code_recovery(model.code, inputs))
     if model.feature_matching:
         memory |= matching.feature_memory(device)
-        phases = tuple(feature_matched(phase, model.feature_matching, memory) for phase in phases)
+        g_terms.append(feature_matching(model.feature_matching, memory))
     if model.patch_matching:
         memory |= matching.patch_memory(model.resolution, device)
-        phases = tuple(patch_matched(phase, model.patch_matching, memory) for phase in phases)
-    return Objective(phases, memory)
+        g_terms.append(patch_matching(model.patch_matching, memory))
+
+    penalties = gradient_penalties(model.penalties) if model.penalties else []
+    interval = model.penalties.interval if model.penalties else 1
+    clip = model.penalties.clip if model.penalties else None
+    lazy = interval > 1 and bool(penalties)
+    if not lazy:
+        d_terms += penalties
+    phases = [
+        Phase("discriminator", 1, tuple(d_terms), bool(penalties) and not lazy, clip),
+        Phase("generator", losses.critic_steps, tuple(g_terms)),
+    ]
+    if lazy:
+        phases.append(Phase("discriminator", interval, tuple(penalties), True, clip))
+    return Objective(tuple(phases), memory)
 
 
-def nonsaturating(spec: params.NonSaturating) -> tuple[Phase, ...]:
+# --- adversarial losses --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """The two losses of a game.
+
+    Attributes:
+        discriminator: D's loss.
+        generator: G's loss.
+        critic_steps: Updates of D for each update of G.
+        least: D's loss when it tells real from fake with certainty; None where the scale of the
+            logits is arbitrary, or where D has no logits. Alarms compare the losses with it.
+    """
+
+    discriminator: Term
+    generator: Term
+    critic_steps: int = 1
+    least: float | None = None
+
+
+def adversarial(
+    spec: params.Objective, memory: dict[str, Tensor], device: torch.device
+) -> Adversarial:
+    """The losses of an objective; its state is added to ``memory``."""
+    match spec:
+        case params.NonSaturating():
+            return nonsaturating(spec.label_noise)
+        case params.Hinge():
+            return hinge()
+        case params.Wasserstein():
+            return wasserstein(spec.critic_steps)
+        case params.Relativistic():
+            return relativistic()
+        case params.Began():
+            memory["k"] = torch.zeros((), device=device)
+            return began(spec, memory["k"])
+        case _:
+            assert_never(spec)
+
+
+def nonsaturating(label_noise: float) -> Adversarial:
     """Cross-entropy; G maximises log D(G(z)) (Goodfellow et al., 2014, section 3).
 
-    ``label_noise`` softens D's targets on both sides (Salimans et al., 2016, do it on one), drawn
-    anew for each image; G's target stays 1.
+    Args:
+        label_noise: D's targets are uniform in [0, label_noise] for fakes and in
+            [1 - label_noise, 1] for real images, drawn for each image (Salimans et al., 2016,
+            smooth the targets of real images alone). G's target stays 1.
     """
 
-    def discriminator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        logits_real, logits_fake = _logits(D, real), _logits(D, fake)
+    def discriminator(seen: Pass) -> Loss:
+        real, fake = seen.real_output.logits, seen.fake_output.logits
         loss = F.binary_cross_entropy_with_logits(
-            logits_real, 1 - noise_like(logits_real, spec.label_noise)
-        ) + F.binary_cross_entropy_with_logits(
-            logits_fake, noise_like(logits_fake, spec.label_noise)
-        )
-        return loss, _noted(loss, logits_real, logits_fake)
+            real, 1 - noise_like(real, label_noise)
+        ) + F.binary_cross_entropy_with_logits(fake, noise_like(fake, label_noise))
+        return loss, _logged(loss, seen)
 
-    def generator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        loss = F.softplus(-_logits(D, fake)).mean()  # -log sigmoid(logits)
+    def generator(seen: Pass) -> Loss:
+        loss = F.softplus(-seen.fake_output.logits).mean()  # -log sigmoid(logits)
         return loss, {"loss_g": loss}
 
-    return Phase("discriminator", 1, discriminator), Phase("generator", 1, generator)
+    # Cross-entropy is linear in its target: the best logits are those of the mean target.
+    p = label_noise / 2
+    least = -2 * (p * math.log(p) + (1 - p) * math.log(1 - p)) if p else 0.0
+    return Adversarial(discriminator, generator, least=least)
 
 
-def hinge() -> tuple[Phase, ...]:
-    """Hinge loss (Lim and Ye, 2017, 1705.02894), the mean over D's networks if it has several."""
+def hinge() -> Adversarial:
+    """Hinge loss (Lim and Ye, 2017, arXiv:1705.02894), averaged over D's networks or places."""
 
-    def discriminator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        logits_real, logits_fake = _logits(D, real), _logits(D, fake)
-        loss = F.relu(1 - logits_real).mean() + F.relu(1 + logits_fake).mean()
-        return loss, _noted(loss, logits_real, logits_fake)
+    def discriminator(seen: Pass) -> Loss:
+        real, fake = seen.real_output.logits, seen.fake_output.logits
+        loss = F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        return loss, _logged(loss, seen)
 
-    def generator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        loss = -_logits(D, fake).mean()
-        return loss, {"loss_g": loss}
-
-    return Phase("discriminator", 1, discriminator), Phase("generator", 1, generator)
+    return Adversarial(discriminator, _negative_mean, least=0.0)
 
 
-def wasserstein(spec: params.Wasserstein) -> tuple[Phase, ...]:
-    """The critic's difference of means (Arjovsky et al., 2017, arXiv:1701.07875)."""
-
-    def critic(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        logits_real, logits_fake = _logits(D, real), _logits(D, fake)
-        loss = logits_fake.mean() - logits_real.mean()
-        return loss, _noted(loss, logits_real, logits_fake)
-
-    def generator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        loss = -_logits(D, fake).mean()
-        return loss, {"loss_g": loss}
-
-    return Phase("discriminator", 1, critic), Phase("generator", spec.critic_steps, generator)
-
-
-def relativistic() -> tuple[Phase, ...]:
-    """Each fake beside a real image (Jolicoeur-Martineau, 2019; Huang et al., 2024)."""
-
-    def discriminator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        logits_real, logits_fake = _logits(D, real), _logits(D, fake)
-        loss = F.softplus(logits_fake - logits_real).mean()
-        return loss, _noted(loss, logits_real, logits_fake)
-
-    def generator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        loss = F.softplus(_logits(D, real) - _logits(D, fake)).mean()
-        return loss, {"loss_g": loss}
-
-    return Phase("discriminator", 1, discriminator), Phase("generator", 1, generator)
-
-
-def began(spec: params.Began, k: Tensor) -> tuple[Phase, ...]:
-    """D reproduces real images well and fakes badly, k balances it (Berthelot et al., 2017).
+def wasserstein(critic_steps: int) -> Adversarial:
+    """Difference of the critic's means (Arjovsky et al., 2017, arXiv:1701.07875).
 
     Args:
-        spec: The error, and gamma and lambda_k of the paper's equations 6 and 7.
-        k: () the balance, updated in place by D's phase.
+        critic_steps: Updates of the critic for each update of G.
     """
 
-    def error(D: Discriminate, batch: Batch) -> Tensor:
-        # An autoencoder has to reproduce what it was shown, augmented or noisy as that is; here it
-        # is given the images as they are (params refuse augmentation with this objective).
-        verdict = D(batch.images, None)
-        assert verdict.reproduced is not None
-        return reconstruction(verdict.reproduced, batch.images, spec.reconstruction)
+    def critic(seen: Pass) -> Loss:
+        real, fake = seen.real_output.logits, seen.fake_output.logits
+        loss = fake.mean() - real.mean()
+        return loss, _logged(loss, seen)
 
-    def discriminator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        error_real, error_fake = error(D, real), error(D, fake)
+    return Adversarial(critic, _negative_mean, critic_steps)
+
+
+def _negative_mean(seen: Pass) -> Loss:
+    loss = -seen.fake_output.logits.mean()
+    return loss, {"loss_g": loss}
+
+
+def relativistic() -> Adversarial:
+    """Softplus of the difference of pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024)."""
+
+    def discriminator(seen: Pass) -> Loss:
+        real, fake = seen.real_output.logits, seen.fake_output.logits
+        loss = F.softplus(fake - real).mean()
+        return loss, _logged(loss, seen)
+
+    def generator(seen: Pass) -> Loss:
+        loss = F.softplus(seen.real_output.logits - seen.fake_output.logits).mean()
+        return loss, {"loss_g": loss}
+
+    return Adversarial(discriminator, generator, least=0.0)
+
+
+def began(spec: params.Began, k: Tensor) -> Adversarial:
+    """Reconstruction errors of an autoencoder, balanced by k (Berthelot et al., 2017).
+
+    Args:
+        spec: The error, and gamma and lambda_k of equations 6 and 7 of the paper.
+        k: () the balance, updated in place by D's loss.
+    """
+
+    # An autoencoder has to reconstruct its own input, whether augmented or noisy; params refuse
+    # augmentation with this objective, so that the input is the images themselves.
+    def error(output: DiscriminatorOutput, batch: Batch) -> Tensor:
+        assert output.reconstruction is not None
+        return reconstruction_error(output.reconstruction, batch.images, spec.reconstruction)
+
+    def discriminator(seen: Pass) -> Loss:
+        error_real = error(seen.real_output, seen.real)
+        error_fake = error(seen.fake_output, seen.fake)
         loss = error_real - k.clone() * error_fake
         balance = (spec.gamma * error_real - error_fake).detach()
         k.add_(spec.lambda_k * balance).clamp_(0, 1)
-        convergence = error_real.detach() + balance.abs()
         return loss, {
             "loss_d": loss,
             "error_real": error_real,
             "error_fake": error_fake,
             "k": k.clone(),
-            "convergence": convergence,
+            "convergence": error_real.detach() + balance.abs(),
         }
 
-    def generator(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        loss = error(D, fake)
+    def generator(seen: Pass) -> Loss:
+        loss = error(seen.fake_output, seen.fake)
         return loss, {"loss_g": loss}
 
-    return Phase("discriminator", 1, discriminator), Phase("generator", 1, generator)
+    return Adversarial(discriminator, generator)
 
 
-def reconstruction(x: Tensor, y: Tensor, kind: Literal["l1", "mse", "ms_ssim"]) -> Tensor:
-    """How far x is from y, both (B, 3, R, R) in [-1, 1]: ()."""
+def reconstruction_error(x: Tensor, y: Tensor, kind: Literal["l1", "mse", "ms_ssim"]) -> Tensor:
+    """Distance between x and y, both (B, 3, R, R) in [-1, 1]: ()."""
     match kind:
         case "l1":
             return F.l1_loss(x, y)
@@ -219,211 +313,154 @@ def reconstruction(x: Tensor, y: Tensor, kind: Literal["l1", "mse", "ms_ssim"]) 
             return 1 - ms_ssim(x, y).mean()
 
 
-# --- codes ---------------------------------------------------------------------------------------
+def noise_like(logits: Tensor, noise: float) -> Tensor:
+    """Distances of targets from 0 or 1: uniform in [0, noise], one for each logit."""
+    return noise * torch.rand_like(logits)
 
 
-def informed(phase: Phase, code: params.Code, inputs: Inputs) -> Phase:
-    """The phase, in which D also recovers from a fake what G was told (Chen et al., 2016).
+def _logged(loss: Tensor, seen: Pass) -> dict[str, Tensor]:
+    return {
+        "loss_d": loss,
+        "logits_real": seen.real_output.logits,
+        "logits_fake": seen.fake_output.logits,
+    }
 
-    D learns to find it, G to show it: both lower the same error, an upper bound of the information
-    that is lost.
+
+# --- terms of both networks: codes ---------------------------------------------------------------
+
+
+def code_recovery(code: params.Code, inputs: Inputs, *, log: bool = True) -> Term:
+    """Error with which D recovers the code of a fake (InfoGAN; Chen et al., 2016).
+
+    D and G both lower it: it bounds the information about the code that the image has lost.
+
+    Args:
+        code: Weights of the errors.
+        inputs: Layout of the generator's input.
+        log: Whether the history has it; in one of the two phases is enough.
     """
 
-    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        seen: list[Verdict] = []
+    def term(seen: Pass) -> Loss:
+        assert seen.fake.v is not None
+        assert seen.fake_output.code is not None
+        loss = code_error(seen.fake_output.code, seen.fake.v, code, inputs)
+        return loss, {"loss_code": loss} if log else {}
 
-        def watched(images: Tensor, condition: Tensor | None) -> Verdict:
-            verdict = D(images, condition)
-            if images is fake.images:
-                seen.append(verdict)
-            return verdict
-
-        value, noted = phase.loss(watched, real, fake)
-        assert fake.v is not None
-        assert seen[0].recovered is not None
-        lost = information(seen[0].recovered, fake.v, code, inputs)
-        noted = noted | ({"loss_code": lost} if phase.network == "generator" else {})
-        return value + lost, noted
-
-    return Phase(phase.network, phase.interval, loss, phase.after)
+    return term
 
 
-def information(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs) -> Tensor:
-    """The weighted errors of what D recovered: ().
+def code_error(recovered: Tensor, v: Tensor, code: params.Code, inputs: Inputs) -> Tensor:
+    """The weighted sum of the errors of a recovered code: ().
 
     Args:
         recovered: (B, coded [+ latent]): logits of the categorical codes, then the continuous
-            codes, then z where it has a weight.
-        v: (B, inputs.width) what the generator was told.
-        code: The weights.
-        inputs: The columns of v.
+            codes, then z if it has a weight.
+        v: (B, inputs.width) input of the generator.
+        code: Weights of the errors.
+        inputs: Layout of v.
     """
-    z, _, told = inputs.parts(v)
-    categorical, continuous = inputs.codes(told)
-    logits, found = inputs.codes(recovered[:, : inputs.coded])
+    z, _, true_code = inputs.parts(v)
+    categorical, continuous = inputs.codes(true_code)
+    logits, estimate = inputs.codes(recovered[:, : inputs.coded])
     loss = recovered.new_zeros(())
     for guess, truth in zip(logits, categorical, strict=True):
         loss = loss + code.weight * F.cross_entropy(guess, truth)
     if inputs.continuous:
-        loss = loss + code.weight_continuous * F.mse_loss(found, continuous)
+        loss = loss + code.weight_continuous * F.mse_loss(estimate, continuous)
     if code.weight_latent:
         loss = loss + code.weight_latent * F.mse_loss(recovered[:, inputs.coded :], z)
     return loss
 
 
-# --- matching ------------------------------------------------------------------------------------
+# --- terms of the generator: matching ------------------------------------------------------------
 
 
-def feature_matched(phase: Phase, spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Phase:
-    """The phase, in which G also draws the mean of a frozen network's features to the real ones'.
+def feature_matching(spec: params.FeatureMatching, memory: dict[str, Tensor]) -> Term:
+    """Distance between the mean features of fakes and of real images.
 
     Args:
-        phase: Of the objective; D's stays as it is.
-        spec: The weight of the squared distance, in units of the real features' variance.
-        memory: Of ``matching.feature_memory``.
+        spec: The weight, in units of the real features' variance, and the images of a batch used.
+        memory: State from ``matching.feature_memory``.
     """
 
-    def pull(fake: Tensor) -> Loss:
-        loss, gap = matching.feature_pull(fake[: spec.images], memory)
+    def term(seen: Pass) -> Loss:
+        loss, gap = matching.feature_pull(seen.fake.images[: spec.images], memory)
         return spec.weight * loss, {"feature_gap": gap}
 
-    return _pulled(phase, pull)
+    return term
 
 
-def patch_matched(phase: Phase, spec: params.PatchMatching, memory: dict[str, Tensor]) -> Phase:
-    """The phase, in which G also draws the distribution of its patches to that of real ones.
+def patch_matching(spec: params.PatchMatching, memory: dict[str, Tensor]) -> Term:
+    """Distance between the distributions of patches of fakes and of real images.
 
     Args:
-        phase: Of the objective; D's stays as it is.
-        spec: The weight of the distance.
-        memory: Of ``matching.patch_memory``.
+        spec: The weight.
+        memory: State from ``matching.patch_memory``.
     """
 
-    def pull(fake: Tensor) -> Loss:
-        gap = matching.patch_gap(fake, memory)
+    def term(seen: Pass) -> Loss:
+        gap = matching.patch_gap(seen.fake.images, memory)
         return spec.weight * gap, {"patch_gap": gap}
 
-    return _pulled(phase, pull)
+    return term
 
 
-def _pulled(phase: Phase, pull: Callable[[Tensor], Loss]) -> Phase:
-    """The phase, in which G's loss has another part, of its images alone."""
-
-    def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        value, noted = phase.loss(D, real, fake)
-        more, known = pull(fake.images)
-        return value + more, noted | known
-
-    if phase.network == "discriminator":
-        return phase
-    return Phase(phase.network, phase.interval, loss, phase.after)
+# --- terms of the discriminator: gradient penalties ----------------------------------------------
 
 
-# --- penalties -----------------------------------------------------------------------------------
+def gradient_penalties(spec: params.Penalties) -> list[Term]:
+    """Penalties on the gradients of D's logits at images that require gradients.
 
-
-def penalised(phases: tuple[Phase, ...], spec: params.Penalties) -> tuple[Phase, ...]:
-    """The phases, and what D's gradients are held to.
-
-    In every step it is a part of D's loss, of the same passes of D. Lazily (Karras et al., 2020) it
-    is a phase of its own, every ``interval`` steps and as many times heavier.
+    With an interval above 1 they are ``interval`` times heavier, for a phase that runs in every
+    ``interval``-th step (lazy regularisation; Karras et al., 2020).
     """
-    if not (spec.gradient or spec.r1 or spec.r2):
-        return phases
-
-    def lazy(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-        total, noted = penalty(spec, D, real, fake)
-        return spec.interval * total, noted
-
-    if spec.interval > 1:
-        return (*phases, Phase("discriminator", spec.interval, lazy))
-
-    def joined(phase: Phase) -> Phase:
-        def loss(D: Discriminate, real: Batch, fake: Batch) -> Loss:
-            verdicts: dict[Tensor, Verdict] = {}
-
-            def once(images: Tensor, condition: Tensor | None) -> Verdict:
-                if images not in verdicts:
-                    verdicts[images] = D(images, condition)
-                return verdicts[images]
-
-            real, fake = (
-                batch._replace(images=batch.images.detach().requires_grad_())
-                for batch in (real, fake)
-            )
-            value, noted = phase.loss(once, real, fake)
-            total, more = penalty(spec, once, real, fake)
-            return value + total, noted | more
-
-        return Phase(phase.network, phase.interval, loss, phase.after)
-
-    return tuple(joined(phase) if phase.network == "discriminator" else phase for phase in phases)
+    weighted = (
+        ("penalty", spec.gradient, gradient_penalty),
+        ("r1", spec.r1 and spec.r1 / 2, r1),
+        ("r2", spec.r2 and spec.r2 / 2, r2),
+    )
+    return [
+        _penalty(name, spec.interval * weight, penalty)
+        for name, weight, penalty in weighted
+        if weight
+    ]
 
 
-def penalty(spec: params.Penalties, D: Discriminate, real: Batch, fake: Batch) -> Loss:
-    """The weighted sum of penalties on D's gradients, (), and each of them without its weight."""
-    total, noted = real.images.new_zeros(()), {}
-    if spec.gradient:
-        mixed = mixture(real.images, fake.images)
-        noted["penalty"] = gradient_penalty(D, mixed, real.condition)
-        total = total + spec.gradient * noted["penalty"]
-    if spec.r1:
-        noted["r1"] = squared_gradient(D, real.images, real.condition)
-        total = total + spec.r1 / 2 * noted["r1"]
-    if spec.r2:
-        noted["r2"] = squared_gradient(D, fake.images, fake.condition)
-        total = total + spec.r2 / 2 * noted["r2"]
-    return total, noted
+def _penalty(name: str, weight: float, penalty: Callable[[Pass], Tensor]) -> Term:
+    def term(seen: Pass) -> Loss:
+        value = penalty(seen)
+        return weight * value, {name: value}
+
+    return term
+
+
+def gradient_penalty(seen: Pass) -> Tensor:
+    """Mean of (|gradient of D| - 1)^2 at mixtures (Gulrajani et al., 2017, arXiv:1704.00028)."""
+    mixed = mixture(seen.real.images, seen.fake.images)
+    gradient = _gradient(seen.D(mixed, seen.real.condition), mixed)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def r1(seen: Pass) -> Tensor:
+    """Mean of |gradient of D|^2 at real images (Mescheder et al., 2018, arXiv:1801.04406)."""
+    return _squared(_gradient(seen.real_output, seen.real.images))
+
+
+def r2(seen: Pass) -> Tensor:
+    """The same at fakes."""
+    return _squared(_gradient(seen.fake_output, seen.fake.images))
 
 
 def mixture(real: Tensor, fake: Tensor) -> Tensor:
     """A point drawn uniformly between each real image and its fake: (B, 3, R, R)."""
     t = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
-    return torch.lerp(real, fake, t)
+    return torch.lerp(real, fake, t).detach().requires_grad_()
 
 
-def gradient_penalty(D: Discriminate, x: Tensor, condition: Tensor | None) -> Tensor:
-    """Mean of (|gradient of D| - 1)^2 (Gulrajani et al., 2017, arXiv:1704.00028)."""
-    return (_gradient(D, x, condition).flatten(1).norm(dim=1) - 1).square().mean()
-
-
-def squared_gradient(D: Discriminate, x: Tensor, condition: Tensor | None) -> Tensor:
-    """Mean of |gradient of D|^2: R1 at real images, R2 at fakes (Mescheder et al., 2018)."""
-    return _gradient(D, x, condition).square().flatten(1).sum(dim=1).mean()
-
-
-def _gradient(D: Discriminate, x: Tensor, condition: Tensor | None) -> Tensor:
-    if not x.requires_grad:
-        x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(D(x, condition).logits.sum(), x, create_graph=True)
+def _gradient(output: DiscriminatorOutput, images: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(output.logits.sum(), images, create_graph=True)
     return gradient
 
 
-def clipped(phase: Phase, size: float | None) -> Phase:
-    """The phase, after which all of D's weights that learn are clipped to [-size, size]."""
-
-    @torch.no_grad()
-    def clip(network: nn.Module) -> None:
-        for weight in network.parameters():
-            if weight.requires_grad:
-                weight.clamp_(-size, size)  # type: ignore[operator]
-
-    if size is None or phase.network != "discriminator":
-        return phase
-    return Phase(phase.network, phase.interval, phase.loss, clip)
-
-
-# --- parts ---------------------------------------------------------------------------------------
-
-
-def _logits(D: Discriminate, batch: Batch) -> Tensor:
-    return D(batch.images, batch.condition).logits
-
-
-def _noted(loss: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    return {"loss_d": loss, "logits_real": real, "logits_fake": fake}
-
-
-def noise_like(logits: Tensor, noise: float) -> Tensor:
-    """How far targets lie from 0 or 1: uniform in [0, noise], one for each logit."""
-    return noise * torch.rand_like(logits)
+def _squared(gradient: Tensor) -> Tensor:
+    return gradient.square().flatten(1).sum(dim=1).mean()

@@ -22,18 +22,19 @@ def generator(spec: params.BeganGenerator, resolution: int, width: int) -> nn.Mo
 
 
 class Autoencoder(nn.Module):
-    """(B, C, R, R) to a Verdict: the images again, and what the code says beside."""
+    """Autoencoder whose reconstruction error serves as logit: (B, C, R, R) to its output."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module | None) -> None:
         super().__init__()
         self.encoder, self.decoder, self.head = encoder, decoder, head
 
-    def forward(self, x: Tensor) -> blocks.Verdict:
+    def forward(self, x: Tensor) -> blocks.DiscriminatorOutput:
         code = self.encoder(x)
-        again = self.decoder(code)
-        # The worse an image is reproduced, the less it is held for real.
-        logits = -(again - x).abs().flatten(1).mean(dim=1)
-        return blocks.Verdict(logits, self.head(code) if self.head else None, again)
+        reconstruction = self.decoder(code)
+        # The worse the reconstruction, the less real the image.
+        logits = -(reconstruction - x).abs().flatten(1).mean(dim=1)
+        estimate = self.head(code) if self.head else None
+        return blocks.DiscriminatorOutput(logits, estimate, reconstruction)
 
 
 def discriminator(
@@ -42,8 +43,8 @@ def discriminator(
     """The autoencoder, whose code of ``hidden`` numbers also tells ``outputs`` - 1 numbers.
 
     Returns:
-        Network from (B, 3, resolution, resolution) to a Verdict, whose logit is minus the mean
-        absolute error of an image.
+        Network from (B, 3, resolution, resolution) to a DiscriminatorOutput; an image's logit is
+        minus its mean absolute error.
     """
     assert channels == 3  # params refuse classes
     head = nn.Linear(spec.hidden, outputs - 1) if outputs > 1 else None

@@ -15,34 +15,35 @@ LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 NORMS = (nn.BatchNorm2d, nn.GroupNorm)
 
 
-class Verdict(NamedTuple):
-    """What a discriminator says of B images.
+class DiscriminatorOutput(NamedTuple):
+    """Output of a discriminator for B images.
 
     Attributes:
-        logits: (B,), or (B, K) of several networks or places: higher is more real.
-        recovered: (B, n) what it believes the generator was told; None where it is not asked.
-        reproduced: (B, 3, R, R) the images again, from an autoencoder; None from others.
+        logits: (B,), or (B, K) from several networks or places; higher means more real.
+        code: (B, n) estimate of the generator's code, and of z if that is recovered as well; None
+            for models without a code.
+        reconstruction: (B, 3, R, R) output of an autoencoder; None for other discriminators.
     """
 
     logits: Tensor
-    recovered: Tensor | None = None
-    reproduced: Tensor | None = None
+    code: Tensor | None = None
+    reconstruction: Tensor | None = None
 
-    def float(self) -> Verdict:
-        """In single precision: losses are."""
-        return Verdict(*(None if part is None else part.float() for part in self))  # type: ignore[arg-type]
+    def float(self) -> DiscriminatorOutput:
+        """Convert to single precision, in which losses are computed."""
+        return DiscriminatorOutput(*(None if part is None else part.float() for part in self))  # type: ignore[arg-type]
 
 
-class Judge(nn.Module):
-    """A network whose first output is the logit, and whose others are what it recovers."""
+class SplitOutput(nn.Module):
+    """Splits a network's outputs into the logit, which comes first, and the code's estimate."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> Verdict:
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
         out = self.net(x)
-        return Verdict(out[:, 0], out[:, 1:] if out.shape[1] > 1 else None)
+        return DiscriminatorOutput(out[:, 0], out[:, 1:] if out.shape[1] > 1 else None)
 
 
 def widths(channels: int, levels: int) -> list[int]:

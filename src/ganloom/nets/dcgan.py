@@ -51,7 +51,7 @@ def discriminator(
     The first convolution is not normalised, as in the paper: D has to see colours as they are.
 
     Returns:
-        Network from (B, channels, resolution, resolution) to a Verdict: the logit, and
+        Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
     levels = params.doublings(resolution)
@@ -72,4 +72,4 @@ def discriminator(
         layers.append(blocks.MinibatchStddev())
         channels += 1
     layers += [nn.Conv2d(channels, outputs, resolution >> levels), nn.Flatten()]
-    return blocks.Judge(blocks.finished(nn.Sequential(*layers), spec.norm))
+    return blocks.SplitOutput(blocks.finished(nn.Sequential(*layers), spec.norm))

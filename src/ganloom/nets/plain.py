@@ -42,7 +42,7 @@ def discriminator(
     """A convolution at full resolution, strided ones that halve the side, and a dense layer.
 
     Returns:
-        Network from (B, channels, resolution, resolution) to a Verdict: the logit, and
+        Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
     levels = params.doublings(resolution)
@@ -62,4 +62,4 @@ def discriminator(
         *blocks.dropout(spec.dropout),
         nn.Linear(channels * (resolution >> levels) ** 2, outputs),
     ]
-    return blocks.Judge(blocks.initialise_bare(nn.Sequential(*layers)))
+    return blocks.SplitOutput(blocks.initialise_bare(nn.Sequential(*layers)))

