@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganloom import params
+from ganloom import evaluation, params
 from ganloom.training import loop
 
 ROOT = Path(__file__).parents[1]
@@ -130,12 +130,10 @@ def test_training_images_are_what_a_copy_is_nearest_to(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A generator that gives back training images is found out in both spaces."""
-    from ganloom.sampling import generate
-
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
     images = np.load(copy / "data/slices/images.npy")
-    monkeypatch.setattr(generate, "generate", lambda net, v: images[np.arange(len(v)) % 40])
+    monkeypatch.setattr(evaluation, "generate", lambda net, v: images[np.arange(len(v)) % 40])
     stage(copy, monkeypatch, "evaluate", "tried")
     numbers = json.loads((copy / "results/metrics/tried.json").read_text())
     # Features are compared with those of 32 of the 40, pixels with all.

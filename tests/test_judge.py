@@ -18,8 +18,8 @@ import safetensors.torch
 import torch
 
 from ganloom import models, params
-from ganloom.metrics.protocol import split_holdout
 from ganloom.nets.inputs import Inputs
+from ganloom.slices import split_holdout
 from ganloom.training import checkpoint, ema, judge, loop
 from ganloom.training.state import fresh
 

@@ -40,13 +40,8 @@ from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import (
     Pictures,
     compare,
-    halves,
-    holdout_images,
-    labels_like,
     originality,
     readable,
-    spread,
-    training_images,
 )
 from ganloom.metrics.swd import swd
 from ganloom.metrics.trust import measures, warnings
@@ -54,6 +49,7 @@ from ganloom.models import Discriminator
 from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.params import Evaluate
 from ganloom.pyramid import pyramid
+from ganloom.slices import Slices, halves, labels_like, spread
 
 EVALUATE = Evaluate(
     samples=16, neighbours=4, nearest_k=5, kid_subsets=5, kid_subset_size=8, swd_projections=16
@@ -322,11 +318,19 @@ def test_the_last_picture_is_judged_among_as_many_as_the_first() -> None:
     assert len(logits(net, images[:3], None, 0)) == 3
 
 
+def in_memory(**files: Any) -> Slices:
+    """Slices that are not read from a folder."""
+    slices = Slices(Path("nowhere"))
+    vars(slices).update(files)
+    return slices
+
+
 def test_thumbnails_of_training_images_follow_their_symmetry() -> None:
     images = textures(3, 32)
     index = pd.DataFrame({"image": [2, 0, 1, 2], "symmetry": [5, 0, 3, 5]})
-    found = training_thumbnails(images, index)
-    expected = thumbnails(training_images(images, index, 32))
+    slices = in_memory(crops=images, index=index)
+    found = training_thumbnails(slices)
+    expected = thumbnails(slices.images(np.arange(4), 32))
     torch.testing.assert_close(found, expected)
     assert found.shape == (4, 768)
     assert 0 <= float(found.min()) < float(found.max()) <= 1
@@ -335,7 +339,7 @@ def test_thumbnails_of_training_images_follow_their_symmetry() -> None:
 def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> None:
     images = textures(40, 32)
     index = pd.DataFrame({"image": range(40), "symmetry": 0})
-    thumbs = training_thumbnails(images, index)
+    thumbs = training_thumbnails(in_memory(crops=images, index=index))
     some = Pictures(images[:20], thumbs[:20])
     copied = Pictures(images[20:], thumbs[20:])
     found = originality(some, thumbs, copied)
@@ -447,7 +451,7 @@ def test_downsampling_takes_the_mean_of_squares() -> None:
 def test_training_images_are_turned_and_downsampled() -> None:
     images = textures(2, 16)
     index = pd.DataFrame({"image": [1, 0], "symmetry": [6, 0]})
-    found = training_images(images, index, 8)
+    found = in_memory(crops=images, index=index).images(np.arange(2), 8)
     assert np.array_equal(found[0], apply_symmetry(downsampled(images[1], 8), 6))
     assert np.array_equal(found[1], downsampled(images[0], 8))
 
@@ -457,8 +461,10 @@ def test_holdout_images_are_turned_as_training_images_are() -> None:
     upright = pd.DataFrame({"image": [0], "symmetry": [0]})
     turned = pd.DataFrame({"image": [0, 0], "symmetry": [2, 4]})
     rows = spread(40, 20, 1, "holdout")
-    assert np.array_equal(holdout_images(images, np.arange(40), upright, 20, 1, 16), images[rows])
-    found = holdout_images(images, np.arange(40), turned, 20, 1, 16)
+    every = np.arange(40)
+    found = in_memory(holdout=images, index=upright).holdout_images(every, 20, 1, 16)
+    assert np.array_equal(found, images[rows])
+    found = in_memory(holdout=images, index=turned).holdout_images(every, 20, 1, 16)
     ways = [
         [k for k in range(8) if np.array_equal(picture, apply_symmetry(images[row], k))]
         for picture, row in zip(found, rows, strict=True)
@@ -489,7 +495,7 @@ def test_samples_have_the_classes_of_the_images_in_the_same_shares() -> None:
         drawn = labels_like(labels, ["cat", "dog", "owl"], n, 1)
         assert np.bincount(drawn).tolist() == [3 * n // 10, 6 * n // 10, n // 10]
         assert np.any(np.diff(drawn) < 0), "in random order"
-    with pytest.raises(ValueError, match="not told: owl"):
+    with pytest.raises(ValueError, match="not trained on: owl"):
         labels_like(labels, ["cat", "dog"], 20, 1)
 
 

@@ -222,11 +222,11 @@ def test_imports_point_one_way() -> None:
     order = [
         {"params", "credits", "files", "privacy"},
         {"images", "resampling", "similarity", "pyramid", "web"},
-        {"features"},
+        {"features", "slices"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},
         {"models", "objectives", "export"},
         {"sampling", "metrics"},
-        {"training", "bundle"},
+        {"training", "bundle", "evaluation", "reconstruction"},
         {"enlarging"},
         {"weaving"},
         {"report", "studio"},

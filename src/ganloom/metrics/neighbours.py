@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ganloom.images import apply_symmetry
+from ganloom.slices import Slices
 
 THUMBNAIL = 16
 
@@ -119,19 +120,15 @@ def thumbnails(images: NDArray[np.uint8]) -> Tensor:
     return _small(images).flatten(1)
 
 
-def training_thumbnails(images: NDArray[np.uint8], index: pd.DataFrame) -> Tensor:
-    """Thumbnails of every training image: (len(index), 768).
-
-    Args:
-        images: (M, R, R, 3), ``data/slices/images.npy``; may be memory-mapped.
-        index: ``data/slices/index.parquet``.
-    """
-    small = _small(images).numpy()
-    found = np.empty((len(index), *small.shape[1:]), np.float32)
-    for symmetry in index["symmetry"].unique():
-        rows = (index["symmetry"] == symmetry).to_numpy()
-        found[rows] = apply_symmetry(small[index["image"].to_numpy()[rows]], symmetry)
-    return torch.from_numpy(found).flatten(1)
+def training_thumbnails(slices: Slices) -> Tensor:
+    """Thumbnails of every training image: (len(slices), 768)."""
+    small = _small(slices.crops).numpy()
+    images, symmetries = (slices.index[name].to_numpy() for name in ("image", "symmetry"))
+    thumbs = np.empty((len(slices), *small.shape[1:]), np.float32)
+    for symmetry in np.unique(symmetries):
+        rows = symmetries == symmetry
+        thumbs[rows] = apply_symmetry(small[images[rows]], symmetry)
+    return torch.from_numpy(thumbs).flatten(1)
 
 
 def _small(images: NDArray[np.uint8]) -> Tensor:

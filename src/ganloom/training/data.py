@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ganloom.images import apply_symmetry, downsampled
+from ganloom.slices import Slices
 
 # Beyond this the images stay in the file and the operating system reads what a batch needs.
 RESIDENT_BYTES = 4 << 30
@@ -86,14 +87,14 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
     Raises:
         DataError: less images than a batch.
     """
-    index = pd.read_parquet(folder / "index.parquet", columns=["image", "symmetry", "label"])
+    slices = Slices(folder)
+    index = slices.index
     if len(index) < batch:
         raise DataError(
             f"{folder / 'index.parquet'}: {len(index)} training images are less than a batch of "
             f"{batch}; give more sources, keep more images, or make `batch` smaller"
         )
-    # Copy on write: torch wants an array that it may write to, though nobody does.
-    pixels = np.load(folder / "images.npy", mmap_mode="c")
+    pixels = slices.crops
     if pixels.shape[1] != resolution:
         small = np.empty((len(pixels), resolution, resolution, 3), np.uint8)
         for at in range(0, len(pixels), 1024):  # in parts: the sums take four times the room

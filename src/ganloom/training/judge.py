@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -23,17 +22,11 @@ from ganloom.features import LITE2, features
 from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import kid
 from ganloom.metrics.prdc import prdc
-from ganloom.metrics.protocol import (
-    holdout_images,
-    in_shares,
-    readable,
-    split_holdout,
-    spread,
-    training_images,
-)
+from ganloom.metrics.protocol import readable
 from ganloom.models import to_uint8
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import inputs
+from ganloom.slices import Slices, in_proportion
 
 # Rows of the history, one for each tick; those at which there was a look have LOOK as well.
 History = Sequence[dict[str, float]]
@@ -114,22 +107,19 @@ def prepare(  # noqa: PLR0917
         told: What its generator is told.
         seed: Of every choice; ``evaluate`` makes the same one of the holdout's halves.
     """
-    images = np.load(slices / "images.npy", mmap_mode="r")
-    index = pd.read_parquet(slices / "index.parquet")
-    rows = spread(len(index), section.samples, seed, "judge")
-    train = remembered(training_images(images, index.iloc[rows], resolution), LITE2, cache)
-    sources = pd.read_parquet(slices / "holdout.parquet", columns=["sha256"])["sha256"]
-    half, _ = split_holdout(sources, section, seed)
+    data = Slices(slices)
+    rows = data.choose(section.samples, seed, "judge")
+    train = remembered(data.images(rows, resolution), LITE2, cache)
+    half, _ = data.split_holdout(section, seed)
     if len(half):
-        holdout = np.load(slices / "holdout.npy", mmap_mode="r")
-        pictures = holdout_images(holdout, half, index, section.samples, seed, resolution)
+        pictures = data.holdout_images(half, section.samples, seed, resolution)
         real = remembered(pictures, LITE2, cache)
         against = f"{len(real)} pictures of one half of the holdout; figures are of the other half"
     else:
         real = train
         against = f"{len(real)} training images, as the holdout is too small to be halved"
-    label, _ = pd.factorize(index["label"], sort=True)
-    shares = torch.from_numpy(in_shares(label, section.samples, seed))
+    label, _ = pd.factorize(data.index["label"], sort=True)
+    shares = torch.from_numpy(in_proportion(label, section.samples, seed))
     v = inputs(told, section.samples, seed, "judge", labels=shares)
     return Judge(section, v, train, real, against)
 

@@ -20,10 +20,10 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from ganloom import matching, models, objectives, params
-from ganloom.metrics.protocol import in_shares
 from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import inputs
+from ganloom.slices import HOLDOUT, TRAINING, in_proportion
 from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
@@ -101,7 +101,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     # often as they are shown.
     cells = settings.grid**2
     columns = torch.arange(cells) % settings.grid % max(1, told.classes)
-    shares = torch.from_numpy(in_shares(images.label.numpy(force=True), CALIBRATION, seed))
+    shares = torch.from_numpy(in_proportion(images.label.numpy(force=True), CALIBRATION, seed))
     followed = inputs(told, cells, seed, "timeline", labels=columns).to(device)
     standing = inputs(told, CALIBRATION, seed, "calibration", labels=shares).to(device)
 
@@ -159,9 +159,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         "threads": threads,
         **record.machine(device),
     }
-    files = [slices / "images.npy", slices / "index.parquet"]
-    if settings.judge:
-        files += [slices / "holdout.npy", slices / "holdout.parquet"]
+    files = [slices / name for name in (*TRAINING, *(HOLDOUT if settings.judge else ()))]
     folder = work / f"{name}-{checkpoint.fingerprint(facts, files)}"
     with checkpoint.hold(folder, f"train@{name}"):
         shutil.rmtree(out, ignore_errors=True)  # left by a kill; the checkpoint knows it all

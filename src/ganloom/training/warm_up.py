@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ganloom import models, params
+from ganloom.slices import TRAINING
 from ganloom.training import checkpoint, loop, record
 
 
@@ -40,7 +41,7 @@ def train(
         "threads": threads,
         **record.machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
-    files = [slices / "images.npy", slices / "index.parquet"]
+    files = [slices / name for name in TRAINING]
     models.networks(first.generator.kind)  # loaded code is part of the fingerprint
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
     if not folder.is_dir():

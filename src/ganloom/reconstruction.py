@@ -1,0 +1,152 @@
+"""Reconstruction of real images by a trained generator, and edits of what was recovered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganloom.images import grid, save_png
+from ganloom.metrics.protocol import readable
+from ganloom.models import load_generator, save
+from ganloom.params import Invert
+from ganloom.sampling.conditional import class_knob, code_knobs, turned
+from ganloom.sampling.generate import generate
+from ganloom.sampling.inversion import Recovered, invert, quality
+from ganloom.sampling.predictor import as_input, learn
+from ganloom.slices import Slices
+
+Array = NDArray[np.uint8]
+
+# Training images from which a predictor learns, at most.
+TRAINED_ON = 5000
+# Images for a continuous code: both ends and the middle.
+ENDS = 3
+
+
+def reconstruct(
+    name: str,
+    home: Path,
+    slices: Slices,
+    settings: Invert,
+    *,
+    seed: int,
+    out: Path,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Find the inputs with which a generator comes nearest to real images.
+
+    The images are from the holdout, or from the training set if there is none. All of the holdout
+    may be used: a training that looked at half of it has not learned from it.
+
+    Args:
+        name: Name of the model.
+        home: Folder with its ``generator.safetensors``.
+        slices: Training images and holdout.
+        settings: Number of images, steps, and predictors.
+        seed: Seed of every random draw.
+        out: Folder for ``inversion.json``, ``inversion.png`` (real images, the predictor's guesses
+            if there are any, and reconstructions), ``edits.png`` for models with classes or codes,
+            and ``predictor.safetensors``.
+        device: Device on which networks run.
+
+    Returns:
+        The content of ``inversion.json``.
+    """
+    net, about = load_generator(home / "generator.safetensors", device)
+    side = about["resolution"]
+    real, labels = _targets(slices, settings.images, seed, side, about["classes"])
+    targets = as_input(real).to(device)
+
+    results: dict[str, Any] = {"against": "holdout" if len(slices.holdout) else "train"}
+    sheet, guess = [real], None
+    spec = (settings.predictors or {}).get(name)
+    if spec:
+        images = slices.images(slices.choose(TRAINED_ON, seed, "predictor"), side)
+        learned = learn(net, spec, images, seed)
+        facts = {"model": name, "resolution": side, "channels": spec.channels}
+        save(learned.net, {**facts, "inputs": about["inputs"]}, out / "predictor.safetensors")
+        guess = learned.net.guess(targets)
+        sheet.append(generate(net, guess))
+        psnr, ms_ssim = quality(as_input(sheet[-1]).to(device), targets)
+        results["predictor"] = {
+            "latent_loss": _rounded(learned.latent_loss),
+            "image_loss": _rounded(learned.image_loss),
+            "psnr": readable(float(psnr.median())),
+            "ms_ssim": readable(float(ms_ssim.median())),
+        }
+
+    found = invert(net, targets, settings, seed, guess=guess, labels=labels)
+    again = generate(net, found.v)
+    sheet.append(again)
+    save_png(grid(np.concatenate(sheet), len(real)), out / "inversion.png")
+
+    knobs = [class_knob(net.inputs)] if net.inputs.classes else []
+    knobs += code_knobs(net.inputs, ENDS)
+    if knobs:
+        changes = torch.cat([turned(found.v, knob) for knob in knobs], dim=1)
+        save_png(_edits(real, again, generate(net, changes.flatten(0, 1))), out / "edits.png")
+
+    results |= _summary(found)
+    (out / "inversion.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return results
+
+
+def _targets(
+    slices: Slices, count: int, seed: int, side: int, classes: list[str]
+) -> tuple[Array, Tensor | None]:
+    """Real images, and the numbers of their classes where these are known to the model."""
+    if len(slices.holdout):
+        rows = np.arange(len(slices.holdout))
+        return slices.holdout_images(rows, count, seed, side), None
+    rows = slices.choose(count, seed, "invert")
+    labels = slices.index["label"].iloc[rows]
+    numbers = torch.tensor([classes.index(label) for label in labels]) if classes else None
+    return slices.images(rows, side), numbers
+
+
+def _edits(real: Array, again: Array, changed: Array) -> Array:
+    """A sheet with a row for each image: real, reconstructed, and with each change.
+
+    Args:
+        real: (N, R, R, 3).
+        again: (N, R, R, 3) reconstructions.
+        changed: (N * K, R, R, 3) the K changes of each.
+    """
+    rows = [real[:, None], again[:, None], changed.reshape(len(real), -1, *real.shape[1:])]
+    sheet = np.concatenate(rows, axis=1)
+    return grid(sheet.reshape(-1, *real.shape[1:]), sheet.shape[1])
+
+
+def _summary(found: Recovered) -> dict[str, Any]:
+    psnr, ms_ssim = found.psnr[-1], found.ms_ssim[-1]
+    return {
+        "median": {
+            "psnr": readable(float(psnr.median())),
+            "ms_ssim": readable(float(ms_ssim.median())),
+            "loss": readable(float(found.loss.median())),
+        },
+        "images": [
+            {
+                "psnr": readable(float(psnr[i])),
+                "ms_ssim": readable(float(ms_ssim[i])),
+                "loss": readable(float(found.loss[i])),
+                "start": int(found.start[i]),
+            }
+            for i in range(len(found.v))
+        ],
+        "curves": {
+            "step": found.steps,
+            "psnr": [_rounded(row.tolist()) for row in found.psnr],
+            "ms_ssim": [_rounded(row.tolist()) for row in found.ms_ssim],
+        },
+    }
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [readable(value) for value in values]
