@@ -101,7 +101,7 @@ def test_smaller_models_see_block_means(slices: Path) -> None:
 
 
 def test_too_few_images_are_said_in_words(slices: Path) -> None:
-    with pytest.raises(data.DataError, match=r"64 training images are less than a batch of 65"):
+    with pytest.raises(data.DataError, match=r"64 training images are fewer than a batch of 65"):
         data.load(slices, 16, batch=65, seed=1, device=CPU)
 
 

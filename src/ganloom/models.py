@@ -1,4 +1,4 @@
-"""From specifications to networks, and between networks and files."""
+"""Networks from their specifications, and their files."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.conditioning import Embedded, EmbeddedPlane, OneHotPlanes
 from ganloom.nets.inputs import Inputs
 
-# The one metadata key of our files: safetensors stores several in an order that differs between
-# processes.
+# The only metadata key of the files: safetensors stores several keys in random order.
 METADATA = "ganloom"
 
 
 class ModelError(ValueError):
-    """A file does not hold a model; the message names it and says what is wrong."""
+    """A file is not a model; the message names it and says what is wrong."""
 
 
 class Generator(nn.Module):
-    """A network and what it is told: v (B, inputs.width) to (B, 3, R, R) in [-1, 1]."""
+    """A generator: v (B, inputs.width) to images (B, 3, R, R) in [-1, 1]."""
 
     def __init__(self, front: nn.Module, net: nn.Module, inputs: Inputs) -> None:
         super().__init__()
@@ -43,7 +42,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A network and how it is told the class: (B, 3, R, R) in [-1, 1] to a DiscriminatorOutput."""
+    """A discriminator: (B, 3, R, R) in [-1, 1], and classes, to a DiscriminatorOutput."""
 
     def __init__(self, front: nn.Module | None, net: nn.Module) -> None:
         super().__init__()
@@ -57,7 +56,7 @@ class Discriminator(nn.Module):
 
 
 def inputs(model: params.Model, classes: int) -> Inputs:
-    """What the generator of a model is told, where the training images have so many classes."""
+    """The inputs of a model's generator; ``classes`` is the number of classes of its images."""
     code = model.code
     return Inputs(
         model.generator.latent,
@@ -70,13 +69,13 @@ def inputs(model: params.Model, classes: int) -> Inputs:
 def build_generator(
     spec: params.Generator, resolution: int, inputs: Inputs, condition: str | None = None
 ) -> Generator:
-    """A generator with fresh weights from torch's global generator.
+    """Build a generator with random weights from torch's global generator.
 
     Args:
-        spec: Of the network.
+        spec: Specification of the network.
         resolution: R in px.
-        inputs: What it is told.
-        condition: How it is told the class: "onehot", "embedding" or None.
+        inputs: Layout of v.
+        condition: Form of the class: "onehot", "embedding", or None for no classes.
     """
     embedded = condition == "embedding"
     width = 2 * inputs.latent + inputs.coded if embedded else inputs.width
@@ -85,14 +84,14 @@ def build_generator(
 
 
 def build_discriminator(model: params.Model, inputs: Inputs) -> Discriminator:
-    """A discriminator with fresh weights from torch's global generator."""
+    """Build a discriminator with random weights from torch's global generator."""
     return _discriminator(
         model.discriminator, model.resolution, inputs, model.condition, outputs(model, inputs)
     )
 
 
 def outputs(model: params.Model, inputs: Inputs) -> int:
-    """How many numbers a discriminator says of an image: its logit, and what it recovers."""
+    """Number of outputs for an image: the logit, and the estimates of code and z."""
     latent = inputs.latent if model.code and model.code.weight_latent else 0
     return 1 + inputs.coded + latent
 
@@ -111,12 +110,12 @@ def _discriminator(
 
 
 def networks(kind: str) -> Any:
-    """The module of ``ganloom.nets`` for a kind of generator or discriminator."""
+    """The module of ``ganloom.nets`` with a kind of generator or discriminator."""
     return importlib.import_module(f"ganloom.nets.{kind}")
 
 
 def save(net: nn.Module, metadata: dict[str, Any], path: Path) -> None:
-    """Write weights and what is needed to rebuild the network; the same, the same bytes."""
+    """Write weights and the metadata to rebuild the network; equal networks give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.cpu().contiguous() for key, tensor in net.state_dict().items()}
     path.write_bytes(
@@ -125,22 +124,22 @@ def save(net: nn.Module, metadata: dict[str, Any], path: Path) -> None:
 
 
 def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, dict[str, Any]]:
-    """Rebuild a trained generator.
+    """Load a trained generator.
 
     Returns:
-        The network in eval mode (no dropout, fixed statistics), and its metadata: ``model`` (name),
-        ``resolution`` (px), ``generator`` (specification), ``condition`` (how it is told the
-        class), ``classes`` (their names, in order), ``inputs``, ``kimg`` (length of its training).
+        The network in eval mode, and its metadata: ``model`` (name), ``resolution`` (px),
+        ``generator`` (specification), ``condition`` (form of the class), ``classes`` (names in the
+        order of their numbers), ``inputs``, ``kimg`` (length of the training).
 
     Raises:
-        ModelError: the file is missing, damaged or not a generator of ours.
+        ModelError: The file is missing, damaged or not a generator.
     """
     try:
         metadata, tensors = _read(path, device)
         spec: params.Generator = TypeAdapter(params.Generator).validate_python(
             metadata["generator"]
         )
-        with torch.device("meta"), _Undrawn():  # no fresh weights: none are allocated or drawn
+        with torch.device("meta"), _Undrawn():  # allocates and draws no weights
             net = build_generator(
                 spec, metadata["resolution"], _inputs(metadata), metadata["condition"]
             )
@@ -155,22 +154,22 @@ def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, d
 def load_discriminator(
     path: Path, device: torch.device | str
 ) -> tuple[Discriminator, dict[str, Any]]:
-    """Rebuild the discriminator that was trained beside a generator.
+    """Load a trained discriminator.
 
     Returns:
-        The network in eval mode, and its metadata: that of its generator with ``discriminator``
+        The network in eval mode, and its metadata: that of the generator, with ``discriminator``
         (specification) and ``outputs`` instead of ``generator``.
 
     Raises:
-        ModelError: the file is missing, damaged or not a discriminator of ours.
+        ModelError: The file is missing, damaged or not a discriminator.
     """
     try:
         metadata, tensors = _read(path, device)
         spec: params.Discriminator = TypeAdapter(params.Discriminator).validate_python(
             metadata["discriminator"]
         )
-        # Not on "meta": a frozen network within it, whose weights are not in the file, needs its
-        # own. Nobody else's random numbers are drawn for weights that are replaced at once.
+        # Not on "meta": a frozen network in it needs its own weights, which are not in the file.
+        # Random weights are replaced below, so drawing them must not move the global generator.
         with torch.random.fork_rng(devices=[]):
             net = _discriminator(
                 spec,
@@ -188,7 +187,7 @@ def load_discriminator(
 
 
 class _Undrawn(TorchFunctionMode):
-    """Draws no weights: for those without memory, torch would import its compiler (two seconds)."""
+    """Skips random initialisation: on "meta" it makes torch import its compiler (two seconds)."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -198,7 +197,7 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs or {})
 
 
-# What reading a file raises that is none of ours.
+# Raised by reading a file that is damaged or something else.
 _WRONG = (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 
 
@@ -207,18 +206,18 @@ def _missing(path: Path) -> ModelError:
 
 
 def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a file."""
+    """Read metadata and tensors of a file."""
     with safetensors.safe_open(path, "pt", device=str(device)) as file:
         metadata: dict[str, Any] = json.loads((file.metadata() or {})[METADATA])
         return metadata, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def _inputs(metadata: dict[str, Any]) -> Inputs:
-    told = metadata["inputs"]
-    return Inputs(**told | {"categorical": tuple(told["categorical"])})
+    layout = metadata["inputs"]
+    return Inputs(**layout | {"categorical": tuple(layout["categorical"])})
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:
-    """Images of a generator, (N, 3, H, W) in [-1, 1], as pixels (N, H, W, 3)."""
+    """Convert images (N, 3, H, W) in [-1, 1] to pixels (N, H, W, 3)."""
     pixels = images.detach().float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 1).cpu().numpy()

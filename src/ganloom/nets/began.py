@@ -1,7 +1,7 @@
-"""BEGAN: a discriminator that reproduces images (Berthelot et al., 2017, arXiv:1703.10717).
+"""BEGAN: an autoencoder as discriminator (Berthelot et al., 2017, arXiv:1703.10717).
 
-ELU, nearest upsampling, no normalisation, as in section 3.5. The generator has the form of the
-decoder. Left out are the paper's optional skips from the code to each level.
+ELU, nearest upsampling and no normalisation, as in section 3.5. The generator has the architecture
+of the decoder. The optional skip connections of the paper are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ganloom.nets import blocks
 
 
 def generator(spec: params.BeganGenerator, resolution: int, width: int) -> nn.Module:
-    """The decoder, with z for its code.
+    """Build the generator: a decoder of v.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
@@ -40,7 +40,7 @@ class Autoencoder(nn.Module):
 def discriminator(
     spec: params.BeganDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """The autoencoder, whose code of ``hidden`` numbers also tells ``outputs`` - 1 numbers.
+    """Build the autoencoder; a dense layer predicts ``outputs`` - 1 numbers from its bottleneck.
 
     Returns:
         Network from (B, 3, resolution, resolution) to a DiscriminatorOutput; an image's logit is
@@ -56,7 +56,7 @@ def discriminator(
 
 
 def _encoder(hidden: int, resolution: int, channels: int) -> nn.Module:
-    """(B, 3, R, R) to (B, hidden); each halving adds ``channels``."""
+    """(B, 3, R, R) to (B, hidden); each level has ``channels`` more channels."""
     levels = params.doublings(resolution)
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.ELU(inplace=True)]
     for level in range(1, levels + 1):

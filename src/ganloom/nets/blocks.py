@@ -1,4 +1,4 @@
-"""Parts that several networks share."""
+"""Layers and initialisation that several networks share."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ class SplitOutput(nn.Module):
 
 
 def widths(channels: int, levels: int) -> list[int]:
-    """Channels of each level, from the finest to the coarsest: doubled each time the side halves.
+    """Channels of each level, finest first: doubled each time the side halves.
 
-    At most 16 times ``channels``: that is the DCGAN ratio at 128 px, and beyond it the coarse
-    levels would hold nearly all weights while a few images decide what they learn.
+    At most 16 times ``channels``, the ratio of DCGAN at 128 px: with more, nearly all weights
+    would be those of the coarse levels, which a few images cannot determine.
     """
     return [channels * min(2**level, 16) for level in range(levels)]
 
 
 def rates(dropout: float | list[float], blocks: int) -> list[float]:
-    """A dropout rate for each block, in the order in which data pass through them."""
+    """Dropout rate of each block, first block first."""
     return dropout if isinstance(dropout, list) else [dropout] * blocks
 
 
 def norm(kind: str, channels: int) -> list[nn.Module]:
-    """Normalisation layers of a block; "none" and "spectral" (which is one of weights) have none.
+    """Normalisation layers of a block; none for "none" and for "spectral", which is of weights.
 
-    "layer" normalises over channels and places of each image alone (Ba et al., 2016).
+    "layer" normalises each image over its channels and pixels (Ba et al., 2016).
     """
     match kind:
         case "batch":
@@ -75,10 +75,10 @@ def norm(kind: str, channels: int) -> list[nn.Module]:
 
 
 def spectral(net: nn.Module) -> nn.Module:
-    """Divide each weight by its largest singular value.
+    """Divide each weight by its largest singular value (Miyato et al., 2018).
 
-    Miyato et al. (2018): each layer, and so D, changes no faster than its input. Every pass makes a
-    power iteration, unless ``parametrize.cached`` has several share it, as the training loop does.
+    This bounds the Lipschitz constant of each layer, and so of D. Each forward pass makes a power
+    iteration; within ``parametrize.cached``, which the training loop uses, several share one.
     """
     for module in list(net.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -87,19 +87,19 @@ def spectral(net: nn.Module) -> nn.Module:
 
 
 def dropout(rate: float, kind: params.DropoutKind = "element") -> list[nn.Module]:
-    """Dropout layers of a block, none if ``rate`` is 0."""
+    """Dropout layer of a block; none if ``rate`` is 0."""
     if rate == 0:
         return []
     return [Dropout(rate) if kind == "element" else nn.Dropout2d(rate)]
 
 
 class Dropout(nn.Module):
-    """Element-wise dropout (Srivastava et al., 2014) with a mask that is cheap on a CPU.
+    """Element-wise dropout (Srivastava et al., 2014) with a mask that is fast on a CPU.
 
-    On a CPU ``nn.Dropout`` draws each element from a Bernoulli distribution, one after the other,
-    which takes many times as long as the convolution's activation. Here one 64-bit draw decides
-    on eight elements, a byte each. So the rate is rounded to 1/256; what is kept is scaled by the
-    rounded rate and keeps its mean exactly.
+    On a CPU ``nn.Dropout`` draws one Bernoulli variable after the other, which takes many times as
+    long as an activation. Here each 64-bit random number serves eight elements, with a byte each.
+    The rate is therefore rounded to 1/256; outputs are scaled by the rounded rate, so that their
+    mean is exact.
     """
 
     def __init__(self, rate: float) -> None:
@@ -118,18 +118,18 @@ class Dropout(nn.Module):
 
 
 def _mask(x: Tensor, dropped: int) -> Tensor:
-    """Zeros and 256 / (256 - dropped), in the memory layout of ``x``."""
+    """Mask of zeros and 256 / (256 - dropped), with the strides of ``x``."""
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-    # Bytes below `dropped` become 0, the others 1. A comparison would say the same, but booleans
-    # take several times as long to make and to multiply as floats.
+    # Bytes below `dropped` become 0, the others 1. A comparison would be slower: booleans take
+    # several times as long to create and to multiply as floats.
     keep = words.view(torch.uint8)[: x.numel()].to(x.dtype).sub_(dropped - 1).clamp_(0, 1)
     return keep.mul_(256 / (256 - dropped)).as_strided(x.shape, x.stride())
 
 
 def initialise(net: nn.Module) -> nn.Module:
-    """Draw weights from N(0, 0.02), scales of normalisation from N(1, 0.02); biases are 0.
+    """Initialise as Radford et al. (2015), from torch's global generator.
 
-    As in Radford et al. (2015), from torch's global generator.
+    Weights are drawn from N(0, 0.02), scales of normalisation layers from N(1, 0.02); biases are 0.
     """
     for module in net.modules():
         if isinstance(module, LAYERS):
@@ -144,16 +144,16 @@ def initialise(net: nn.Module) -> nn.Module:
 
 
 def initialise_bare(net: nn.Module) -> nn.Module:
-    """Draw weights for a network without normalisation; biases are 0.
+    """Initialise a network without normalisation as He et al. (2015), arXiv:1502.01852.
 
-    As in He et al. (2015), arXiv:1502.01852, for a leaky ReLU of slope 0.2: what goes through a
-    layer keeps its size, where N(0, 0.02) would shrink it at each narrow layer until nothing is
-    left. The last layer alone is drawn from N(0, 0.02): images begin grey, logits near 0.
+    Weights are drawn for a leaky ReLU of slope 0.2, so that activations keep their variance, which
+    N(0, 0.02) would lower at each narrow layer; biases are 0. The last layer is drawn from
+    N(0, 0.02): the first images are grey, the first logits near 0.
     """
     layers = [m for m in net.modules() if isinstance(m, LAYERS)]
     for layer in layers:
         fan = layer.weight[0].numel()
-        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, ...), and not all of it reaches a px
+        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, ...); a pixel gets 1 / stride^2 of it
             fan = layer.weight[:, 0].numel() // (layer.stride[0] * layer.stride[1])
         nn.init.normal_(layer.weight, 0.0, nn.init.calculate_gain("leaky_relu", 0.2) / fan**0.5)
         if layer.bias is not None:
@@ -163,7 +163,7 @@ def initialise_bare(net: nn.Module) -> nn.Module:
 
 
 def finished(net: nn.Module, norm: str) -> nn.Module:
-    """The network with its first weights, drawn for the normalisation that it has."""
+    """Initialise a network for its kind of normalisation."""
     match norm:
         case "none":
             return initialise_bare(net)
@@ -174,7 +174,7 @@ def finished(net: nn.Module, norm: str) -> nn.Module:
 
 
 class MinibatchStddev(nn.Module):
-    """One more plane: how much the images of the batch differ (Karras et al., 2018, section 3)."""
+    """Adds the standard deviation over the batch as a plane (Karras et al., 2018, section 3)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C + 1, H, W)."""

@@ -1,6 +1,6 @@
-"""How networks are told the class: as it is, or through a learned embedding.
+"""Conditioning on a class, one-hot or by a learned embedding.
 
-A generator gets it in its input vector, a discriminator as planes beside the colours of an image.
+A generator gets the class in its input vector, a discriminator as additional planes of the image.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from ganloom.nets.inputs import Inputs
 
 
 class Embedded(nn.Module):
-    """z, the class's embedding, as long as z, and the code (Brock et al., 2018, section 3).
+    """Replaces the class in v by an embedding as long as z (Brock et al., 2018, section 3).
 
-    Beside z, not multiplied into it: the sign of z would hide the class. A mixture of classes, as
-    between two one-hot vectors, is the same mixture of their embeddings.
+    The embedding is concatenated to z, not multiplied into it: the sign of z would hide the class.
+    A mixture of one-hot classes gives the same mixture of their embeddings.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -30,7 +30,7 @@ class Embedded(nn.Module):
 
 
 class OneHotPlanes(nn.Module):
-    """A plane for each class: ones for the image's own, zeros for the others."""
+    """Adds a plane for each class: ones for the class of the image, zeros for the others."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class OneHotPlanes(nn.Module):
 
 
 class EmbeddedPlane(nn.Module):
-    """One plane, learned for each class."""
+    """Adds one plane, which is learned for each class."""
 
     def __init__(self, classes: int, resolution: int) -> None:
         super().__init__()

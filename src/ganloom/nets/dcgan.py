@@ -1,7 +1,7 @@
 """DCGAN (Radford et al., 2015, arXiv:1511.06434) at any resolution of base x 2^k px.
 
-With a base of 4 to 7 px there are k levels, at base, 2 base, ... resolution / 2. ``channels`` is
-the width of the finest; the images themselves (3 channels) are one convolution away from it.
+With a base of 4 to 7 px there are k levels, of base, 2 base, ... resolution / 2 px. ``channels`` is
+the width of the finest level, which is one convolution away from the image.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ganloom.nets import blocks
 
 
 def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Module:
-    """A dense layer to the coarsest level, then transposed convolutions that double the side.
+    """Build the generator: a dense layer, then transposed convolutions that double the side.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
@@ -22,7 +22,7 @@ def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Mo
     base = resolution >> levels
     coarse, *finer = reversed(blocks.widths(spec.channels, levels))
     first, *rest = blocks.rates(spec.dropout, levels)
-    bias = spec.norm == "none"  # batch normalisation would take it off again
+    bias = spec.norm == "none"  # batch normalisation would subtract it again
     layers = [
         nn.Linear(width, coarse * base * base, bias=bias),
         nn.Unflatten(1, (coarse, base, base)),
@@ -46,9 +46,9 @@ def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Mo
 def discriminator(
     spec: params.DcganDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """Strided convolutions that halve the side, mirroring the generator, and one last.
+    """Build the discriminator: strided convolutions that halve the side, and a last convolution.
 
-    The first convolution is not normalised, as in the paper: D has to see colours as they are.
+    The first convolution is not normalised, as in the paper: normalisation would hide colours.
 
     Returns:
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and

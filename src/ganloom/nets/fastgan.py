@@ -1,10 +1,10 @@
 """The lighter generator of FastGAN, which Projected GAN found best for small collections.
 
-Liu et al. (2021), arXiv:2101.04775: a gated linear unit after each convolution, and each fine
-level multiplied by weights that a coarse one gives to its channels. Sauer et al. (2021),
-arXiv:2111.01007, leave out every second convolution. Two things are different here: no noise is
-added on the way, so that one z always gives one picture, and no weights are spectrally normalised,
-because nearly all of them stand before batch normalisation, which takes their size off again.
+Liu et al. (2021), arXiv:2101.04775: gated linear units after convolutions, and skip-layer
+excitation, which weights the channels of a fine level by a coarse one. Sauer et al. (2021),
+arXiv:2111.01007, leave out every second convolution. There are two differences: no noise is
+added between layers, so that one z always gives one image, and weights are not spectrally
+normalised, because nearly all of them precede batch normalisation, which removes their scale.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from ganloom import params
 from ganloom.nets import blocks
 
-# Side of a level: its channels, in units of ``channels``.
+# Channels of the level of each side, in units of ``channels``.
 WIDTHS = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 2.0, 128: 1.0, 256: 0.5}
 
-# A fine level's side as a multiple of that of the coarse one that weighs its channels.
+# Ratio of the sides of a fine level and the coarse level that weights its channels.
 REACH = 16
 
 
 class Excitation(nn.Module):
-    """Weights for the channels of a fine level, from a coarse one (B, C, S, S): (B, C', 1, 1)."""
+    """Weights of a fine level's channels from a coarse level: (B, C, S, S) to (B, C', 1, 1)."""
 
     def __init__(self, side: int, coarse: int, fine: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Excitation(nn.Module):
 
 
 class Fastgan(nn.Module):
-    """Levels from 4 px to ``resolution``, each twice the one before."""
+    """Levels from 4 px to ``resolution``, each of twice the side of the one before."""
 
     def __init__(self, width: int, resolution: int, channels: int) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ class Fastgan(nn.Module):
 
 
 def generator(spec: params.FastganGenerator, resolution: int, width: int) -> nn.Module:
-    """The network for 32, 64, 128 or 256 px.
+    """Build the generator for 32, 64, 128 or 256 px.
 
-    At 32 px no level is excited: there is none that is 16 times finer than another.
+    At 32 px there is no skip-layer excitation: no level is 16 times finer than another.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].

@@ -1,7 +1,7 @@
-"""What a generator is told: latent, class and code, one after the other in one vector.
+"""The input of a generator: latent z, class and code, concatenated to one vector v.
 
-Whatever draws, follows, sweeps or inverts the inputs of a generator handles one tensor, whether or
-not the model knows classes or codes.
+Code that draws, interpolates, sweeps or inverts inputs handles one tensor, whether or not the
+model has classes or codes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Inputs:
-    """The columns of v: (B, width).
+    """Layout of v, (B, width).
 
     Attributes:
-        latent: Of z, from the standard normal distribution.
-        classes: Of the class, one-hot; 0: the model knows none.
-        categorical: Of each categorical code, one-hot.
-        continuous: Of the continuous codes, from [-1, 1].
+        latent: Columns of z, which is standard normal.
+        classes: Columns of the one-hot class; 0 for a model without classes.
+        categorical: Columns of each one-hot categorical code.
+        continuous: Columns of the continuous codes, in [-1, 1].
     """
 
     latent: int
@@ -31,7 +31,7 @@ class Inputs:
 
     @property
     def coded(self) -> int:
-        """Columns of all codes."""
+        """Columns of all codes together."""
         return sum(self.categorical) + self.continuous
 
     @property
@@ -39,12 +39,12 @@ class Inputs:
         return self.latent + self.classes + self.coded
 
     def parts(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """z: (B, latent), class: (B, classes) and code: (B, coded)."""
+        """Split v into z (B, latent), class (B, classes) and code (B, coded)."""
         z, condition, code = v.split([self.latent, self.classes, self.coded], dim=1)
         return z, condition, code
 
     def codes(self, code: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Each categorical code: (B, its values), and the continuous ones: (B, continuous)."""
+        """Split a code into categorical codes, (B, values) each, and the continuous ones."""
         *categorical, continuous = code.split([*self.categorical, self.continuous], dim=1)
         return categorical, continuous
 
@@ -55,13 +55,13 @@ class Inputs:
         generator: torch.Generator | None = None,
         device: torch.device | None = None,
     ) -> Tensor:
-        """Random inputs: (n, width).
+        """Draw random inputs, (n, width).
 
         Args:
-            n: How many.
-            labels: (n,) classes; drawn evenly where there are classes and none is given.
-            generator: Where random numbers come from; torch's global one if none.
-            device: Where they are drawn; the CPU if none.
+            n: Number of inputs.
+            labels: (n,) classes; drawn uniformly if not given.
+            generator: Source of random numbers; by default torch's global generator.
+            device: Device on which they are drawn; by default the CPU.
         """
         at = device or torch.device("cpu")
         parts = [torch.randn(n, self.latent, generator=generator, device=at)]

@@ -1,7 +1,7 @@
-"""The GAN that stands at the beginning of a project: convolutions of one width, no normalisation.
+"""A plain convolutional GAN: one width at all levels, no normalisation.
 
-Two of those that ganloom replaces are of this form: one for textiles at 32, 64 and 128 px (kernels
-of 3), one for animals at 80 px (kernels of 5).
+Two of the systems that ganloom replaces have this architecture: one for textiles at 32, 64 and
+128 px (kernels of 3), one for animals at 80 px (kernels of 5).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ganloom.nets import blocks
 
 
 def generator(spec: params.PlainGenerator, resolution: int, width: int) -> nn.Module:
-    """A dense layer, transposed convolutions that double the side, and one convolution last.
+    """Build the generator: a dense layer, transposed convolutions, and a last convolution.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
@@ -39,7 +39,7 @@ def generator(spec: params.PlainGenerator, resolution: int, width: int) -> nn.Mo
 def discriminator(
     spec: params.PlainDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """A convolution at full resolution, strided ones that halve the side, and a dense layer.
+    """Build the discriminator: a convolution, strided ones that halve the side, a dense layer.
 
     Returns:
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and

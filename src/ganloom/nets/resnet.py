@@ -1,9 +1,8 @@
-"""Residual networks without normalisation, in the manner of R3GAN but small.
+"""Residual networks without normalisation, after R3GAN (Huang et al., 2024, arXiv:2501.05441).
 
-Huang et al. (2024), arXiv:2501.05441: each block is a bottleneck whose last convolution begins at
-0 (fix-up initialisation, Zhang et al., 2019), so that the network begins as a plain chain of
-resamplings and needs no normalisation to pass gradients. Theirs widens the bottleneck and groups
-its 3x3 convolution; here it narrows to half, ungrouped, which costs a CPU less.
+Each block is a bottleneck whose last convolution is initialised to 0 (Fixup; Zhang et al., 2019),
+so that gradients pass without normalisation. R3GAN widens the bottleneck and uses grouped 3x3
+convolutions; here it has half the channels and no groups, which is faster on a CPU.
 """
 
 from __future__ import annotations
@@ -39,17 +38,17 @@ class Residual(nn.Module):
 
 
 class Doubling(nn.Module):
-    """Twice the side, bilinear."""
+    """Bilinear upsampling to twice the side."""
 
     def forward(self, x: Tensor) -> Tensor:
         return bilinear(x, 2 * x.shape[-1])
 
 
 class Pattern(nn.Conv2d):
-    """The weighted sum of each channel's map: (B, C, side, side) to (B, C, 1, 1).
+    """Depthwise convolution over the whole map: (B, C, side, side) to (B, C, 1, 1).
 
-    A convolution with a group for each channel, which torch would differentiate a second time, as
-    penalties want it, group after group.
+    As a weighted sum: torch computes second derivatives of grouped convolutions, which gradient
+    penalties need, group by group.
     """
 
     def __init__(self, channels: int, side: int) -> None:
@@ -61,7 +60,7 @@ class Pattern(nn.Conv2d):
 
 
 def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.Module:
-    """A dense layer to the coarsest level; residual blocks there and after each doubling.
+    """Build the generator: a dense layer, and residual blocks at each level.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
@@ -77,7 +76,7 @@ def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.M
     channels = coarse
     for wider in finer:
         layers += [
-            nn.Conv2d(channels, wider, 1),  # before the doubling: a quarter of the work
+            nn.Conv2d(channels, wider, 1),  # before upsampling: a quarter of the operations
             Doubling(),
             *(Residual(wider) for _ in range(DEPTH)),
         ]
@@ -89,7 +88,7 @@ def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.M
 def discriminator(
     spec: params.ResnetDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """The generator's mirror image: residual blocks before each halving and at the coarsest level.
+    """Build the discriminator: residual blocks at each level, average pooling between them.
 
     Returns:
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
@@ -108,8 +107,7 @@ def discriminator(
         channels = wider
     layers += [
         *(Residual(channels) for _ in range(DEPTH)),
-        # A pattern of its own for each channel, then a weight for each: few weights, unlike a
-        # dense layer.
+        # Depthwise, then one weight for each channel: fewer weights than a dense layer.
         Pattern(channels, resolution >> levels),
         nn.Flatten(),
         nn.Linear(channels, outputs),
@@ -119,9 +117,9 @@ def discriminator(
 
 @torch.no_grad()
 def _initialise(net: nn.Module) -> nn.Module:
-    """Fix-up: what L branches add must not grow with L, so their weights shrink with it."""
+    """Initialise by Fixup: weights of branches shrink with their number L."""
     blocks.initialise_bare(net)
-    # Between residual blocks nothing is bent, so nothing is lost that a gain would make up for.
+    # Layers between residual blocks have no activation, so they need no gain.
     for layer in net.children():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.weight.div_(nn.init.calculate_gain("leaky_relu", 0.2))

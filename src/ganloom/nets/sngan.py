@@ -1,7 +1,7 @@
-"""Upsampling and convolutions against pairs of convolutions, the network of SN-GAN.
+"""The networks of SN-GAN (Miyato et al., 2018, arXiv:1802.05957, table 3).
 
-Miyato et al. (2018), arXiv:1802.05957, table 3, with nearest upsampling in place of transposed
-convolutions, which leave chequerboards. ``channels`` is the width of the finest level.
+The generator has nearest upsampling instead of transposed convolutions, which leave checkerboard
+artefacts. ``channels`` is the width of the finest level.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ganloom.nets import blocks
 
 
 def generator(spec: params.SnganGenerator, resolution: int, width: int) -> nn.Module:
-    """A dense layer to the coarsest level, then ``blocks`` times upsampling and a convolution.
+    """Build the generator: a dense layer, then ``blocks`` times upsampling and a convolution.
 
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
@@ -43,9 +43,9 @@ def generator(spec: params.SnganGenerator, resolution: int, width: int) -> nn.Mo
 def discriminator(
     spec: params.SnganDiscriminator, resolution: int, channels: int, outputs: int
 ) -> nn.Module:
-    """``blocks`` pairs of convolutions, 3x3 and then 4x4 with stride 2, one more and a dense layer.
+    """Build the discriminator: ``blocks`` pairs of convolutions, 3x3 and strided 4x4.
 
-    With ``dense`` units there is another dense layer before the last.
+    A 3x3 convolution and a dense layer follow; with ``dense`` units, two dense layers.
 
     Returns:
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
@@ -65,7 +65,7 @@ def discriminator(
         zip(sizes, blocks.rates(spec.dropout, spec.blocks), strict=True)
     ):
         layers += [
-            # D has to see colours as they are.
+            # Normalising the first layer would hide colours.
             *layer(channels, wider, 1, spec.norm if level > 0 else "none"),
             *layer(wider, wider, 2, spec.norm),
             *blocks.dropout(rate, spec.dropout_kind),

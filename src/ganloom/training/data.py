@@ -1,4 +1,4 @@
-"""Training images: one uint8 tensor, and batches of it by index arithmetic."""
+"""Training images as one uint8 tensor, and batches by index arithmetic."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from torch import Tensor
 from ganloom.images import apply_symmetry, downsampled
 from ganloom.slices import Slices
 
-# Beyond this the images stay in the file and the operating system reads what a batch needs.
+# Larger sets of images stay memory-mapped.
 RESIDENT_BYTES = 4 << 30
 
 
 class DataError(ValueError):
-    """The slices cannot be trained on; the message says what to change."""
+    """The slices are too few to train on; the message says what to change."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """The rows of ``index.parquet``, each an image in one of the square's symmetries.
+    """The N training images, each a crop in one of the symmetries of the square.
 
     Attributes:
         crops: (M, R * R, 3) uint8.
         image: (N,) row of ``crops``.
         symmetry: (N,) 0 to 7.
-        label: (N,) number of its class.
-        classes: Their names, sorted.
-        turns: (8, R * R): for each symmetry, where its pixels are found in a crop.
-        seed: Of the order.
-        device: Where batches go.
+        label: (N,) number of the class.
+        classes: Names of the classes, sorted.
+        turns: (8, R * R) index of each pixel of a symmetry in a crop.
+        seed: Seed of the order.
+        device: Device of batches.
     """
 
     crops: Tensor
@@ -50,10 +50,10 @@ class Images:
         return len(self.image)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """The real images of a step: (size, 3, R, R) float in [-1, 1], channels last; their labels.
+        """Images of a step, (size, 3, R, R) float in [-1, 1] and channels last, and their labels.
 
-        A function of the step alone: rows come from an endless chain of permutations, so there is
-        no cursor to lose, and a batch may reach from one permutation into the next.
+        A function of the step alone: images come from an endless sequence of permutations, and a
+        batch may reach from one permutation into the next. A resumed training needs no cursor.
         """
         epoch, start = divmod(step * size, len(self))
         home = self.image.device
@@ -75,29 +75,29 @@ def _permutation(seed: int, epoch: int, count: int, device: torch.device) -> Ten
 
 
 def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.device) -> Images:
-    """Read ``images.npy`` and ``index.parquet``.
+    """Load the training images of a folder of slices.
 
     Args:
-        folder: With both files.
-        resolution: Images are area-downsampled to this side; theirs is a multiple of it.
+        folder: Folder with ``images.npy`` and ``index.parquet``.
+        resolution: Side to which images are downsampled; theirs is a multiple of it.
         batch: Images per step.
-        seed: Of the order in which images are shown.
-        device: Where batches go.
+        seed: Seed of the order of images.
+        device: Device of batches.
 
     Raises:
-        DataError: less images than a batch.
+        DataError: There are fewer images than a batch.
     """
     slices = Slices(folder)
     index = slices.index
     if len(index) < batch:
         raise DataError(
-            f"{folder / 'index.parquet'}: {len(index)} training images are less than a batch of "
+            f"{folder / 'index.parquet'}: {len(index)} training images are fewer than a batch of "
             f"{batch}; give more sources, keep more images, or make `batch` smaller"
         )
     pixels = slices.crops
     if pixels.shape[1] != resolution:
         small = np.empty((len(pixels), resolution, resolution, 3), np.uint8)
-        for at in range(0, len(pixels), 1024):  # in parts: the sums take four times the room
+        for at in range(0, len(pixels), 1024):  # in parts: the sums take four times the memory
             small[at : at + 1024] = downsampled(pixels[at : at + 1024], resolution)
         pixels = small
     crops = torch.from_numpy(pixels.reshape(len(pixels), resolution * resolution, 3))

@@ -1,10 +1,9 @@
-"""DiffAugment (Zhao et al., 2020, arXiv:2006.10738): augmentations that D's gradient passes.
+"""DiffAugment (Zhao et al., 2020, arXiv:2006.10738): differentiable augmentations of D's input.
 
-Both real and fake images go through them, on every call of D, so that G does not learn to make
-augmented images. Each image of a batch gets its own draw from torch's global generator. Formulas
-and strengths of colour, translation and cutout are those of the paper's code; shift and symmetry
-are for textures, which look as likely upside down and wherever they are cut, affine for digits and
-letters.
+Real and fake images are both augmented, at each call of D, so that G does not learn to generate
+augmented images. Each image of a batch has its own draw from torch's global generator. Formulas
+and strengths of colour, translation and cutout are those of the paper's code. Shift and symmetry
+are for textures, which have no preferred position or orientation, affine for digits and letters.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def augment(images: Tensor, kinds: Sequence[str]) -> Tensor:
 
     Args:
         images: (B, 3, H, W) float in [-1, 1]. Colours may leave that range, as in the paper.
-        kinds: None leaves the images as they are.
+        kinds: Names of the augmentations; the empty sequence changes nothing.
     """
     for kind in kinds:
         images = AUGMENTATIONS[kind](images)
@@ -30,7 +29,7 @@ def augment(images: Tensor, kinds: Sequence[str]) -> Tensor:
 
 
 def color(x: Tensor) -> Tensor:
-    """Brightness by -0.5 to 0.5, then saturation by 0 to 2, then contrast by 0.5 to 1.5."""
+    """Change brightness by -0.5 to 0.5, saturation by 0 to 2, and contrast by 0.5 to 1.5."""
     brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
     x = x + (brightness - 0.5)
     grey = x.mean(dim=1, keepdim=True)
@@ -40,7 +39,7 @@ def color(x: Tensor) -> Tensor:
 
 
 def translation(x: Tensor) -> Tensor:
-    """Shift by up to 1/8 of the side along each axis; what comes in is 0, mid-grey."""
+    """Shift by up to 1/8 of the side along each axis, padding with 0 (mid-grey)."""
     count, _, height, width = x.shape
     return moved(x, _shifted(count, height, x.device), _shifted(count, width, x.device))
 
@@ -53,7 +52,7 @@ def _shifted(count: int, side: int, device: torch.device) -> Tensor:
 
 
 def cutout(x: Tensor) -> Tensor:
-    """Set a rectangle of half the sides to 0; part of it may lie outside."""
+    """Set a rectangle of half the sides to 0; part of it may be outside the image."""
     count, _, height, width = x.shape
     rows = _cut(count, height, x.device)[:, None, :, None]
     columns = _cut(count, width, x.device)[:, None, None, :]
@@ -69,19 +68,19 @@ def _cut(count: int, side: int, device: torch.device) -> Tensor:
 
 
 def shift(x: Tensor) -> Tensor:
-    """Shift by any number of px along each axis; what leaves on one side comes in on the other."""
+    """Shift by any number of px along each axis, with wrap-around."""
     count, _, height, width = x.shape
     return moved(x, _turned(count, height, x.device), _turned(count, width, x.device))
 
 
 def _turned(count: int, side: int, device: torch.device) -> Tensor:
-    """Indices (count, side) into an axis, each row turned round it by its own draw."""
+    """Indices (count, side) into an axis, each row rotated by its own draw."""
     start = torch.randint(side, (count, 1), device=device)
     return (torch.arange(side, device=device) + start) % side
 
 
 def symmetry(x: Tensor) -> Tensor:
-    """One of the square's 8 symmetries: any of mirrored, upside down and transposed."""
+    """Apply a random one of the 8 symmetries of the square."""
     mirrored, upside_down, transposed = torch.rand(3, len(x), 1, 1, 1, device=x.device) < 0.5
     x = torch.where(mirrored, x.flip(3), x)
     x = torch.where(upside_down, x.flip(2), x)
@@ -90,14 +89,14 @@ def symmetry(x: Tensor) -> Tensor:
 
 
 def affine(x: Tensor) -> Tensor:
-    """Turn by up to 20 degrees, stretch either axis by 0.8 to 1.25 and slant by up to 0.3.
+    """Rotate by up to 20 degrees, scale each axis by 0.8 to 1.25 and shear by up to 0.3.
 
-    Bilinear, the border goes on outside. All that a digit or a letter stands.
+    Bilinear, with the border repeated. Digits and letters stay legible.
     """
     count, _, height, width = x.shape
     angle, slant, wide, high = torch.rand(4, count, 1, 1, device=x.device) * 2 - 1
     cos, sin = torch.cos(0.35 * angle), torch.sin(0.35 * angle)
-    # Where the colour of each pixel comes from: -1 to 1 from border to border.
+    # Source of each pixel, from -1 to 1 between the borders.
     row = torch.linspace(-1, 1, height, device=x.device)[:, None]
     column = torch.linspace(-1, 1, width, device=x.device)
     rows = 1.25**high * (sin * column + cos * row)
@@ -106,7 +105,7 @@ def affine(x: Tensor) -> Tensor:
 
 
 def _interpolated(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Bilinear at (B, H, W) positions in px; same bits on a GPU, unlike ``grid_sample``."""
+    """Bilinear samples at (B, H, W) positions in px; deterministic, unlike ``grid_sample``."""
     image = torch.arange(len(x), device=x.device)[:, None, None]
     pixels = x.permute(0, 2, 3, 1)
     found = torch.zeros_like(pixels)
@@ -117,7 +116,7 @@ def _interpolated(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _neighbours(positions: Tensor, side: int) -> list[tuple[Tensor, Tensor]]:
-    """The indices before and after each position on an axis, and how much each of them counts."""
+    """Indices before and after each position on an axis, and their weights."""
     positions = positions.clamp(0, side - 1)
     before = positions.floor()
     after = (before + 1).clamp(max=side - 1)

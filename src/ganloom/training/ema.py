@@ -7,18 +7,17 @@ import copy
 import torch
 from torch import Tensor, nn
 
-# Half-life as a share of the images seen so far, while that is less than the one asked for: without
-# a ramp, the random initial weights would stay in the average for many half-lives (Karras et al.,
-# 2020, `ema_rampup`).
+# Upper bound of the half-life, as a share of the images shown so far: without a ramp, the random
+# initial weights would stay in the average for many half-lives (Karras et al., 2020, `ema_rampup`).
 RAMP_UP = 0.05
 
 
 def shadow(net: nn.Module) -> nn.Module:
-    """A copy of ``net`` to hold the average: without gradients, in eval mode."""
+    """Copy ``net`` to hold the average: without gradients, in eval mode."""
     average = copy.deepcopy(net)
     for module in average.modules():
-        # `calibrate` wants the plain mean over its batches. What is in eval mode in training, too,
-        # keeps the statistics that it has.
+        # `calibrate` needs the plain mean over its batches. Layers that are in eval mode during
+        # training keep their statistics.
         if isinstance(module, nn.BatchNorm2d) and module.training:
             module.momentum = None
     return average.eval().requires_grad_(False)
@@ -28,32 +27,32 @@ def decay(images: float, batch: int, half_life: float) -> float:
     """Weight of the old average in one step.
 
     Args:
-        images: Real images shown, this step's included; infinite where the first weights were no
-            random ones.
+        images: Number of real images shown, including this step's; infinite if the initial
+            weights were not random.
         batch: Images per step.
-        half_life: In images; RAMP_UP shortens it at the beginning.
+        half_life: Half-life in images; RAMP_UP shortens it at the beginning.
     """
     return 0.5 ** (batch / min(half_life, RAMP_UP * images))
 
 
 @torch.no_grad()
 def update(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move the average towards the weights of ``net``, leaving buffers alone (see calibrate)."""
+    """Move the average towards the weights of ``net``; for buffers see ``calibrate``."""
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
 
 
 @torch.no_grad()
 def calibrate(average: nn.Module, latents: Tensor, batch: int) -> None:
-    """Measure the statistics of batch normalisation under the averaged weights.
+    """Compute the statistics of batch normalisation for the averaged weights.
 
-    The running statistics of the trained network belong to other weights, and a mean of them does
-    too; the average would get wrong contrasts. "Standing statistics" of Brock et al. (2018).
-    Dropout stays off, as when images are generated.
+    The running statistics of the trained network, and averages of them, belong to other weights and
+    would give wrong contrasts ("standing statistics"; Brock et al., 2018). Dropout is off, as when
+    images are generated.
 
     Args:
-        average: From ``shadow``.
-        latents: (N, latent), always the same ones.
-        batch: How many of them go through at once.
+        average: Network from ``shadow``.
+        latents: (N, inputs.width), the same at each call.
+        batch: Batch size.
     """
     norms = [
         module

@@ -1,24 +1,24 @@
-"""What the processors used, by the counters that Linux keeps of them (RAPL)."""
+"""Energy used by the processors, from the RAPL counters of Linux."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# A folder for each processor; their parts have folders of longer names, and are in them.
+# A folder for each processor. Its parts have longer names, and are included in it.
 POWERCAP = Path("/sys/class/powercap")
-PACKAGES = "intel-rapl:?"  # AMD's, too
+PACKAGES = "intel-rapl:?"  # of AMD processors as well
 
 
 class Meter:
-    """Counts from its making on. Other programs of the machine count as well, GPUs do not."""
+    """Counts the energy of the whole machine, other programs included, without GPUs."""
 
     def __init__(self) -> None:
         self._last = _counters()
 
     def joules(self) -> float:
-        """Used since the last call; 0 where there are no counters, or only root may read them."""
+        """Joules since the last call; 0 if there are no counters or only root may read them."""
         now = _counters()
-        # A counter begins again after its range: every half an hour at full load.
+        # Counters wrap around, every half an hour at full load.
         used = [
             (value - self._last[name][0]) % (span + 1)
             for name, (value, span) in now.items()
@@ -29,7 +29,7 @@ class Meter:
 
 
 def _counters() -> dict[str, tuple[int, int]]:
-    """Of each processor the counter and the largest value that it takes, in microjoules."""
+    """Counter and largest value of each processor, in microjoules."""
     try:
         return {
             folder.name: (

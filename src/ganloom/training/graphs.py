@@ -1,7 +1,7 @@
-"""Steps as CUDA graphs: a GPU runs the hundreds of kernels of a step on one word from Python.
+"""Training steps as CUDA graphs, which launch all kernels of a step at once.
 
-A step of a small network is over before Python has launched its next kernel, so that a GPU would
-wait most of the time. See Nguyen et al. (2021), "Accelerating PyTorch with CUDA Graphs".
+Kernels of small networks take less time than Python needs to launch them, so that a GPU would be
+idle most of the time. See Nguyen et al. (2021), "Accelerating PyTorch with CUDA Graphs".
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor
 Key = TypeVar("Key", bound=Hashable)
 Step = Callable[[Key, Tensor, Tensor], None]
 
-# Before a recording, so that what libraries set up once is not in it; as many as PyTorch's
-# documentation asks for.
+# Steps before a capture, in which libraries initialise themselves; the number that PyTorch's
+# documentation recommends.
 WARM_UP = 3
 
 
 def recorded(step: Step[Key], keys: Iterable[Key], shown: Tensor, labels: Tensor) -> Step[Key]:
-    """The step, recorded once for each key and replayed from then on.
+    """Capture a step once for each key, and replay the captured graphs.
 
-    What it reads and writes has to lie where it lay when it was recorded: weights, moments,
-    statistics. Random draws are others each time, as PyTorch moves its generator on.
+    The tensors that a step reads and writes (weights, moments, statistics) must stay in place.
+    Random draws differ from replay to replay, as PyTorch advances its generator.
 
     Args:
-        step: Works on the device alone and reads nothing back. It is taken a few times for warming
-            up: the caller has to put back what it changes.
-        keys: All that it will be called with.
-        shown: Images of the size that it will be called with.
+        step: Function that works on the device only and reads nothing back. It is called a few
+            times as a warm-up; the caller has to restore the state that this changes.
+        keys: All keys with which it will be called.
+        shown: Images of the size with which it will be called.
         labels: Their classes.
     """
     inputs = [torch.empty_like(value).copy_(value) for value in (shown, labels)]

@@ -28,25 +28,25 @@ from ganloom.training import checkpoint, data, ema, energy, graphs, judge, recor
 from ganloom.training.diffaugment import augment
 from ganloom.training.state import State, fresh
 
-# Pause between checkpoints, and the most of all time that they may take. Results do not depend on
-# either, but for what a training that diverges leaves.
+# Seconds between checkpoints, and the largest share of time that they may take. Results do not
+# depend on either, except for the last good state of a training that diverges.
 CHECKPOINT_SECONDS = 20.0
 CHECKPOINT_SHARE = 0.02
 
-# Side in px from which on a CPU trains in bf16: half as fast again at 64 and 128 px. At 32 it gains
-# less, mostly a fifth, and whether pictures stay as good is open (docs/performance.md).
+# Side in px from which a CPU trains in bf16, which is 1.5 times as fast at 64 and 128 px. At 32 px
+# the gain is mostly a fifth, and its effect on quality is not known (docs/performance.md).
 BF16_FROM = 64
 
-# Latents on which the averaged generator is calibrated, and how many of them at once.
+# Latents for calibrating the averaged generator, and their batch size.
 CALIBRATION = 512
 CALIBRATION_BATCH = 32
 
-# Real images whose features and patches are measured for matching, at most.
+# Real images from which the statistics for matching are computed, at most.
 MEASURED = 2048
 
 
 class DivergedError(RuntimeError):
-    """A loss or a weight is no longer a number; the message says when, and what was kept."""
+    """A loss or a weight is not finite; the message says when, and where the last good state is."""
 
 
 def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
@@ -60,25 +60,24 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     out: Path,
     work: Path,
 ) -> None:
-    """Train a model, or go on where a killed training of the same model stopped.
+    """Train a model, or resume a training of it that was interrupted.
 
     Args:
-        name: Of the model.
-        model: What to train.
-        settings: Ticks, the timeline's grid, and how the model is looked at.
-        seed: Of every random draw.
-        threads: Of torch and BLAS; bits depend on their number.
-        slices: Folder with ``images.npy`` and ``index.parquet``; for looks, with the holdout's.
+        name: Name of the model.
+        model: Networks, objective and optimiser.
+        settings: Number of ticks, grid of the timeline, and evaluations during training.
+        seed: Seed of every random draw.
+        threads: Threads of torch and BLAS; bits of the result depend on their number.
+        slices: Folder with the training images and, for evaluations, the holdout.
         out: Folder for weights, history, timeline, judgement.json, architecture.json and run.json;
-            what is in it is removed.
-        work: Folder under which checkpoints live until the training is complete, and features of
-            real pictures after it.
+            its content is removed.
+        work: Folder for checkpoints, which are removed at the end, and for cached features.
 
     Raises:
-        DataError: less images than a batch.
-        BusyError: another process is at the same training.
-        DamagedError: its checkpoint cannot be used.
-        DivergedError: the training broke down; ``out`` has the last good state.
+        DataError: There are fewer images than a batch.
+        BusyError: Another process runs the same training.
+        DamagedError: The checkpoint cannot be read.
+        DivergedError: A loss or weight is not finite; ``out`` has the last good state.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     _make_reproducible(seed, threads)
@@ -89,21 +88,21 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             f"models.{name}.condition: all training images have one label, {images.classes[0]!r}; "
             "sort the pictures into folders, one for each class, or leave the condition out"
         )
-    told = models.inputs(model, len(images.classes))
-    state = fresh(model, told, device)
+    layout = models.inputs(model, len(images.classes))
+    state = fresh(model, layout, device)
     generator, discriminator, average = state.networks.values()
-    objective = objectives.objective(model, told, device)
+    objective = objectives.objective(model, layout, device)
     state.memory = objective.memory
     steps = max(1, round(model.kimg * 1000 / model.batch))
     ticks = {round(steps * (part + 1) / settings.ticks) for part in range(settings.ticks)}
 
-    # What the timeline follows, a class a column, and what the average is calibrated on: classes as
-    # often as they are shown.
+    # Inputs of the timeline, a class in each column, and inputs for calibrating the average, with
+    # classes in the proportions of the training set.
     cells = settings.grid**2
-    columns = torch.arange(cells) % settings.grid % max(1, told.classes)
+    columns = torch.arange(cells) % settings.grid % max(1, layout.classes)
     shares = torch.from_numpy(in_proportion(images.label.numpy(force=True), CALIBRATION, seed))
-    followed = inputs(told, cells, seed, "timeline", labels=columns).to(device)
-    standing = inputs(told, CALIBRATION, seed, "calibration", labels=shares).to(device)
+    followed = inputs(layout, cells, seed, "timeline", labels=columns).to(device)
+    calibration = inputs(layout, CALIBRATION, seed, "calibration", labels=shares).to(device)
 
     half = _gains_by_bf16(device, model.resolution)
     autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
@@ -122,8 +121,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         All phases use the same fakes, generated before any update. Fakes have the classes of the
         real images, which gradient penalties at mixtures of both need.
         """
-        v = told.draw(model.batch, labels, device=device)
-        condition = told.parts(v)[1] if told.classes else None
+        v = layout.draw(model.batch, labels, device=device)
+        condition = layout.parts(v)[1] if layout.classes else None
         updates_g = any(phase.network == "generator" for phase in due)
         with torch.set_grad_enabled(updates_g), autocast():
             made = generator(v).float()
@@ -146,9 +145,9 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     def due(step: int) -> tuple[objectives.Phase, ...]:
         return tuple(phase for phase in objective.phases if step % phase.interval == 0)
 
-    def look() -> None:
+    def add_frame() -> None:
         kimg = state.step * model.batch / 1000
-        ema.calibrate(average, standing, CALIBRATION_BATCH)
+        ema.calibrate(average, calibration, CALIBRATION_BATCH)
         state.frames.append(record.frame(average, followed, kimg, folder))
         record.timeline(state.frames, folder, out / "timeline")
 
@@ -162,26 +161,26 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     files = [slices / name for name in (*TRAINING, *(HOLDOUT if settings.judge else ()))]
     folder = work / f"{name}-{checkpoint.fingerprint(facts, files)}"
     with checkpoint.hold(folder, f"train@{name}"):
-        shutil.rmtree(out, ignore_errors=True)  # left by a kill; the checkpoint knows it all
+        shutil.rmtree(out, ignore_errors=True)  # written again, from the checkpoint
         resumes = state.load(folder)
         if resumes:
             record.timeline(state.frames, folder, out / "timeline")
         else:
             state.started = _now()
-            look()
-            _remember(state.memory, model, images, average, standing, seed)
+            add_frame()
+            _initial_statistics(state.memory, model, images, average, calibration, seed)
             state.save(folder)
         take_step: graphs.Step[tuple[objectives.Phase, ...]] = update
         if device.type == "cuda":
             period = math.lcm(*(phase.interval for phase in objective.phases))
             sets = {due(step) for step in range(period)}
             take_step = graphs.recorded(update, sets, *images.batch(0, model.batch))
-            state.load(folder)  # as if it had not been warmed up
+            state.load(folder)  # undo the warm-up steps
         state.resumed += resumes
         judging = None
         if settings.judge:
             judging = judge.prepare(
-                settings.judge, slices, work / "features", model.resolution, told, seed
+                settings.judge, slices, work / "features", model.resolution, layout, seed
             )
         live = record.history(out / "history", state.history)
         progress = tqdm(
@@ -197,24 +196,24 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         while state.step < steps and not (judging and judging.is_enough(state.history)):
             take_step(due(state.step), *images.batch(state.step, model.batch))
             state.step += 1
-            seen = state.step * model.batch
-            known = math.inf if model.init_from else seen
-            ema.update(average, generator, ema.decay(known, model.batch, model.ema_kimg * 1000))
+            shown_images = state.step * model.batch
+            ramp = math.inf if model.init_from else shown_images
+            ema.update(average, generator, ema.decay(ramp, model.batch, model.ema_kimg * 1000))
             progress.update(model.batch)
 
-            # A checkpoint now and then; at a tick also a look at how things stand. Only here are
-            # numbers read back: it means to wait for a GPU.
+            # Checkpoints, and at ticks also history, frame and evaluation. Numbers are read back
+            # only here, as that waits for a GPU.
             if state.step not in ticks and time.monotonic() < saved + pause:
                 continue
             if not state.finite():
                 state.load(folder)
-                ema.calibrate(average, standing, CALIBRATION_BATCH)  # which only ticks do
+                ema.calibrate(average, calibration, CALIBRATION_BATCH)  # done at ticks only
                 _write(state, name, model, judging, images.classes, threads, out)
-                raise DivergedError(_diverged(name, seen / 1000, state, model, out))
+                raise DivergedError(_diverged(name, shown_images / 1000, state, model, out))
             if state.step in ticks:
-                look()
+                add_frame()
                 tick = len(state.history) + 1
-                row = {"tick": tick, "kimg": seen / 1000, **state.means()}
+                row = {"tick": tick, "kimg": shown_images / 1000, **state.means()}
                 state.history.append(row)
                 if judging and judging.is_due(tick, last=state.step == steps):
                     row |= judging.look(average)
@@ -238,8 +237,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
 def _gains_by_bf16(device: torch.device, resolution: int) -> bool:
     """Whether networks are much faster in bf16.
 
-    On a CPU only where it multiplies bf16 itself: others emulate it, at a third of the speed of
-    fp32. Of small images little is gained.
+    A CPU without bf16 instructions emulates them, at a third of the speed of fp32. Small images
+    gain little.
     """
     if device.type == "cuda":
         return True
@@ -251,29 +250,29 @@ def _make_reproducible(seed: int, threads: int) -> None:
     torch.set_num_threads(threads)
     threadpool_limits(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is reproducible with it
-    # What has no deterministic kernel warns; filling empty tensors would only cost time.
+    # Operations without a deterministic kernel warn. Filling empty tensors would only cost time.
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
 
 
-def _remember(  # noqa: PLR0917
+def _initial_statistics(  # noqa: PLR0917
     memory: dict[str, Tensor],
     model: params.Model,
     images: data.Images,
     average: nn.Module,
-    standing: Tensor,
+    calibration: Tensor,
     seed: int,
 ) -> None:
-    """Measure what matching starts with."""
+    """Compute the initial statistics for matching."""
 
     def real() -> Iterator[Tensor]:
         batches = math.ceil(min(len(images), MEASURED) / model.batch)
         return (images.batch(part, model.batch)[0] for part in range(batches))
 
     def fake() -> Iterator[Tensor]:
-        return (average(v) for v in standing[: len(images)].split(CALIBRATION_BATCH))
+        return (average(v) for v in calibration[: len(images)].split(CALIBRATION_BATCH))
 
     if model.feature_matching:
         matching.remember_features(memory, real(), fake())
@@ -290,23 +289,23 @@ def _write(  # noqa: PLR0917
     threads: int,
     out: Path,
 ) -> None:
-    """Weights, what was judged, and run.json: the only file with times."""
+    """Write weights, judgement.json, architecture.json and run.json, the only file with times."""
     kimg = state.step * model.batch / 1000
     judgement = judge.judgement(state.history, model, judging, kimg)
-    told = models.inputs(model, len(classes))
+    layout = models.inputs(model, len(classes))
     common = {
         "model": name,
         "resolution": model.resolution,
         "kimg": judgement["chosen"]["kimg"],
-        "inputs": asdict(told),
+        "inputs": asdict(layout),
         "condition": model.condition,
-        "classes": classes if told.classes else [],
+        "classes": classes if layout.classes else [],
     }
     generator = {**common, "generator": model.generator.model_dump()}
     discriminator = {
         **common,
         "discriminator": model.discriminator.model_dump(),
-        "outputs": models.outputs(model, told),
+        "outputs": models.outputs(model, layout),
     }
     last = generator | {"kimg": kimg}
     models.save(state.networks["average"], last, out / "last.safetensors")
@@ -315,8 +314,8 @@ def _write(  # noqa: PLR0917
     models.save(state.networks["average"], generator, out / "generator.safetensors")
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
     record.write_json(out / "judgement.json", judgement)
-    record.write_json(out / "architecture.json", _architecture(state, told, model.resolution))
-    # Of the whole machine: other programs are in it.
+    record.write_json(out / "architecture.json", _architecture(state, layout, model.resolution))
+    # Of the whole machine, including other programs.
     used = {"watt_hours_of_the_machine": round(state.joules / 3600, 2)} if state.joules else {}
     record.write_json(
         out / "run.json",
@@ -338,10 +337,10 @@ def _write(  # noqa: PLR0917
     )
 
 
-def _architecture(state: State, told: Inputs, resolution: int) -> dict[str, Any]:
-    v = torch.zeros(2, told.width, device=state.device)
+def _architecture(state: State, layout: Inputs, resolution: int) -> dict[str, Any]:
+    v = torch.zeros(2, layout.width, device=state.device)
     x = torch.zeros(2, 3, resolution, resolution, device=state.device)
-    condition = told.parts(v)[1] if told.classes else None
+    condition = layout.parts(v)[1] if layout.classes else None
     return {
         "generator": record.architecture(state.networks["average"], v),
         "discriminator": record.architecture(state.networks["discriminator"], x, condition),
@@ -351,8 +350,8 @@ def _architecture(state: State, told: Inputs, resolution: int) -> dict[str, Any]
 def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Path) -> str:
     good = state.step * model.batch / 1000
     return (
-        f"{name}: at {kimg:g} kimg a loss or weight is no longer a number. The last good state, "
-        f"at {good:g} kimg, is in {out / 'last.safetensors'}; to get further, lower "
+        f"{name}: at {kimg:g} kimg a loss or weight is not finite (NaN or infinity). The last good "
+        f"state, at {good:g} kimg, is in {out / 'last.safetensors'}; to get further, lower "
         f"models.{name}.optimizer.lr (now {model.optimizer.lr:g}) or change the objective"
     )
 

@@ -1,4 +1,4 @@
-"""All that changes during a training."""
+"""The state of a training."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, ema, transfer
 from ganloom.training.checkpoint import DamagedError, Tree
 
-# What reading a damaged checkpoint raises.
+# Raised by reading a damaged checkpoint.
 _WRONG = (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RuntimeError)
 
-# What a checkpoint holds as JSON.
+# Attributes that a checkpoint stores as JSON.
 _FACTS = ("step", "history", "frames", "started", "seconds", "joules", "resumed")
 
 
 @dataclass
 class State:
-    """With this, and torch's random generators, a training goes on as if it had never stopped.
+    """Everything that a training changes, apart from torch's random generators.
+
+    A training that loads it continues bit for bit.
 
     Attributes:
-        networks: generator, discriminator and average.
-        optimizers: Of generator and discriminator.
-        device: Where all of it lives.
-        memory: What the objective keeps from step to step; its tensors, not copies.
-        step: Steps done.
-        sums: Since the last tick, for each name in the history: sum and count. Tensors that stay
-            where they are, like all that a step writes: it may be a recorded one.
+        networks: ``generator``, ``discriminator`` and ``average``.
+        optimizers: Optimisers of ``generator`` and ``discriminator``.
+        device: Device of all tensors.
+        memory: State of the objective; its own tensors, not copies.
+        step: Number of steps done.
+        sums: Sum and count since the last tick, by name in the history. The tensors stay in place,
+            as a step may be a recorded CUDA graph.
         history: A row for each tick.
         frames: Entries of timeline.json.
-        best: Weights of average and discriminator where the KID was lowest; empty while none is
-            kept.
-        started: When the first process began, UTC.
+        best: Weights of average and discriminator at the lowest KID; empty if none are kept.
+        started: Start of the first process, UTC.
         seconds: Time spent up to the last checkpoint, by all processes.
-        joules: What the machine's processors used in that time; 0 where it cannot be read.
-        resumed: How often a checkpoint was loaded.
+        joules: Energy used by the machine's processors in that time; 0 where it cannot be read.
+        resumed: Number of times that a checkpoint was loaded.
     """
 
     networks: dict[str, nn.Module]
@@ -60,7 +61,7 @@ class State:
     resumed: int = 0
 
     def note(self, seen: dict[str, Tensor]) -> None:
-        """Add to the sums, on the device: to read a number now would be to wait for it."""
+        """Add to the sums, on the device: reading a number would wait for a GPU."""
         for name, value in seen.items():
             total = self._total(name)
             total[0] += value.detach().double().sum()
@@ -72,14 +73,14 @@ class State:
         return self.sums[name]
 
     def means(self) -> dict[str, float]:
-        """Of what was noted since the last call, by name."""
+        """Means of the noted values since the last call, by name."""
         seen = {name: both.tolist() for name, both in sorted(self.sums.items())}
         for both in self.sums.values():
             both.zero_()
         return {name: value / count for name, (value, count) in seen.items() if count}
 
     def keep(self) -> None:
-        """Remember the weights of now as the best ones."""
+        """Keep the present weights as the best ones."""
         self.best = {
             name: {key: value.cpu().clone() for key, value in net.state_dict().items()}
             for name, net in self.networks.items()
@@ -87,7 +88,7 @@ class State:
         }
 
     def finite(self) -> bool:
-        """Whether all that was noted since the last tick, and every weight, is a number."""
+        """Whether every noted value since the last tick, and every weight, is finite."""
         values = [p for net in self.networks.values() for p in net.parameters()]
         return bool(torch.stack([v.isfinite().all() for v in [*values, *self.sums.values()]]).all())
 
@@ -107,10 +108,10 @@ class State:
         checkpoint.save(folder, tensors, {name: getattr(self, name) for name in _FACTS})
 
     def load(self, folder: Path) -> bool:
-        """Become what was saved in ``folder``; False where there is nothing.
+        """Load the checkpoint in ``folder``; False if there is none.
 
         Raises:
-            DamagedError: what is there is no checkpoint of this training.
+            DamagedError: The file is not a checkpoint of this training.
         """
         try:
             return self._load(folder)
@@ -143,12 +144,12 @@ class State:
 
 
 def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
-    """Networks with random weights from torch's global generator, and their optimisers.
+    """Create networks with random weights from torch's global generator, and their optimisers.
 
-    With ``init_from``, weights of another training take the place of random ones where they fit.
+    With ``init_from``, weights of another training replace random ones of the same name and shape.
 
     Raises:
-        TransferError: these weights are not there, or are others than they should be.
+        TransferError: These weights are missing, or are not the expected ones.
     """
     generator = models.build_generator(model.generator, model.resolution, inputs, model.condition)
     discriminator = models.build_discriminator(model, inputs)
@@ -159,10 +160,10 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
     rates = {"generator": spec.lr, "discriminator": spec.lr_discriminator or spec.lr}
     optimizers: dict[str, Optimizer] = {}
     for player, network in players.items():
-        # The layout in which convolutions are fastest, on CPUs as on GPUs.
+        # The memory format in which convolutions are fastest, on CPUs and on GPUs.
         network.to(device).to(memory_format=torch.channels_last)
         learning = [p for p in network.parameters() if p.requires_grad]
-        # Capturable: counts its steps where a recorded step can, too.
+        # Capturable optimisers count their steps on the GPU, as CUDA graphs require.
         on_gpu = device.type == "cuda"
         match spec:
             case params.Adam():
@@ -172,17 +173,17 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
                 )
             case params.RmsProp():
                 optimizer = RMSprop(learning, rates[player], capturable=on_gpu)
-        _begin(optimizer)
+        _create_state(optimizer)
         optimizers[player] = optimizer
     return State({**players, "average": ema.shadow(generator)}, optimizers, device)
 
 
-def _begin(optimizer: Optimizer) -> None:
-    """Make moments and counters, which torch would only make in the first step; all are 0."""
+def _create_state(optimizer: Optimizer) -> None:
+    """Create moments and counters, all 0, which torch would create in the first step."""
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()  # with no gradient, weights stay what they are
+    optimizer.step()  # gradients are 0, so weights do not change
     optimizer.zero_grad(set_to_none=True)
     for known in optimizer.state.values():
         for value in known.values():

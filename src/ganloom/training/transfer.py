@@ -1,7 +1,7 @@
-"""To begin with another training's weights, by the names and shapes of layers.
+"""Transfer of weights from another training, by names and shapes of layers.
 
-What a network learned of edges and weaves on many pictures need not be learned again from a few
-(Mo et al., 2020, arXiv:2002.10964, who also freeze D's lower layers).
+Features that were learned from many images need not be learned again from a few (Mo et al., 2020,
+arXiv:2002.10964, who also freeze the lower layers of D).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ganloom.nets import blocks
 
 
 class TransferError(ValueError):
-    """Weights to begin with cannot be used; the message names the key and says what is wrong."""
+    """Initial weights cannot be used; the message names the key and says what is wrong."""
 
 
 def begin(generator: Generator, discriminator: Discriminator, spec: params.InitFrom) -> None:
-    """Take over what fits, say how much that was, and keep what is not to change.
+    """Copy the weights that fit, print their number, and freeze layers.
 
     Raises:
-        TransferError: a file is missing, is not the one that the hash names, fits nowhere, or lacks
-            what is to be kept.
+        TransferError: A file is missing, has another hash, fits nowhere, or lacks weights of frozen
+            layers.
     """
     taken = _begin(generator, "generator", spec.generator, spec)
     if spec.keep_statistics:
@@ -40,7 +40,7 @@ def begin(generator: Generator, discriminator: Discriminator, spec: params.InitF
 
 
 def _begin(net: nn.Module, player: str, sha256: str, spec: params.InitFrom) -> set[str]:
-    """The names of the tensors that fit."""
+    """Copy weights; return the names of the tensors that fit."""
     path = Path(spec.folder) / f"{player}.safetensors"
     taken = _take_over(net, _read(path, player, sha256))
     if not taken:
@@ -73,7 +73,7 @@ def _read(path: Path, player: str, sha256: str) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _take_over(net: nn.Module, tensors: dict[str, Tensor]) -> set[str]:
-    """Copy what has the name and shape of one of the network's: the names."""
+    """Copy tensors with the name and shape of one of the network's; return their names."""
     own = net.state_dict()  # its tensors, not copies
     fitting = {n for n, t in own.items() if n in tensors and tensors[n].shape == t.shape}
     for name in fitting:
@@ -82,13 +82,13 @@ def _take_over(net: nn.Module, tensors: dict[str, Tensor]) -> set[str]:
 
 
 def keep_statistics(generator: Generator, taken: set[str]) -> None:
-    """Let batch normalisation go by its running statistics while the generator learns.
+    """Use running statistics in the generator's batch normalisation during training.
 
-    Otherwise it learns to make batches of some size, each with its own contrast, and pictures are
-    made from it one by one, with the contrast of all.
+    With statistics of a batch, the generator would learn to rely on the contrast of the batch,
+    which images that are generated later do not have.
 
     Raises:
-        TransferError: some are not another training's.
+        TransferError: Some statistics are not from the other training.
     """
     for name, module in generator.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -102,15 +102,15 @@ def keep_statistics(generator: Generator, taken: set[str]) -> None:
 
 
 def freeze(discriminator: Discriminator, layers: int, taken: set[str]) -> None:
-    """Keep the weights of so many layers from the image on, and of norms between them.
+    """Freeze the first layers of D, and the normalisation layers between them.
 
     Args:
-        discriminator: What is to learn with its later layers.
-        layers: How many to keep.
-        taken: Names of its tensors that are another training's.
+        discriminator: Network to freeze in part.
+        layers: Number of layers to freeze, counted from the image.
+        taken: Names of the tensors that are from the other training.
 
     Raises:
-        TransferError: D has no layer left to learn, or would keep random weights.
+        TransferError: No layer would be left to train, or a frozen one would be random.
     """
     count = 0
     for name, module in discriminator.net.named_modules(prefix="net"):

@@ -1,4 +1,4 @@
-"""A training in two parts: the generator first learns from another discriminator."""
+"""Training with a warm-up, in which the generator is trained against another discriminator."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def train(
     out: Path,
     work: Path,
 ) -> None:
-    """Train a model, after its warm-up where it has one; see ``loop.train``.
+    """Train a model, after its warm-up if it has one; see ``loop.train``.
 
-    The warm-up's result stays in ``work``: another training that begins with the same one, say with
-    another learning rate after it, does not repeat it.
+    The result of the warm-up stays in ``work``, for other trainings with the same warm-up.
     """
     if not model.warm_up:
         loop.train(
@@ -42,10 +41,10 @@ def train(
         **record.machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
     files = [slices / name for name in TRAINING]
-    models.networks(first.generator.kind)  # loaded code is part of the fingerprint
+    models.networks(first.generator.kind)  # the fingerprint covers the modules that are loaded
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
     if not folder.is_dir():
-        # Its name says that it is complete; a warm-up that diverges leaves a folder, too.
+        # Renamed when it is complete: a warm-up that diverges leaves a folder as well.
         unfinished = folder.with_name(f"{folder.name}.part")
         loop.train(
             f"{name}.warm_up",
