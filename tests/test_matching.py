@@ -43,7 +43,7 @@ def sorted_gap(real: Tensor, fake: Tensor, filters: Tensor) -> float:
 def test_gap_is_the_distance_of_sorted_responses(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "REMEMBERED", 1e-3)  # this batch is all that is known of fakes
+    monkeypatch.setattr(matching, "HALF_LIFE", 1e-3)  # this batch is all that is known of fakes
     real, fake = pictures(1), pictures(2)
     match change:
         case "contrast":
@@ -81,7 +81,7 @@ def test_slope_gives_back_what_fakes_lack() -> None:
 def test_half_of_what_is_known_of_fakes_is_forgotten_in_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(matching, "REMEMBERED", 8)
+    monkeypatch.setattr(matching, "HALF_LIFE", 8)
     real, fake = pictures(1), pictures(2)
     known = memory(real, real)
     matching.patch_gap(0 * fake[:8], known)

@@ -357,7 +357,7 @@ def test_real_and_fake_are_judged_by_the_same_normalised_weights(
 def test_matching_brings_fakes_nearer(
     gap: str, section: Any, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matching, "REMEMBERED", 16)  # as there are but 120 images
+    monkeypatch.setattr(matching, "HALF_LIFE", 16)  # as there are but 120 images
     spec = model(**section, kimg=0.12, optimizer={**ADAM, "lr": 0.01})
     history = json.loads((run(tmp_path, slices, spec) / "history/metrics.json").read_text())
     first = pd.read_csv(tmp_path / f"out/history/plots/metrics/{gap}.tsv", sep="\t")

@@ -1,8 +1,8 @@
-"""Matching: what can be said of fakes and of real images as sets, without a judge that learns.
+"""Statistics of real and fake images that the generator matches, without a discriminator.
 
-Two things: the mean of a frozen network's features, and the distribution of small patches. Neither
-changes while G learns, so each is compared with a moving statistic of fakes: one batch says too
-little. A memory is a dictionary of tensors that a checkpoint keeps.
+There are two: the mean of a frozen network's features, and the distributions of small patches. A
+batch is too small to estimate them, so that fakes are represented by moving statistics. These are
+kept in a dictionary of tensors, the memory, which is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ganloom.features import LITE0, WIDTH, pooled
 from ganloom.pyramid import pyramid
 from ganloom.resampling import moved
 
-# Half-life of what is known of fakes, in images.
-REMEMBERED = 2000
+# Half-life of the moving statistics of fakes, in images.
+HALF_LIFE = 2000
 
 FILTERS = 64
 PATCH = 7
-# Patches of an image that are looked at, at each level: about so many by so many.
+# Patches of an image at each level: about PLACES x PLACES.
 PLACES = 16
-# Shares of which the quantiles are kept: close at the tails, where stray dots are.
+# Probabilities of the quantiles, dense at the tails, where outliers are.
 SHARES = torch.sigmoid(torch.linspace(-7, 7, 64))
 
 
@@ -33,7 +33,7 @@ SHARES = torch.sigmoid(torch.linspace(-7, 7, 64))
 
 
 def feature_memory(device: torch.device) -> dict[str, Tensor]:
-    """What ``feature_pull`` keeps of EfficientNet-Lite0's features.
+    """Create the memory of ``feature_pull``, of EfficientNet-Lite0's features.
 
     ``mean_real`` and ``mean_fake`` (1280,), and ``variance_real`` (), the sum of all variances.
     """
@@ -48,12 +48,12 @@ def feature_memory(device: torch.device) -> dict[str, Tensor]:
 def remember_features(
     memory: dict[str, Tensor], real: Iterable[Tensor], fake: Iterable[Tensor]
 ) -> None:
-    """Measure what ``feature_pull`` starts with.
+    """Compute the initial statistics of ``feature_pull``.
 
     Args:
-        memory: Of ``feature_memory``, filled in place.
+        memory: Memory from ``feature_memory``, filled in place.
         real: Batches of real images, (B, 3, R, R) in [-1, 1].
-        fake: Of generated ones.
+        fake: Batches of fakes.
     """
     seen = torch.cat([pooled(images, LITE0) for images in real])
     memory["mean_real"].copy_(seen.mean(dim=0))
@@ -62,10 +62,10 @@ def remember_features(
 
 
 def feature_pull(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """A loss that draws the mean of fakes' features to that of real ones.
+    """Feature matching: a loss that moves the mean of fakes' features to that of real images.
 
-    Salimans et al. (2016), arXiv:1606.03498, section 3.1, with a frozen network in D's place: as it
-    never changes, the mean of fakes may be a moving one (dos Santos et al., 2019,
+    Salimans et al. (2016), arXiv:1606.03498, section 3.1, with a frozen network instead of D. As
+    it does not change, a moving mean of fakes may be used (dos Santos et al., 2019,
     arXiv:1904.02762).
 
     Args:
@@ -73,12 +73,11 @@ def feature_pull(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tenso
         memory: ``mean_fake`` is updated in place.
 
     Returns:
-        The loss, (), whose slope is that of the squared distance of the means, as if this batch
-        were all that the moving one is made of; and that distance, in units of
-        ``variance_real``.
+        The loss, (), with the gradient that the squared distance of the means would have if the
+        moving mean were that of this batch; and this distance, in units of ``variance_real``.
     """
     mean = pooled(fake, LITE0).mean(dim=0)
-    _forget(memory["mean_fake"], mean.detach(), len(fake))
+    _update(memory["mean_fake"], mean.detach(), len(fake))
     gap = memory["mean_fake"] - memory["mean_real"]
     pull = 2 * (gap * mean).sum() / memory["variance_real"]
     return pull, gap.square().sum() / memory["variance_real"]
@@ -88,11 +87,11 @@ def feature_pull(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tenso
 
 
 def patch_memory(resolution: int, device: torch.device) -> dict[str, Tensor]:
-    """What ``patch_gap`` keeps, with L the levels of the pyramid, F filters, and Q ``SHARES``.
+    """Create the memory of ``patch_gap``, for L levels of the pyramid, F filters and Q quantiles.
 
-    ``filters`` (L, F, 3, 7, 7), under which real images have a standard deviation of 1;
-    ``quantiles`` (L, F, Q) of their responses; ``shares_real`` and ``shares_fake`` (L, F, Q), how
-    many are not above each quantile.
+    ``filters`` (L, F, 3, 7, 7), scaled so that responses of real images have a standard deviation
+    of 1; ``quantiles`` (L, F, Q) of these responses; ``shares_real`` and ``shares_fake``
+    (L, F, Q), the shares of responses that are at most each quantile.
     """
     levels = len(list(pyramid(torch.zeros(1, 3, resolution, resolution))))
     statistic = (levels, FILTERS, len(SHARES))
@@ -108,18 +107,18 @@ def patch_memory(resolution: int, device: torch.device) -> dict[str, Tensor]:
 def remember_patches(
     memory: dict[str, Tensor], real: Iterable[Tensor], fake: Iterable[Tensor], seed: int
 ) -> None:
-    """Draw the filters, and measure what ``patch_gap`` starts with.
+    """Draw the filters, and compute the initial statistics of ``patch_gap``.
 
     Args:
-        memory: Of ``patch_memory``, filled in place.
+        memory: Memory from ``patch_memory``, filled in place.
         real: Batches of real images, (B, 3, R, R) in [-1, 1].
-        fake: Of generated ones.
-        seed: Of the filters.
+        fake: Batches of fakes.
+        seed: Seed of the filters.
     """
     drawn = torch.randn(FILTERS, 3, PATCH, PATCH, generator=torch.Generator().manual_seed(seed))
     memory["filters"].copy_(normalize(drawn.flatten(1)).view_as(drawn))
     for level, seen in enumerate(_all_responses(real, memory)):
-        # A step of a byte at least: images of one colour have none.
+        # At least a step of one byte: images of a single colour have no deviation.
         spread = seen.std(dim=1, keepdim=True).clamp_min(2 / 255)
         memory["filters"][level] /= spread[..., None, None]
         ordered = (seen / spread).sort(dim=1).values
@@ -131,20 +130,19 @@ def remember_patches(
 
 
 def patch_gap(fake: Tensor, memory: dict[str, Tensor]) -> Tensor:
-    """How far fakes' patches are from real ones': the squared sliced Wasserstein distance.
+    """Squared sliced Wasserstein distance between patches of fakes and of real images.
 
     As in texture synthesis (Heitz et al., 2021, arXiv:2006.07229; on patches, Elnekave and Weiss,
-    2022, arXiv:2203.11862): in one dimension, which each filter's response is, the best way from
-    one distribution to another takes the response below which a share of the fakes lies to the one
-    below which as large a share of the real images does.
+    2022, arXiv:2203.11862). The responses of a filter are one-dimensional, so that optimal
+    transport maps each response of a fake to the response of real images at the same quantile.
 
     Args:
         fake: (B, 3, R, R) in [-1, 1].
         memory: ``shares_fake`` is updated in place.
 
     Returns:
-        (), the mean over responses, filters and levels, in units of real responses' variance. Its
-        slope takes each response on its way.
+        (), the mean over responses, filters and levels, in units of the variance of real responses.
+        Its gradient moves each response to the one that it is mapped to.
     """
     gaps = []
     for level, responses in enumerate(_responses(fake, memory)):
@@ -152,16 +150,16 @@ def patch_gap(fake: Tensor, memory: dict[str, Tensor]) -> Tensor:
             memory[name][level] for name in ("quantiles", "shares_real", "shares_fake")
         )
         seen = responses.detach()
-        _forget(shares_fake, _shares(quantiles, seen), len(fake))
+        _update(shares_fake, _shares(quantiles, seen), len(fake))
         goals = _interpolated(seen, quantiles, _interpolated(shares_fake, shares_real, quantiles))
         gaps.append((responses - goals).square().mean())
     return torch.stack(gaps).mean()
 
 
 def _responses(images: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
-    """Of each level, finest first: (F, N), of each filter at some places of (B, 3, R, R).
+    """Responses (F, N) of each level, finest first, at some places of (B, 3, R, R).
 
-    The places are a grid that begins elsewhere each time.
+    The places are a grid with a random offset.
     """
     for level, filters in zip(pyramid(images), memory["filters"], strict=True):
         step = math.ceil(level.shape[-1] / PLACES)
@@ -178,17 +176,17 @@ def _all_responses(batches: Iterable[Tensor], memory: dict[str, Tensor]) -> list
 
 
 def _shares(limits: Tensor, values: Tensor) -> Tensor:
-    """The share of each row's values that are at most each limit: (F, Q), (F, N) to (F, Q)."""
+    """Share of each row's values that is at most each limit: (F, Q), (F, N) to (F, Q)."""
     rows, bins = len(limits), limits.shape[1] + 1
     first = bins * torch.arange(rows, device=limits.device).unsqueeze(1)
     index = (first + torch.searchsorted(limits, values)).flatten()
-    # Whole numbers: their sums are the same in any order, so a GPU's bits are, too.
+    # Integers, whose sums do not depend on the order of a GPU's additions.
     counts = index.new_zeros(rows * bins).scatter_add_(0, index, torch.ones_like(index))
     return counts.view(rows, bins).cumsum(dim=1)[:, :-1] / values.shape[1]
 
 
 def _interpolated(x: Tensor, at: Tensor, values: Tensor) -> Tensor:
-    """The piecewise linear function through (at, values), constant beyond its ends.
+    """Piecewise linear interpolation through (at, values), constant beyond the ends.
 
     Args:
         x: (F, N).
@@ -201,6 +199,6 @@ def _interpolated(x: Tensor, at: Tensor, values: Tensor) -> Tensor:
     return values.gather(1, above - 1).lerp(values.gather(1, above), way)
 
 
-def _forget(known: Tensor, seen: Tensor, images: int) -> None:
-    """Move what is known towards what was seen in so many images."""
-    known.lerp_(seen, 1 - 0.5 ** (images / REMEMBERED))
+def _update(moving: Tensor, seen: Tensor, images: int) -> None:
+    """Update a moving statistic by that of ``images`` images."""
+    moving.lerp_(seen, 1 - 0.5 ** (images / HALF_LIFE))

@@ -1,4 +1,4 @@
-"""Laplacian pyramid (Burt and Adelson, 1983): what images show at each scale."""
+"""Laplacian pyramid (Burt and Adelson, 1983)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ COARSEST = 16
 
 
 def pyramid(x: Tensor) -> Iterator[Tensor]:
-    """The levels of (B, 3, R, R), finest first: (B, 3, R, R), (B, 3, R / 2, R / 2), ...
+    """Levels of (B, 3, R, R), finest first: (B, 3, R, R), (B, 3, R / 2, R / 2), ...
 
-    Each but the last is what the next one, enlarged, lacks; the last is the image at the coarsest
-    scale, of 16 px or the last side before a smaller or an odd one.
+    Each level is the difference between the image at its scale and the upsampled image at the next
+    one. The last level is the image at the coarsest scale, which has at least 16 px; odd sides are
+    not halved.
     """
     while x.shape[-1] % 2 == 0 and x.shape[-1] // 2 >= COARSEST:
         blur = _blur(x.shape[-1], x.device, x.dtype)
@@ -28,11 +29,11 @@ def pyramid(x: Tensor) -> Iterator[Tensor]:
 
 
 @cache
-@torch.inference_mode(False)  # gradients may be asked of it later
+@torch.inference_mode(False)  # cached: it may be used with gradients later
 def _blur(side: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """The binomial filter on a line, reflected at its ends, as a matrix: (side, side).
+    """The one-dimensional binomial filter with reflected borders as a matrix, (side, side).
 
-    As products of matrices, gradients are the same bits each time, on GPUs too.
+    Gradients of matrix products are deterministic on GPUs as well.
     """
     binomial = torch.tensor([[[1.0, 4.0, 6.0, 4.0, 1.0]]], dtype=dtype) / 16
     lines = pad(torch.eye(side, dtype=dtype)[:, None], (2, 2), mode="reflect")

@@ -1,7 +1,7 @@
-"""Images enlarged and moved by products of matrices.
+"""Resampling and shifting of images by matrix products.
 
-On a GPU the gradients of torch's interpolation and of indexing add up in any order, or are sorted
-first, to be the same bits each time; those of a product are the same, and fast.
+On a GPU, gradients of torch's interpolation and of indexing are either not deterministic or slow,
+as they are sorted first. Those of matrix products are deterministic and fast.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 def bilinear(x: Tensor, side: int, align_corners: bool = False) -> Tensor:
-    """(B, C, S, S) to (B, C, side, side), as torch's ``interpolate`` without antialiasing has it.
+    """Bilinear resampling, as torch's ``interpolate``: (B, C, S, S) to (B, C, side, side).
 
-    On a CPU it is torch's, which is faster there.
+    On a CPU it is torch's own, which is faster there.
     """
     if x.device.type == "cpu":
         return F.interpolate(x, (side, side), mode="bilinear", align_corners=align_corners)
@@ -24,7 +24,7 @@ def bilinear(x: Tensor, side: int, align_corners: bool = False) -> Tensor:
 
 
 def enlarged(x: Tensor, side: int, align_corners: bool) -> Tensor:
-    """``bilinear`` by products, in single precision as torch's is: channels last, the type of x."""
+    """``bilinear`` by matrix products, in single precision: channels last, of the type of x."""
     lines = _weights(x.shape[-1], side, align_corners, x.device)
     with torch.autocast(x.device.type, enabled=False):
         found = lines @ x.float() @ lines.T
@@ -32,9 +32,9 @@ def enlarged(x: Tensor, side: int, align_corners: bool) -> Tensor:
 
 
 @cache
-@torch.inference_mode(False)  # gradients may be asked of it later
+@torch.inference_mode(False)  # cached: it may be used with gradients later
 def _weights(before: int, after: int, align_corners: bool, device: torch.device) -> Tensor:
-    """What each pixel of a line counts in each one of the line to come: (after, before)."""
+    """Matrix of the one-dimensional resampling, (after, before)."""
     identity = torch.eye(before)[None, None]
     size = (after, before)
     columns = F.interpolate(identity, size, mode="bilinear", align_corners=align_corners)
@@ -42,12 +42,12 @@ def _weights(before: int, after: int, align_corners: bool, device: torch.device)
 
 
 def moved(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels at these rows and columns of each image; outside it they are 0.
+    """Select rows and columns of each image; pixels outside it are 0.
 
     Args:
         x: (B, C, H, W).
-        rows: (B, h) numbers of rows, or (1, h) for all images.
-        columns: (B, w) or (1, w).
+        rows: (B, h) row numbers, or (1, h) for all images.
+        columns: (B, w) column numbers, or (1, w).
 
     Returns:
         (B, C, h, w), channels last.

@@ -1,4 +1,4 @@
-"""How alike two pictures are: PSNR, SSIM and MS-SSIM, as losses with gradients and as figures."""
+"""Similarity of images: PSNR, SSIM and MS-SSIM, all differentiable."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# Of Wang et al. (2004), and the weights of the scales of Wang et al. (2003).
+# Constants of Wang et al. (2004), and weights of the scales of Wang et al. (2003).
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -14,16 +14,16 @@ RANGE = 2.0  # from -1 to 1
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB, of each image: (B, C, H, W) in [-1, 1] twice to (B,)."""
+    """Peak signal-to-noise ratio of each image, in dB: two (B, C, H, W) in [-1, 1] to (B,)."""
     return 10 * torch.log10(RANGE**2 / (x - y).square().flatten(1).mean(dim=1))
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
-    """Structural similarity (Wang et al., 2004), of each image: at most 1.
+    """Structural similarity of each image (Wang et al., 2004), at most 1.
 
     Args:
         x: (B, C, H, W) in [-1, 1]; H and W at least 11.
-        y: The same.
+        y: Tensor of the same shape and range.
 
     Returns:
         (B,), the mean over windows and channels.
@@ -33,14 +33,14 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
-    """SSIM at several scales (Wang et al., 2003), of each image: from 0 to 1.
+    """Multi-scale SSIM of each image (Wang et al., 2003), from 0 to 1.
 
-    Five scales need sides of more than 160 px. Smaller images have as many as fit (64 px: 3,
-    32 px: 2), and their weights are scaled to sum to 1.
+    The five scales need sides of more than 160 px. Smaller images use as many scales as fit (64 px:
+    3, 32 px: 2), with weights that are scaled to sum to 1.
 
     Args:
         x: (B, C, H, W) in [-1, 1]; H and W at least 11.
-        y: The same.
+        y: Tensor of the same shape and range.
 
     Returns:
         (B,), the mean over channels.
@@ -51,20 +51,20 @@ def ms_ssim(x: Tensor, y: Tensor) -> Tensor:
     for scale, weight in enumerate(WEIGHTS[:count]):
         structure, luminance = _ssim(x, y)
         factor = structure * luminance if scale == count - 1 else structure
-        # A negative mean has no power; its gradient would not be a number.
+        # A negative mean has no real power.
         result = result * factor.mean(dim=(2, 3)).clamp_min(1e-6) ** (weight / whole)
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return result.mean(dim=1)
 
 
 def scales(side: int) -> int:
-    """How many scales of MS-SSIM fit into pictures of so many px."""
+    """Number of scales of MS-SSIM for images of a side in px."""
     return max(1, sum((WINDOW - 1) * 2**scale < side for scale in range(len(WEIGHTS))))
 
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Contrast-structure and luminance in each window: (B, C, H - 10, W - 10) twice."""
-    x, y = x + 1, y + 1  # luminance is compared as a ratio, so black has to be 0
+    """Contrast-structure and luminance in each window: two of (B, C, H - 10, W - 10)."""
+    x, y = x + 1, y + 1  # black must be 0: luminance is compared as a ratio
     c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
     both = torch.cat([x, y, x * x, y * y, x * y])
     mean_x, mean_y, square_x, square_y, product = _blurred(both).chunk(5)
@@ -75,7 +75,7 @@ def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """Each channel under a Gaussian window, only where it fits: H - 10, W - 10."""
+    """Blur each channel by a Gaussian window, without padding."""
     offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     window = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     window = window / window.sum()
