@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ganloom.params import Params, ParamsError, doublings, load, parse, resolutions
+from ganloom.geometry import doublings, resolutions
+from ganloom.params import Params, ParamsError, load, parse
 from ganloom.params_docs import comment, markdown
 
 ROOT = Path(__file__).parents[1]

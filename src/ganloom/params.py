@@ -25,6 +25,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from ganloom.geometry import doublings, resolutions
+
 PARAMS_FILE = Path("params.yaml")
 MAX_DEPTH = 50  # of sections and lists in each other: recipes have 5
 MAX_VALUES = 100_000  # on one level
@@ -1148,31 +1150,10 @@ def _levels(spec: Any, resolution: int) -> int:
         return int(spec.blocks)
     if spec.kind == "fastgan" and resolution not in (32, 64, 128, 256):
         raise _refusal("resolution", resolution, "32, 64, 128 or 256 with kind 'fastgan'")
-    return doublings(resolution)
-
-
-def doublings(resolution: int) -> int:
-    """How often a base of 4 to 7 px is doubled to reach ``resolution``.
-
-    Raises:
-        PydanticCustomError: ``resolution`` is not base x 2^k with k >= 1.
-    """
-    base, k = resolution, 0
-    while base > 7 and base % 2 == 0:
-        base, k = base // 2, k + 1
-    if not 4 <= base <= 7 or k == 0:
-        near = sorted({b << i for b in range(4, 8) for i in range(1, 9)})
-        near = sorted(sorted(near, key=lambda r: abs(r - resolution))[:4])
-        raise _refusal("resolution", resolution, f"4, 5, 6 or 7 doubled, such as {near}")
-    return k
-
-
-def resolutions(full: int) -> list[int]:
-    """Resolutions that halving reaches from ``full``, largest first, down to 8 px."""
-    found = [full]
-    while found[-1] % 2 == 0 and found[-1] // 2 >= 8:
-        found.append(found[-1] // 2)
-    return found
+    try:
+        return doublings(resolution)
+    except ValueError as error:
+        raise _refusal("resolution", resolution, str(error)) from None
 
 
 def _refusal(key: str, value: Any, allowed: str) -> PydanticCustomError:

@@ -10,9 +10,9 @@ params = begin()
 
 import torch
 
+from ganloom.geometry import resolutions
 from ganloom.metrics.inception import InceptionError, inception
 from ganloom.metrics.reference import SMALLEST, compare_real
-from ganloom.params import resolutions
 from ganloom.slices import Slices
 
 FEATURES = Path("work/features")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ganloom import params
+from ganloom.geometry import doublings
 from ganloom.nets import blocks
 
 
@@ -57,7 +58,7 @@ def discriminator(
 
 def _encoder(hidden: int, resolution: int, channels: int) -> nn.Module:
     """(B, 3, R, R) to (B, hidden); each level has ``channels`` more channels."""
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1), nn.ELU(inplace=True)]
     for level in range(1, levels + 1):
         layers += [
@@ -76,7 +77,7 @@ def _encoder(hidden: int, resolution: int, channels: int) -> nn.Module:
 
 def _decoder(hidden: int, resolution: int, channels: int) -> nn.Module:
     """(B, hidden) to (B, 3, R, R) in [-1, 1]; all levels are ``channels`` wide."""
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     base = resolution >> levels
     layers: list[nn.Module] = [
         nn.Linear(hidden, channels * base * base),

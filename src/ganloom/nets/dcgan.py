@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from ganloom import params
+from ganloom.geometry import doublings
 from ganloom.nets import blocks
 
 
@@ -18,7 +19,7 @@ def generator(spec: params.DcganGenerator, resolution: int, width: int) -> nn.Mo
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
     """
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     base = resolution >> levels
     coarse, *finer = reversed(blocks.widths(spec.channels, levels))
     first, *rest = blocks.rates(spec.dropout, levels)
@@ -54,7 +55,7 @@ def discriminator(
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     layers: list[nn.Module] = []
     sizes = blocks.widths(spec.channels, levels)
     for level, (wider, rate) in enumerate(

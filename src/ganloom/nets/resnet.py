@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganloom import params
+from ganloom.geometry import doublings
 from ganloom.nets import blocks
 from ganloom.resampling import bilinear
 
@@ -65,7 +66,7 @@ def generator(spec: params.ResnetGenerator, resolution: int, width: int) -> nn.M
     Returns:
         Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1].
     """
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     base = resolution >> levels
     coarse, *finer = reversed(blocks.widths(spec.channels, levels + 1))
     layers: list[nn.Module] = [
@@ -94,7 +95,7 @@ def discriminator(
         Network from (B, channels, resolution, resolution) to a DiscriminatorOutput: the logit, and
         ``outputs`` - 1 more numbers.
     """
-    levels = params.doublings(resolution)
+    levels = doublings(resolution)
     first, *coarser = blocks.widths(spec.channels, levels + 1)
     layers: list[nn.Module] = [nn.Conv2d(channels, first, 1)]
     channels = first
