@@ -1,1 +1,1 @@
-"""How good generated pictures are: distances to real ones, coverage of them, copies of them."""
+"""Metrics of generated images: distances to real images, coverage, copies."""

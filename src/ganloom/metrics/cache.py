@@ -1,4 +1,4 @@
-"""Features of real pictures, kept: every model is measured beside the same ones."""
+"""A cache of features of real images, with which every model is compared."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DIGEST = sha256().digest_size
 
 
 def remembered(images: NDArray[np.uint8], weights: Weights, folder: Path) -> Tensor:
-    """``features`` of pictures, worked out once: see ``kept``.
+    """``features`` of images, computed once; see ``kept``.
 
     Args:
         images: (N, H, W, 3) RGB.
-        weights: Which network.
-        folder: Where they are kept.
+        weights: Network to use.
+        folder: Folder of the cache.
 
     Returns:
         (N, 1280) float32 on the CPU.
@@ -41,19 +41,18 @@ def kept(
     facts: tuple[str, ...],
     folder: Path,
 ) -> Tensor:
-    """What a function says of pictures, worked out once; with and without the folder the same bits.
+    """Features of images, computed once; results have the same bits with and without the cache.
 
-    A file is named by all that the features depend on: pixels and their shape, ``facts``, and what
-    their last bits depend on (device, threads, torch). It holds float32 values and a hash of them.
-    What is not whole is worked out again. Nothing in the folder is ever needed; it may be removed
-    at any time.
+    A file is named by everything that the features depend on: pixels and their shape, ``facts``,
+    and what changes their last bits (device, threads, torch). It holds float32 values and their
+    hash. Damaged files are computed again. The folder may be removed at any time.
 
     Args:
         images: (N, H, W, 3) RGB.
-        describe: From these to (N, width) float32.
-        width: Of the features.
-        facts: What tells this function from others: its weights, its code.
-        folder: Made if it does not exist.
+        describe: Function from images to (N, width) float32.
+        width: Number of features.
+        facts: Identity of the function: its weights and its code.
+        folder: Folder of the cache; created if it does not exist.
     """
     path = folder / _name(images, facts)
     size = len(images) * width * np.dtype(np.float32).itemsize
@@ -71,7 +70,7 @@ def _name(images: NDArray[np.uint8], facts: tuple[str, ...]) -> str:
         device = torch.cuda.get_device_name()
     bits = (device, torch.get_num_threads(), torch.__version__)
     digest = sha256(repr((images.shape, facts, bits)).encode())
-    for image in images:  # one at a time: they may be mapped from a file
+    for image in images:  # one at a time: they may be memory-mapped
         digest.update(image.tobytes())
     return digest.hexdigest()
 

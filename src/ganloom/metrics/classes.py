@@ -1,4 +1,4 @@
-"""Whether samples show the class that was asked for, as a classifier of real pictures sees it."""
+"""Class accuracy of conditional samples, by a classifier trained on real images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, from_numpy
 
 from ganloom.metrics.distances import kid
 
-# Of a class, for a KID of it.
+# Images of a class that a KID needs.
 FEWEST_OF_CLASS = 20
 
-# Training images that the classifier is fitted to, at most, and how loosely: it names 81 % of MNIST
-# digits right after 500 images and 90 % after 2,000, and fewer when fitted tighter or looser.
+# Training images for the classifier, at most, and its inverse regularisation: its accuracy on MNIST
+# is 81 % after 500 images and 90 % after 2,000, and lower with other values of C.
 FITTED = 2000
 C = 0.1
 
 
 class Labelled(NamedTuple):
-    """Features (N, D) and the numbers of their classes (N,)."""
+    """Features (N, D) and numbers of classes (N,)."""
 
     features: Tensor
     labels: NDArray[np.int64]
@@ -30,15 +30,15 @@ class Labelled(NamedTuple):
 
 
 class ClassScore(NamedTuple):
-    """What is said of one class.
+    """Results for one class.
 
     Attributes:
-        name: Of the class.
-        asked: Samples of which it was asked for.
-        named: Share of these that the classifier names so; None where there are none.
-        holdout: Unseen real pictures of it.
-        holdout_named: Share of these that the classifier names so; None where there are none.
-        kid: Between these samples and those pictures; None where one are fewer than 20.
+        name: Name of the class.
+        asked: Number of samples generated for the class.
+        named: Share of these that the classifier assigns to it; None without samples.
+        holdout: Number of unseen real images of the class.
+        holdout_named: Share of these that the classifier assigns to it; None without images.
+        kid: KID between these samples and images; None if there are fewer than 20 of either.
     """
 
     name: str
@@ -52,25 +52,25 @@ class ClassScore(NamedTuple):
 def class_scores(
     train: Labelled, unseen: Labelled | None, fake: Labelled, classes: list[str]
 ) -> tuple[dict[str, float], list[ClassScore]]:
-    """Accuracy of a logistic regression that was fitted to real pictures, on samples.
+    """Accuracy on samples of a logistic regression that is trained on real images.
 
-    The GAN-test of Shmelkov et al. (2018). It cannot be better than the classifier is, so that is
-    told as well, and it says nothing of variety: one good picture for each class is enough for 1.
+    The GAN-test of Shmelkov et al. (2018). It is bounded by the accuracy on real images, which is
+    returned as well, and does not measure variety: one good image for each class scores 1.
 
     Args:
-        train: Training images, to fit it to.
-        unseen: Real pictures that neither saw; None: there are none.
-        fake: Samples, and the classes that were asked for.
+        train: Training images, on which the classifier is trained.
+        unseen: Real images that neither the model nor the classifier has seen, if there are any.
+        fake: Samples, and the classes that they were generated for.
         classes: Names of the classes, in the order of their numbers.
 
     Returns:
-        ``class_score``, the share of samples that are named as asked, and, where there are unseen
-        pictures of these classes, ``class_score_holdout``, the share of those that are named right;
-        the same of every class. Nothing where all training images are of one class.
+        ``class_score``, the accuracy on samples, and ``class_score_holdout``, the accuracy on
+        unseen images, if there are any of these classes; and the results of each class. Both are
+        empty if all training images are of one class.
     """
     if len(np.unique(train.labels)) < 2:
         return {}, []
-    # A second and a half, and most collections have no classes.
+    # Imported here, as it takes 1.5 s and most collections have no classes.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

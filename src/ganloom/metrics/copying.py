@@ -1,4 +1,4 @@
-"""Signs that a model has learned its training images by heart, beside the images themselves."""
+"""Memorisation of training images, measured by the discriminator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 from ganloom.models import Discriminator
 
-# Images that a discriminator sees at once: its judgement may depend on the others of a batch.
+# Images in a batch, on which logits may depend.
 BATCH = 32
 
 
@@ -18,44 +18,43 @@ BATCH = 32
 def logits(
     net: Discriminator, images: NDArray[np.uint8], labels: Tensor | None, classes: int
 ) -> Tensor:
-    """What a discriminator says of images: (N,) float64, higher is more real.
+    """Logits of images, (N,) float64; higher means more real.
 
     Args:
-        net: In the mode that it is in, on the device that it is on.
+        net: Discriminator; its mode and device are not changed.
         images: (N, R, R, 3) RGB.
-        labels: (N,) classes; None where it knows none.
-        classes: How many there are.
+        labels: (N,) classes; None for a model without classes.
+        classes: Number of classes.
     """
     device = next(net.parameters()).device
     found = []
     for start in range(0, len(images), BATCH):
-        first = max(0, min(start, len(images) - BATCH))  # the last batch is a whole one, too
+        first = max(0, min(start, len(images) - BATCH))  # the last batch is a full one as well
         part = torch.from_numpy(np.ascontiguousarray(images[first : first + BATCH])).to(device)
         x = part.permute(0, 3, 1, 2).float() / 127.5 - 1
-        told = None
+        condition = None
         if labels is not None:
-            told = one_hot(labels[first : first + BATCH].to(device), classes).float()
-        # Several logits of one image are those of several networks or places.
-        judged = net(x, told).logits.double().reshape(len(x), -1).mean(1)
-        found.append(judged[start - first :].cpu())
+            condition = one_hot(labels[first : first + BATCH].to(device), classes).float()
+        # Several logits of an image are those of several networks or places.
+        output = net(x, condition).logits.double().reshape(len(x), -1).mean(1)
+        found.append(output[start - first :].cpu())
     return torch.cat(found)
 
 
 def recognition(train: Tensor, unseen: Tensor, fake: Tensor) -> dict[str, float]:
-    """How well a discriminator tells training images from others of their kind, by its logits.
+    """How well a discriminator tells training images from unseen ones, by its logits.
 
     Args:
-        train: (N,) of training images.
-        unseen: (M,) of real images that it was never shown.
-        fake: (K,) of generated ones.
+        train: (N,) logits of training images.
+        unseen: (M,) logits of real images that it was never trained on.
+        fake: (K,) logits of samples.
 
     Returns:
-        ``logit_train``, ``logit_holdout`` and ``logit_generated`` (means; their scale differs
-        between objectives); ``logit_auc``, the share of pairs in which a training image is given
-        the higher logit, which has no scale: 0.5 where it cannot tell, 1 where it knows them by
-        heart (Hayes et al., 2019: LOGAN); and ``logit_overfit``, by how much of the way from
-        training to generated images unseen ones have fallen: 0 to 1 (Karras et al., 2020, r_v),
-        left out where generated images look the more real.
+        ``logit_train``, ``logit_holdout`` and ``logit_generated``, means whose scale depends on the
+        objective; ``logit_auc``, the share of pairs in which the training image has the higher
+        logit: 0.5 by chance, 1 for complete memorisation (LOGAN; Hayes et al., 2019); and
+        ``logit_overfit``, the position of unseen images between training images (0) and samples
+        (1) (r_v; Karras et al., 2020), unless samples have the higher mean.
     """
     means = [float(x.mean()) for x in (train, unseen, fake)]
     higher = (train[:, None] > unseen).double() + 0.5 * (train[:, None] == unseen)

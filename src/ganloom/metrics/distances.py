@@ -1,6 +1,6 @@
-"""Distances between two sets of features: Fréchet and kernel.
+"""Fréchet and kernel distances between two sets of features.
 
-Both take (N, D) and (M, D) features, N and M at least 2, and compute in float64.
+They take (N, D) and (M, D) features, N and M at least 2, and compute in float64.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def frechet(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance between the Gaussians that fit two sets (Heusel et al., 2017).
+    """Fréchet distance between Gaussians fitted to two sets (Heusel et al., 2017).
 
     With roots A and B of the covariances, S = A^T A and T = B^T B, the eigenvalues of S T are the
-    squared singular values of A B^T. Their sum is the trace of the root of S T: real, whatever
-    rank the covariances have, so fewer samples than dimensions do no harm beyond the estimate's
-    bias. That bias depends on N (Chong and Forsyth, 2020): compare only values of equal N.
+    squared singular values of A B^T, whose sum is the trace of the root of S T. It is real for
+    covariances of any rank, so that fewer samples than dimensions are possible. The bias of the
+    estimate depends on N (Chong and Forsyth, 2020): compare only values of equal N.
     """
     a, b = a.double(), b.double()
     root_a, root_b = _covariance_root(a), _covariance_root(b)
@@ -26,7 +26,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 
 def _covariance_root(x: Tensor) -> Tensor:
-    """R of at most D rows with R^T R = the covariance of x (N, D)."""
+    """A matrix R of at most D rows, with R^T R the covariance of x (N, D)."""
     _, root = torch.linalg.qr((x - x.mean(0)) / (len(x) - 1) ** 0.5, mode="r")
     return root
 
@@ -34,7 +34,7 @@ def _covariance_root(x: Tensor) -> Tensor:
 def kid(a: Tensor, b: Tensor) -> float:
     """Kernel distance: unbiased squared MMD over all pairs, cubic kernel (Binkowski et al., 2018).
 
-    Unbiased at any N; about zero, on either side, for two samples of one distribution.
+    Unbiased at any N: for two samples of one distribution it scatters around zero.
     """
     return _mmd2(_kernel(a, a), _kernel(a, b), _kernel(b, b))
 
@@ -45,10 +45,10 @@ def kid_std(a: Tensor, b: Tensor, subsets: int, size: int, seed: int) -> float:
     Args:
         a: (N, D).
         b: (M, D).
-        subsets: How many to draw.
-        size: Rows of each set in a subset; half the smaller set at most, as subsets that overlap
-            much hardly differ.
-        seed: Of the draws.
+        subsets: Number of subsets.
+        size: Rows of each set in a subset, at most half of the smaller set, as subsets with a large
+            overlap hardly differ.
+        seed: Seed of the subsets.
     """
     rng = np.random.default_rng([seed])
     size = max(2, min(size, len(a) // 2, len(b) // 2))
@@ -64,21 +64,21 @@ def kid_std(a: Tensor, b: Tensor, subsets: int, size: int, seed: int) -> float:
 def kid_gap(  # noqa: PLR0917
     fake: Tensor, train: Tensor, unseen: Tensor, subsets: int, size: int, seed: int
 ) -> tuple[float, float]:
-    """How much farther fakes are from unseen images than from training images, in KID.
+    """Difference of the KIDs of fakes to unseen images and to training images.
 
-    Positive where they are nearer to what was trained on, as copies are. Both distances are to the
-    same fakes, so what fakes have in common drops out, and with it most of the noise.
+    It is positive if fakes are nearer to training images, as copies are. Both distances are to the
+    same fakes, so that most of the noise cancels.
 
     Args:
         fake: (N, D).
         train: (M, D).
         unseen: (K, D).
-        subsets: How many to draw for the standard deviation.
+        subsets: Number of subsets for the standard deviation.
         size: Rows of each set in a subset, as in ``kid_std``.
-        seed: Of the draws.
+        seed: Seed of the subsets.
 
     Returns:
-        KID to unseen less KID to training images, and its standard deviation over subsets.
+        KID to unseen images minus KID to training images, and its standard deviation over subsets.
     """
     rng = np.random.default_rng([seed, 1])
     size = max(2, min(size, *(len(x) // 2 for x in (fake, train, unseen))))

@@ -1,4 +1,4 @@
-"""Is it copied? The training image nearest to each generated one, and what that distance means."""
+"""Copies of training images, by nearest neighbours."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ THUMBNAIL = 16
 
 
 def nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    """For each row of x (N, D) the nearest row of ``among`` (M, D).
+    """The nearest row of ``among`` (M, D) for each row of x (N, D).
 
     Returns:
-        Its index (N,) and its Euclidean distance (N,); 0 exactly for a copy.
+        Index (N,) and Euclidean distance (N,), exactly 0 for a copy.
     """
     index = torch.cat([torch.cdist(rows, among).argmin(1) for rows in x.split(1024)])
-    # Worked out anew: cdist is quick but leaves a copy at a small distance.
+    # Computed again, as cdist is fast but gives copies a small distance.
     return index, (x - among[index]).norm(dim=1)
 
 
@@ -37,13 +37,12 @@ def nearest_other(x: Tensor, index: Tensor) -> Tensor:
 
 
 def authenticity(train: Tensor, fake: Tensor) -> float:
-    """Share of fakes that are no copy (Alaa et al., 2022).
+    """Share of fakes that are not copies (Alaa et al., 2022).
 
-    A fake counts as copied when the training sample nearest to it is nearer to it than to any
-    other training sample. New samples of the training distribution itself score a half or more,
-    and pictures unlike any training sample score 1; copies pull the share towards 0. Compare it
-    with the reference row: near-identical training samples (mirrored ones of a symmetric picture)
-    hide copies of them.
+    A fake is a copy if its nearest training image is nearer to it than to any other training
+    image. New samples of the training distribution score a half or more, images unlike any
+    training image score 1, and copies lower the share towards 0. Compare it with the row of real
+    images: near-identical training images (mirrored ones of a symmetric picture) hide copies.
 
     Args:
         train: (N, D), N at least 2.
@@ -54,12 +53,12 @@ def authenticity(train: Tensor, fake: Tensor) -> float:
 
 
 def duplicates(train: Tensor, fake: Tensor) -> float:
-    """Share of fakes that have a twin among the fakes.
+    """Share of fakes that have a near-duplicate among the fakes.
 
-    Twins are nearer to each other than all but a twentieth of training images are to their nearest
-    other: as many training images, as more would lie closer. So the share is 0.05 in training
-    images themselves, about that in new ones of their kind, and 1 in a generator that draws one
-    picture. Training images that are equal (mirrored ones of symmetric pictures) can raise it.
+    The threshold is the 5 % quantile of the distances of training images to their nearest other
+    one, among as many training images as fakes. The share is therefore 0.05 for training images,
+    about that for new images of their kind, and 1 for a generator that repeats one image. Equal
+    training images (mirrored ones of symmetric pictures) can raise it.
 
     Args:
         train: (N, D), N at least 2.
@@ -72,12 +71,12 @@ def duplicates(train: Tensor, fake: Tensor) -> float:
 
 
 class Match(NamedTuple):
-    """The training image nearest to each of N samples, in one space.
+    """The nearest training image of each of N samples, in one space.
 
     Attributes:
-        row: (N,) which.
-        distance: (N,) to it.
-        other: (N,) from it to the training image nearest to it.
+        row: (N,) row of the training image.
+        distance: (N,) distance to it.
+        other: (N,) distance from it to its nearest training image.
     """
 
     row: NDArray[np.int64]
@@ -91,19 +90,18 @@ class Match(NamedTuple):
 
     @property
     def ratio(self) -> NDArray[np.float64]:
-        """Below 1 the sample is nearer to a training image than that is to any other."""
+        """Distance over ``other``: below 1 the sample counts as a copy."""
         return self.distance / np.maximum(self.other, 1e-6)
 
 
 def by_suspicion(ratio: NDArray[np.float64], origin: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Order samples from the likeliest copy on, each original once before any comes again.
+    """Order samples by how likely they are copies, each original once before any is repeated.
 
-    Suspicious is what is nearer to a training image than that is to any other: by distance alone,
-    plain pictures would come first, which are near to everything.
+    By distance alone, plain images would come first, which are near to everything.
 
     Args:
-        ratio: (N,) of the two distances.
-        origin: (N,) the original that the nearest training image was cut from.
+        ratio: (N,) ratio of the two distances; see ``Match.ratio``.
+        origin: (N,) original of the nearest training image.
     """
     samples = pd.DataFrame({"origin": origin, "ratio": ratio})
     samples = samples.sort_values("ratio", kind="stable")
@@ -112,10 +110,10 @@ def by_suspicion(ratio: NDArray[np.float64], origin: NDArray[np.object_]) -> NDA
 
 
 def thumbnails(images: NDArray[np.uint8]) -> Tensor:
-    """What little of a picture survives at 16 x 16 px: (N, H, W, 3) to (N, 768) in [0, 1].
+    """Thumbnails of 16 x 16 px: (N, H, W, 3) to (N, 768) in [0, 1].
 
-    Two pictures with near thumbnails look alike, whatever a network says of them, and thumbnails
-    of a whole training set are quickly made.
+    Images with similar thumbnails look alike, whatever their features are, and thumbnails of a
+    whole training set are cheap.
     """
     return _small(images).flatten(1)
 

@@ -1,4 +1,4 @@
-"""How evenly pictures change along interpolations."""
+"""Evenness of interpolations in feature space."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from torch import Tensor
 
 
 def evenness(points: Tensor) -> dict[str, float]:
-    """Lengths of paths in features, and of their steps.
+    """Lengths of paths and of their steps in feature space.
 
-    The perceptual path length of StyleGAN (Karras et al., 2019, section 4.1) along whole paths. It
-    takes one step of 1/10,000 at a random place of each of very many paths, as a squared LPIPS
-    distance over the step's square. Here every step of a few paths is taken, as a plain distance
-    of features over the step: steps then add up to the length of the path, a jump is not missed,
-    and the 256 levels of a pixel do not hide the step.
+    Perceptual path length (Karras et al., 2019, section 4.1) along whole paths. StyleGAN takes one
+    step of 1/10,000 at a random place of very many paths, and divides a squared LPIPS distance by
+    the square of the step. Here all steps of a few paths are measured by the distance of features
+    over the step: they add up to the length of the path, jumps are not missed, and steps are large
+    compared with the 256 levels of a pixel.
 
     Args:
-        points: (N, P, D) features of the pictures along N paths, P at least 2, evenly spaced.
+        points: (N, P, D) features of images along N paths, P at least 2, evenly spaced.
 
     Returns:
-        ``path_length``: distance over step, in the mean of all steps, which is the mean length of
-        a path; ``path_worst``: in the worst of all steps; ``path_unevenness``: the worst step of a
-        path over its mean step, in the mean of all paths, from 1 (all steps are equal) to P - 1
-        (one step is all); ``path_detour``: length over the distance of the two ends, 1 where the
-        path is straight. The last two are 1 where nothing changes.
+        ``path_length``, the mean of distance over step, which is the mean length of a path;
+        ``path_worst``, its maximum; ``path_unevenness``, the largest step of a path over its mean
+        step, averaged over paths: from 1 (equal steps) to P - 1 (a single jump); and
+        ``path_detour``, the length over the distance of the ends, 1 for a straight path. The last
+        two are 1 if nothing changes.
     """
     x = points.double()
     steps = (x[:, 1:] - x[:, :-1]).norm(dim=-1)

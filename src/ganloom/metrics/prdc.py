@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage: which part of the one set lies within the other."""
+"""Precision, recall, density and coverage of two sets of features."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from torch import Tensor
 
 
 def prdc(real: Tensor, fake: Tensor, k: int) -> dict[str, float]:
-    """Overlap of two sets of features, each sample standing for the ball to its k-th neighbour.
+    """Overlap of two sets of features, by balls that reach to the k-th nearest neighbour.
 
-    Precision: share of fakes within a real sample's ball. Recall: share of real samples within a
-    fake's ball (Kynkäänniemi et al., 2019). Density: balls of real samples that hold a fake, on
-    average, over k; more than 1 where fakes crowd in dense parts. Coverage: share of real samples
-    with a fake in their ball (Naeem et al., 2020); the one that tells of a mode collapse.
+    Precision: share of fakes in the ball of a real image. Recall: share of real images in the ball
+    of a fake (Kynkäänniemi et al., 2019). Density: mean number of real balls that contain a fake,
+    over k; it exceeds 1 if fakes concentrate in dense regions. Coverage: share of real images with
+    a fake in their ball, which drops with mode collapse (Naeem et al., 2020).
 
     Args:
         real: (N, D), N at least 2.
-        fake: (M, D), M at least 2. The values depend on the sizes: compare those of equal N and M.
-        k: Which neighbour; the farthest one in a set of k samples or fewer.
+        fake: (M, D), M at least 2. Values depend on N and M: compare only those of equal sizes.
+        k: Number of the neighbour; the farthest one in sets of k images or fewer.
     """
     real, fake = real.double(), fake.double()
     distance = torch.cdist(real, fake)

@@ -1,4 +1,4 @@
-"""Sliced Wasserstein distance of patches: a distance that shares nothing with ImageNet."""
+"""Sliced Wasserstein distance of patches, which needs no pretrained network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ganloom.pyramid import pyramid
 
-# As in the paper; they are part of what the number means.
+# As in the paper; values depend on them.
 PATCH = 7
 PATCHES_PER_IMAGE = 128
 
-# Bounds on memory: images in a pyramid, directions in a projection at a time.
+# Images in a pyramid and directions in a projection at a time, which bounds memory.
 IMAGES = 128
 DIRECTIONS = 32
 
@@ -27,17 +27,17 @@ def swd(
 
     At each level, patches of 7 x 7 px from both sets, normalised to zero mean and unit variance
     per channel and set, are projected on random directions; the distance is the mean difference
-    of the sorted projections. The same places and directions serve both sets. Fine levels speak
-    of texture, the coarsest of composition; the normalisation hides a wrong overall colour.
+    of the sorted projections. Both sets use the same places and directions. Fine levels measure
+    texture, the coarsest composition; the normalisation removes the overall colour.
 
     Args:
         real: (N, R, R, 3) RGB, R at least 7.
         fake: (N, R, R, 3).
         projections: Number of directions.
-        seed: Of places and directions.
+        seed: Seed of places and directions.
 
     Returns:
-        Side of each level in px, finest first (R, R/2, ... 16 at least) -> distance x 1000.
+        Distance x 1000 by side of the level in px, finest first (R, R/2, ... at least 16).
     """
     if real.shape != fake.shape:
         raise ValueError(f"swd compares sets of one shape, got {real.shape} and {fake.shape}")
@@ -49,7 +49,7 @@ def swd(
 
 
 def _patches(images: NDArray[np.uint8], seed: int) -> dict[int, Tensor]:
-    """Side of each level -> patches (128 N, 3, 7, 7) of it, normalised per channel."""
+    """Patches (128 N, 3, 7, 7) by side of the level, normalised per channel."""
     found: dict[int, list[Tensor]] = defaultdict(list)
     for start in range(0, len(images), IMAGES):
         part = torch.from_numpy(np.ascontiguousarray(images[start : start + IMAGES]))
@@ -68,12 +68,12 @@ def _cut(level: Tensor, rng: np.random.Generator) -> Tensor:
 
 def _normalised(patches: Tensor) -> Tensor:
     centred = patches - patches.mean((0, 2, 3), keepdim=True)
-    # The bound is for a generator whose pictures are all of one colour.
+    # The bound is for a generator whose images are all of one colour.
     return centred / centred.square().mean((0, 2, 3), keepdim=True).sqrt().clamp_min(1e-8)
 
 
 def _sliced(a: Tensor, b: Tensor, projections: int, seed: list[int]) -> float:
-    """Mean distance of the sorted projections of two sets of as many patches."""
+    """Mean distance of the sorted projections of two sets of equal size."""
     rng = np.random.default_rng(seed)
     directions = torch.from_numpy(rng.standard_normal((projections, a[0].numel()), np.float32))
     total = 0.0

@@ -1,4 +1,4 @@
-"""Turning what a generator is told besides z, its class and its codes, all else left as it is."""
+"""Variation of class and codes in the input of a generator, at a fixed z."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Knob(NamedTuple):
     """A class or a code, and the settings at which it is shown.
 
     Attributes:
-        columns: Where it stands in v.
+        columns: Columns of v.
         settings: (S, columns).
     """
 
@@ -26,35 +26,31 @@ class Knob(NamedTuple):
     settings: Tensor
 
 
-def class_knob(told: Inputs) -> Knob:
-    """Every class, in the order of their numbers."""
-    columns = slice(told.latent, told.latent + told.classes)
-    return Knob(columns, torch.eye(told.classes))
+def class_knob(layout: Inputs) -> Knob:
+    """All classes, in the order of their numbers."""
+    columns = slice(layout.latent, layout.latent + layout.classes)
+    return Knob(columns, torch.eye(layout.classes))
 
 
-def morphs(told: Inputs, steps: int) -> list[Knob]:
-    """From each class to the next and from the last to the first, through mixtures of the two.
-
-    Classes may be any number of ways apart: a path through the numbers between them would lead
-    through classes that have nothing to do with either.
-    """
-    columns, classes = class_knob(told)
+def morphs(layout: Inputs, steps: int) -> list[Knob]:
+    """Mixtures from each class to the next, and from the last to the first, in ``steps`` steps."""
+    columns, classes = class_knob(layout)
     t = torch.linspace(0, 1, steps)[:, None]
     pairs = zip(classes, classes.roll(-1, 0), strict=True)
     return [Knob(columns, torch.lerp(a, b, t)) for a, b in pairs]
 
 
-def code_knobs(told: Inputs, steps: int) -> list[Knob]:
-    """Every value of each categorical code, then each continuous one from -1 to 1.
+def code_knobs(layout: Inputs, steps: int) -> list[Knob]:
+    """All values of each categorical code, then each continuous code from -1 to 1.
 
     Args:
-        told: ``net.inputs`` of a generator.
-        steps: Settings of a continuous code.
+        layout: ``net.inputs`` of a generator.
+        steps: Number of settings of a continuous code.
     """
-    sizes = [*told.categorical, *[1] * told.continuous]
+    sizes = [*layout.categorical, *[1] * layout.continuous]
     sweep = torch.linspace(-1, 1, steps)[:, None]
-    settings = [*map(torch.eye, told.categorical), *[sweep] * told.continuous]
-    ends = told.latent + told.classes + np.cumsum(sizes)
+    settings = [*map(torch.eye, layout.categorical), *[sweep] * layout.continuous]
+    ends = layout.latent + layout.classes + np.cumsum(sizes)
     return [
         Knob(slice(int(end) - size, int(end)), values)
         for end, size, values in zip(ends, sizes, settings, strict=True)
@@ -62,14 +58,14 @@ def code_knobs(told: Inputs, steps: int) -> list[Knob]:
 
 
 def turned(v: Tensor, knob: Knob) -> Tensor:
-    """Each v at every setting of a knob: (N, width) to (N, S, width)."""
+    """Set a knob of each v to all of its settings: (N, width) to (N, S, width)."""
     every = v[:, None].repeat(1, len(knob.settings), 1)
     every[..., knob.columns] = knob.settings.to(v)
     return every
 
 
 def stacked(sheets: list[NDArray[np.uint8]], gap: int) -> NDArray[np.uint8]:
-    """Pictures (H, W, 3) of any sizes, one under the other on white, ``gap`` px between two."""
+    """Stack images (H, W, 3) of any sizes vertically on white, with ``gap`` px between them."""
     width = max(sheet.shape[1] for sheet in sheets)
     last = len(sheets) - 1
     return np.concatenate(

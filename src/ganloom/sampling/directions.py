@@ -1,8 +1,7 @@
-"""Directions of z along which a generator's pictures change most.
+"""Directions of z along which the images of a generator change most.
 
-GANSpace (Härkönen et al., 2020, arXiv:2004.02546): the principal components of what the first
-layer makes of random z, and for each the change of z that leads along it. Nobody names them: what
-one does is seen when it is followed.
+GANSpace (Härkönen et al., 2020, arXiv:2004.02546): the principal components of the first layer's
+output for random z, and the change of z that moves along each of them.
 """
 
 from __future__ import annotations
@@ -14,27 +13,28 @@ from torch import Tensor, nn
 from ganloom.models import Generator
 from ganloom.sampling.latents import latents
 
-SAMPLES = 2000  # of z; more change the first components hardly
+SAMPLES = 2000  # of z; more hardly change the first components
 
 
 def directions(net: Generator, count: int, seed: int) -> Tensor:
     """Find directions, the strongest first.
 
     Args:
-        net: In eval mode. Its first linear layer is looked at, classes and codes in the middle.
-        count: How many; not more than z is long.
-        seed: Of the samples.
+        net: Generator in eval mode. Its first linear layer is analysed, with uniform classes and
+            codes of 0.
+        count: Number of directions, at most the length of z.
+        seed: Seed of the samples.
 
     Returns:
-        (count, latent) float32 on the CPU: added to z, one standard deviation of the component. The
-        longest entry of each is positive, as the sign of a component is arbitrary.
+        (count, latent) float32 on the CPU: the change of z for one standard deviation of the
+        component. As signs of components are arbitrary, the largest entry of each is positive.
     """
-    told = net.inputs
+    layout = net.inputs
     first = next(module for module in net.net.modules() if isinstance(module, nn.Linear))
-    z = latents(SAMPLES, told.latent, seed, "directions")
-    v = torch.zeros(SAMPLES, told.width)
-    v[:, : told.latent] = z
-    v[:, told.latent : told.latent + told.classes] = 1 / max(told.classes, 1)
+    z = latents(SAMPLES, layout.latent, seed, "directions")
+    v = torch.zeros(SAMPLES, layout.width)
+    v[:, : layout.latent] = z
+    v[:, layout.latent : layout.latent + layout.classes] = 1 / max(layout.classes, 1)
     with torch.inference_mode():
         made = first(net.front(v.to(first.weight.device))).cpu()
     components = PCA(count, svd_solver="randomized", random_state=seed, whiten=True)

@@ -1,6 +1,6 @@
-"""A photograph as a generator would make it, and that, changed.
+"""Reconstruction of a photograph by a generator, and edits of the reconstruction.
 
-What imports scikit-learn is imported when it is needed: the studio starts in less time.
+Modules that import scikit-learn are imported when they are needed, so that the studio starts fast.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SETTINGS = 5  # of a continuous code
 
 
 class Guess(NamedTuple):
-    """A first guess for a search.
+    """A predictor's guess, with which the optimisation starts.
 
     Attributes:
-        v: (1, width) input of the generator; None: there is no predictor, or it cannot be used.
-        problem: Why a predictor cannot be used, or "".
+        v: (1, width) input of the generator; None without a usable predictor.
+        problem: Why the predictor cannot be used, or "".
     """
 
     v: Tensor | None
@@ -43,7 +43,7 @@ class Change(NamedTuple):
     """An input of a generator at several settings of one class, code or direction.
 
     Attributes:
-        name: What is changed, for people.
+        name: Name of what is changed, for display.
         v: (S, width), one row for each setting.
     """
 
@@ -52,30 +52,30 @@ class Change(NamedTuple):
 
 
 def squared(data: bytes, side: int, max_pixels: int) -> NDArray[np.uint8]:
-    """Decode a file that nobody vouches for, as a generator sees pictures.
+    """Decode an untrusted file and crop it to the central square.
 
     Args:
-        data: The whole file.
+        data: Content of the file.
         side: R in px.
-        max_pixels: Refuse larger pictures.
+        max_pixels: Larger images are refused.
 
     Returns:
-        (R, R, 3), the square in the picture's middle.
+        (R, R, 3).
 
     Raises:
-        ImageError: the file is no picture, is damaged or too large.
+        ImageError: The file is not an image, is damaged or too large.
     """
     image = decode(data, max_pixels)
-    # A copy: torch cannot look at memory that it must not write to.
+    # A copy, as torch needs writable memory.
     return np.array(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
 
 
 def first_guess(predictor: Path, net: Generator, photo: NDArray[np.uint8]) -> Guess:
-    """Ask the predictor of a generator, if there is one.
+    """Let the predictor of a generator guess its input, if there is one.
 
     Args:
-        predictor: Its file, which may be missing.
-        net: The generator.
+        predictor: File of the predictor, which may be missing.
+        net: Generator.
         photo: (R, R, 3).
     """
     if not predictor.is_file():
@@ -95,15 +95,15 @@ def recover(
     guess: Tensor | None = None,
     watch: Watch | None = None,
 ) -> Recovered:
-    """Find what a generator must be told to make a photograph.
+    """Find the input with which a generator comes nearest to a photograph.
 
     Args:
         net: Generator, in eval mode.
         photo: (R, R, 3).
-        steps: Steps of the search.
-        loss: How far two pictures are apart.
-        guess: (1, width) where one of the starts begins; None: all begin at random.
-        watch: As in ``invert``.
+        steps: Steps of the optimisation.
+        loss: Distance between images.
+        guess: (1, width) initial value of one of the starts; by default all are random.
+        watch: Callback, as in ``invert``.
     """
     device = next(net.parameters()).device
     settings = params.Invert(images=1, steps=steps, starts=STARTS, loss=loss, lr=LEARNING_RATE)
@@ -114,14 +114,14 @@ def recover(
 
 
 def strongest(net: Generator) -> Tensor:
-    """The directions of z that are offered for edits: (K, latent)."""
+    """Directions of z that are offered for edits: (K, latent)."""
     from ganloom.sampling.directions import directions
 
     return directions(net, min(DIRECTIONS, net.inputs.latent), SEED)
 
 
 def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Change]:
-    """Everything that can be changed in an input: its class and codes, else z along directions.
+    """Changes that are possible in an input: of its class and codes, or else along directions of z.
 
     Args:
         net: Generator, in eval mode.
@@ -129,16 +129,16 @@ def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH)
         classes: Names of the classes.
         reach: Largest step along a direction, in standard deviations.
     """
-    told = net.inputs
+    layout = net.inputs
     found = []
-    if told.classes:
-        found.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(told))[0]))
-    for number, knob in enumerate(code_knobs(told, SETTINGS), 1):
+    if layout.classes:
+        found.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
+    for number, knob in enumerate(code_knobs(layout, SETTINGS), 1):
         found.append(Change(f"code {number}", turned(v, knob)[0]))
     if not found:
         steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
         for number, way in enumerate(strongest(net), 1):
             moved = v.repeat(len(steps), 1)
-            moved[:, : told.latent] += steps.to(v)[:, None] * way.to(v)
+            moved[:, : layout.latent] += steps.to(v)[:, None] * way.to(v)
             found.append(Change(f"direction {number}", moved))
     return found

@@ -1,4 +1,4 @@
-"""From latents to pictures."""
+"""Generation of images from latents."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from ganloom.models import to_uint8
 
 
 def generate(net: nn.Module, z: Tensor, batch: int = 64) -> NDArray[np.uint8]:
-    """Run a generator, in the mode that it is in, on the device that it is on.
+    """Run a generator; its mode and device are not changed.
 
     Args:
-        net: (B, D) to (B, 3, R, R) in [-1, 1].
+        net: Network from (B, D) to (B, 3, R, R) in [-1, 1].
         z: (N, D).
-        batch: Latents at a time.
+        batch: Batch size.
 
     Returns:
         (N, R, R, 3) RGB.
 
     Raises:
-        FloatingPointError: the generator made NaN or infinite pixels.
+        FloatingPointError: A pixel is NaN or infinite.
     """
     device = next(net.parameters()).device
     return np.concatenate([_pictures(net, part.to(device)) for part in z.split(batch)])
 
 
 def film(net: nn.Module, path: Tensor) -> NDArray[np.uint8]:
-    """Square grids of pictures, one for each step of a path.
+    """Square grids of images, one for each step of a path.
 
     Args:
-        net: As in ``generate``, whose errors it raises.
-        path: (T, points, D), points a square number.
+        net: Generator, as in ``generate``, whose errors are raised.
+        path: (T, points, D), with a square number of points.
 
     Returns:
         (T, H, W, 3) RGB.
@@ -51,5 +51,5 @@ def film(net: nn.Module, path: Tensor) -> NDArray[np.uint8]:
 def _pictures(net: nn.Module, z: Tensor) -> NDArray[np.uint8]:
     x = net(z)
     if not x.isfinite().all():
-        raise FloatingPointError("the generator makes NaN or infinite pixels: its training failed")
+        raise FloatingPointError("a generated pixel is NaN or infinite: the training failed")
     return to_uint8(x)

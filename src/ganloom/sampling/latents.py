@@ -1,4 +1,4 @@
-"""Points in latent space and paths between them."""
+"""Points in latent space, and paths between them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def latents(n: int, dim: int, seed: int, *stream: int | str) -> Tensor:
     """Draw latents from the standard normal distribution, on the CPU.
 
     Args:
-        n: How many.
-        dim: Length of each.
-        seed: The seed of the project.
-        *stream: What they are for; another stream gives independent draws.
+        n: Number of latents.
+        dim: Length of a latent.
+        seed: Seed of the project.
+        *stream: Purpose of the draws; another stream gives independent draws.
 
     Returns:
         (n, dim) float32.
@@ -27,45 +27,45 @@ def latents(n: int, dim: int, seed: int, *stream: int | str) -> Tensor:
 
 
 def inputs(
-    told: Inputs, n: int, seed: int, *stream: int | str, labels: Tensor | None = None
+    layout: Inputs, n: int, seed: int, *stream: int | str, labels: Tensor | None = None
 ) -> Tensor:
-    """Draw all that a generator is told, on the CPU: (n, told.width) float32.
+    """Draw inputs of a generator, on the CPU: (n, layout.width) float32.
 
     Args:
-        told: ``net.inputs`` of a generator.
-        n: How many.
-        seed: The seed of the project.
-        *stream: What they are for; another stream gives independent draws.
-        labels: (n,) classes; drawn evenly if none.
+        layout: ``net.inputs`` of a generator.
+        n: Number of inputs.
+        seed: Seed of the project.
+        *stream: Purpose of the draws; another stream gives independent draws.
+        labels: (n,) classes; drawn uniformly if not given.
     """
-    return told.draw(n, labels, _generator(seed, *stream))
+    return layout.draw(n, labels, _generator(seed, *stream))
 
 
-def new(told: Inputs, n: int, seed: int, label: int | None = None) -> Tensor:
-    """What n new pictures are made of, wherever someone asks for them: (n, told.width) float32.
+def new(layout: Inputs, n: int, seed: int, label: int | None = None) -> Tensor:
+    """Inputs for new images, the same in the command line and the studio: (n, layout.width).
 
     Args:
-        told: ``net.inputs`` of a generator.
-        n: How many.
-        seed: Same seed, same pictures; of some classes the seed's comes first.
-        label: The class of all of them; each as often as another, in turn, if none.
+        layout: ``net.inputs`` of a generator.
+        n: Number of images.
+        seed: Seed of the images; it also chooses the first class.
+        label: Class of all images; by default all classes in turn.
     """
-    labels = (torch.arange(n) + seed) % max(1, told.classes)
+    labels = (torch.arange(n) + seed) % max(1, layout.classes)
     if label is not None:
         labels = torch.full((n,), label)
-    return inputs(told, n, seed, "generate", labels=labels)
+    return inputs(layout, n, seed, "generate", labels=labels)
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation (White, 2016): the angle grows evenly, and so does the norm.
+    """Spherical interpolation (White, 2016), with a linear norm.
 
-    In many dimensions nearly all of a normal distribution lies near one sphere; a straight line
-    between two points leaves it, through latents that the generator never saw.
+    In high dimensions nearly all of a normal distribution lies close to a sphere. A straight line
+    leaves it, through latents that the generator was not trained on.
 
     Args:
-        a: (..., D) where t = 0.
-        b: (..., D) where t = 1. Opposite to a, the path leads through a fixed direction
-            perpendicular to both; a zero vector has no direction and takes the other one's.
+        a: (..., D), the value at t = 0.
+        b: (..., D), the value at t = 1. If it is opposite to a, the path goes through a fixed
+            direction perpendicular to both; a zero vector takes the direction of the other one.
         t: (T,) in [0, 1].
 
     Returns:
@@ -75,25 +75,25 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     u, v = a.double() / norm_a, b.double() / norm_b
     u, v = torch.where(norm_a > 0, u, v), torch.where(norm_b > 0, v, u)
     u, v = u.nan_to_num(), v.nan_to_num()
-    # Kahan's formula: unlike the arc cosine, exact for small and for nearly straight angles.
+    # Kahan's formula, which is exact for angles near 0 and 180 degrees, unlike the arc cosine.
     angle = 2 * torch.atan2((u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True))
     steps = t.double().reshape(-1, *[1] * a.dim())
     direction = torch.cos(steps * angle) * u + torch.sin(steps * angle) * _perpendicular(u, v)
     return (torch.lerp(norm_a, norm_b, steps) * direction).to(a.dtype)
 
 
-def paths(v: Tensor, told: Inputs, points: int) -> Tensor:
-    """Interpolations between two inputs each; class and code stay those of the first.
+def paths(v: Tensor, layout: Inputs, points: int) -> Tensor:
+    """Interpolations of z between pairs of inputs, with class and code of the first.
 
     Args:
-        v: (2 N, told.width), N starts and N ends.
-        told: ``net.inputs`` of a generator.
-        points: On each path, its ends among them.
+        v: (2 N, layout.width), N starts and N ends.
+        layout: ``net.inputs`` of a generator.
+        points: Points on a path, including its ends.
 
     Returns:
-        (N * points, told.width), one path after the other.
+        (N * points, layout.width), path by path.
     """
-    z, rest = v.tensor_split([told.latent], dim=1)
+    z, rest = v.tensor_split([layout.latent], dim=1)
     start, end = z.chunk(2)
     walked = slerp(start, end, torch.linspace(0, 1, points)).transpose(0, 1).flatten(0, 1)
     still = rest[: len(v) // 2].repeat_interleave(points, dim=0)
@@ -101,11 +101,11 @@ def paths(v: Tensor, told: Inputs, points: int) -> Tensor:
 
 
 def circle(start: Tensor, towards: Tensor, frames: int) -> Tensor:
-    """Closed walks of constant norm: from each start around the origin, all steps alike.
+    """Circles around the origin, in T equal steps.
 
     Args:
         start: (N, D).
-        towards: (N, D), which with the start and the origin give the planes.
+        towards: (N, D), points that define the planes, with the starts and the origin.
         frames: T.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From one thing that a generator is told to another."""
+"""Transitions between inputs of a generator."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ FRAMES, FPS = 48, 24  # of an animation: two seconds there, two back
 
 
 def between(latent: int, a: Tensor, b: Tensor, steps: int, *, spherical: bool) -> Tensor:
-    """What a generator is told on the way from a to b, ends included.
-
-    Classes and codes are mixed in proportion, whatever the path of z: a one-hot vector has no
-    angle, and a way through the numbers of classes would pass those between.
+    """Interpolate inputs from a to b; classes and codes are always mixed linearly.
 
     Args:
-        latent: How many columns are z.
-        a: (N, width) where each transition begins.
-        b: (N, width) where it ends.
-        steps: Points on the way, both ends among them.
-        spherical: Whether z goes along a circle, rather than straight.
+        latent: Number of columns of z.
+        a: (N, width) starts of the transitions.
+        b: (N, width) ends of the transitions.
+        steps: Number of points, including both ends.
+        spherical: Whether z is interpolated along a circle or along a straight line.
 
     Returns:
         (steps, N, width).
@@ -36,14 +33,14 @@ def between(latent: int, a: Tensor, b: Tensor, steps: int, *, spherical: bool) -
     return v
 
 
-def of_class(told: Inputs, v: Tensor, number: int) -> Tensor:
-    """The same input (N, width) with another class."""
+def of_class(layout: Inputs, v: Tensor, number: int) -> Tensor:
+    """Replace the class of inputs (N, width)."""
     changed = v.clone()
-    changed[:, told.latent : told.latent + told.classes] = 0
-    changed[:, told.latent + number] = 1
+    changed[:, layout.latent : layout.latent + layout.classes] = 0
+    changed[:, layout.latent + number] = 1
     return changed
 
 
 def there_and_back(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames (T, H, W, 3) and the same in reverse, each end once: repeats without a seam."""
+    """Append the frames (T, H, W, 3) in reverse, without the ends, for a seamless loop."""
     return np.concatenate([frames, frames[-2:0:-1]])
