@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ganloom import images, params, sources
+from ganloom import params, sources
+from ganloom.images import decoding
+from ganloom.images.shards import sha256
 from ganloom.sources import CANDIDATE, FetchError, Reader, Row, SourceError
 from ganloom.web.client import Client, WebError, web_url
 from ganloom.web.store import Kept, Store
@@ -247,14 +249,14 @@ def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
     found = _blank(row)
     try:
         data = read()
-        found |= {"sha256": images.sha256(data), "bytes": str(len(data))}
+        found |= {"sha256": sha256(data), "bytes": str(len(data))}
         _require_within(job.limits, len(data))
         if (row.get("sha256") or found["sha256"]) != found["sha256"]:
             raise FetchError("changed since it was listed: search again")
-        info = images.probe(data, job.limits.max_pixels)
+        info = decoding.probe(data, job.limits.max_pixels)
         _spool(job.spool / f"{found['sha256']}.{info.extension}", data)
         found |= {"width": str(info.width), "height": str(info.height), "mime": info.mime}
-    except (FetchError, images.ImageError) as error:
+    except (FetchError, decoding.ImageError) as error:
         found["error"] = _one_line(error)
         if is_web(row["url"]):
             # What came instead is nobody's: who replays this manifest must not look for it.

@@ -1,37 +1,19 @@
-"""Pictures as bytes and arrays: safe decoding, hashes, tar shards, contact sheets, symmetries.
-
-An image array is RGB, uint8, (H, W, 3); a batch is (N, H, W, 3).
-"""
+"""Decoding files that nobody vouches for."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import io
 import itertools
 import re
-import tarfile
-import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-
-Array = NDArray[np.uint8]
-
-WHITE = 255
 
 
 class ImageError(ValueError):
     """A file is not a usable picture; the message says why in plain words."""
-
-
-class ShardError(RuntimeError):
-    """The tar shards of originals are missing or damaged; the message names the file."""
 
 
 class ImageInfo(NamedTuple):
@@ -41,9 +23,6 @@ class ImageInfo(NamedTuple):
     height: int
     mime: str
     extension: str
-
-
-# --- decoding ----------------------------------------------------------------------------------
 
 
 class _Format(NamedTuple):
@@ -263,201 +242,3 @@ def _broken(data: bytes, error: Exception) -> str:
     if short or re.search("truncated|EOF|end of file", str(error), re.IGNORECASE):
         return f"truncated {name}"
     return f"broken {name}: {error or type(error).__name__}"
-
-
-# --- encoding ----------------------------------------------------------------------------------
-
-
-def png(image: Image.Image | Array) -> bytes:
-    """Encode as PNG without metadata, so that the same pixels give the same bytes."""
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG")
-    return file.getvalue()
-
-
-def save_png(image: Image.Image | Array, path: Path) -> None:
-    """Write ``png(image)``; folders above ``path`` are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png(image))
-
-
-# --- originals: 16 tar shards by content hash --------------------------------------------------
-
-_DIGITS = "0123456789abcdef"
-
-
-def sha256(data: bytes) -> str:
-    """The hash that names an original, in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def write_shards(folder: Path, items: Iterable[tuple[str, str, bytes]]) -> None:
-    """Write originals as ``folder``/00.tar ... 0f.tar, by the first digit of their hash.
-
-    The bytes of the shards depend on the set of originals alone. One original at a time is in
-    memory.
-
-    Args:
-        folder: Where to write; made if it does not exist.
-        items: ``(sha256, extension, content)`` in any order; repeats are written once.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as spool:
-        for digest, extension, data in items:
-            (Path(spool) / f"{digest}.{extension}").write_bytes(data)
-        pack_shards(folder, Path(spool))
-
-
-def pack_shards(folder: Path, spool: Path) -> None:
-    """Write shards as ``write_shards`` does, from files named ``<sha256>.<extension>``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    files = sorted(spool.iterdir())
-    for digit in _DIGITS:
-        with tarfile.open(folder / f"0{digit}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-            for path in files:
-                if path.name[0] == digit:
-                    member = tarfile.TarInfo(path.name)  # owner 0, time 0, mode 0644
-                    member.size = path.stat().st_size
-                    with path.open("rb") as file:
-                        tar.addfile(member, file)
-
-
-class _Member(NamedTuple):
-    shard: str
-    offset: int
-    size: int
-
-
-class Shards(Mapping[str, bytes]):
-    """Originals by their sha256, read from tar shards at random.
-
-    Holds an index and no open file: cheap to send to worker processes.
-
-    Args:
-        folder: Holds the ``*.tar``.
-
-    Raises:
-        ShardError: there are none, or one is damaged; also on reading an original.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._members: dict[str, _Member] = {}
-        paths = sorted(folder.glob("*.tar"))
-        if not paths:
-            raise ShardError(f"{folder}: no tar shards here; the stage `fetch` makes them")
-        for path in paths:
-            try:
-                with tarfile.open(path, "r:") as tar:
-                    for member in tar:
-                        digest = member.name.partition(".")[0]
-                        self._members[digest] = _Member(path.name, member.offset_data, member.size)
-            except tarfile.TarError as error:
-                raise ShardError(_damaged(path, str(error))) from error
-
-    def __getitem__(self, digest: str) -> bytes:
-        member = self._members[digest]
-        path = self.folder / member.shard
-        with path.open("rb") as file:
-            file.seek(member.offset)
-            data = file.read(member.size)
-        if sha256(data) != digest:
-            raise ShardError(_damaged(path, f"{digest} has other content than its name says"))
-        return data
-
-    def part(self, digests: Iterable[str]) -> Shards:
-        """Some of the originals, with an index of those alone: for a worker's task."""
-        part = copy.copy(self)
-        part._members = {digest: self._members[digest] for digest in digests}
-        return part
-
-    def __contains__(self, digest: object) -> bool:
-        return digest in self._members
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-
-def _damaged(path: Path, how: str) -> str:
-    return f"{path}: damaged ({how}); remove it and run `dvc checkout` or the stage `fetch` again"
-
-
-# --- sheets ------------------------------------------------------------------------------------
-
-
-def grid(images: Array, columns: int) -> Array:
-    """Tile a batch row by row; what is left of the last row is white.
-
-    Args:
-        images: (N, H, W, 3).
-        columns: Tiles in a row.
-
-    Returns:
-        (rows * H, columns * W, 3).
-    """
-    count, height, width, channels = images.shape
-    rows = -(-count // columns)
-    tiles = np.full((rows * columns, height, width, channels), WHITE, np.uint8)
-    tiles[:count] = images
-    table = tiles.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
-    return table.reshape(rows * height, columns * width, channels)
-
-
-def contact_sheet(
-    images: Sequence[Image.Image | Array], columns: int, tile: int, gap: int = 4
-) -> Image.Image:
-    """Lay pictures of any sizes out row by row on white, shrunk to fit a tile, never enlarged.
-
-    Args:
-        images: The pictures; none gives a sheet of one empty row.
-        columns: Tiles in a row.
-        tile: Side of a tile in px.
-        gap: Space between tiles and around the sheet in px.
-    """
-    rows = max(1, -(-len(images) // columns))
-    step = tile + gap
-    sheet = Image.new("RGB", (columns * step + gap, rows * step + gap), "white")
-    for position, image in enumerate(images):
-        row, column = divmod(position, columns)
-        small = Image.fromarray(np.asarray(image))
-        small.thumbnail((tile, tile), Image.Resampling.LANCZOS)
-        x = gap + column * step + (tile - small.width) // 2
-        y = gap + row * step + (tile - small.height) // 2
-        sheet.paste(small, (x, y))
-    return sheet
-
-
-def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    """Means of squares of pixels, halves rounded up: (..., R, R, 3) to (..., r, r, 3)."""
-    *batch, side, _, channels = images.shape
-    factor, rest = divmod(side, resolution)
-    if rest:
-        raise ValueError(f"{side} px is no multiple of {resolution} px")
-    squares = images.reshape(*batch, resolution, factor, resolution, factor, channels)
-    sums = squares.sum(axis=(-4, -2), dtype=np.uint32)
-    return ((sums + factor**2 // 2) // factor**2).astype(np.uint8)
-
-
-# --- symmetries of the square ------------------------------------------------------------------
-
-# Of `augment.symmetries`: which of the eight.
-SYMMETRIES: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
-
-
-def apply_symmetry(images: NDArray[Any], k: int) -> NDArray[Any]:
-    """Turn counter-clockwise by ``k % 4`` quarters, then for ``k >= 4`` mirror left-right.
-
-    Args:
-        images: (H, W, C) or (N, H, W, C).
-        k: 0 to 7.
-
-    Returns:
-        The same number of dimensions, contiguous.
-    """
-    if not 0 <= k < 8:
-        raise ValueError(f"symmetry {k}: the square has 0 to 7")
-    turned = np.rot90(images, k % 4, axes=(-3, -2))
-    return np.ascontiguousarray(np.flip(turned, axis=-2) if k >= 4 else turned)
