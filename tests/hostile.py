@@ -28,7 +28,7 @@ import torch
 from PIL import Image
 
 from ganloom import models, params
-from ganloom.images import decoding, encoding
+from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.predictor import Predictor
@@ -76,7 +76,7 @@ def pictures() -> list[Seed]:
     exif[0x0112], exif[0x010E] = 6, "a description"
     frames = {"save_all": True, "append_images": [Image.fromarray(_noise(24, 40, 3)[::-1])]}
     made: list[tuple[str, Image.Image, dict[str, Any]]] = [
-        *((form, RGB, {}) for form in decoding.FORMATS),
+        *((form, RGB, {}) for form in formats.FORMATS if form != "HEIF"),  # which an extra reads
         *((form, RGB, frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO")),
         ("JPEG", RGB, {"exif": exif, "progressive": True}),
         ("JPEG", RGB.convert("CMYK"), {}),
@@ -109,7 +109,7 @@ def other_pictures() -> list[Seed]:
     """
     Image.init()
     seeds = []
-    for form in sorted(set(Image.OPEN) & set(Image.SAVE) - set(decoding.FORMATS) - {"MPO"}):
+    for form in sorted(set(Image.OPEN) & set(Image.SAVE) - set(formats.FORMATS) - {"MPO"}):
         for image in (RGB, RGB.convert("L"), RGB.convert("1"), Image.new("F", (8, 8))):
             try:
                 seeds.append(Seed(form.lower(), _encoded(image, form)))

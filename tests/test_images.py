@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from ganloom.images import arrays, decoding, encoding, sheets
+from ganloom.images import arrays, decoding, encoding, formats, sheets
 from ganloom.images.shards import ShardError, Shards, sha256, write_shards
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 LIMIT = 1_000_000
-FORMATS = list(decoding.FORMATS)
+FORMATS = [name for name in formats.FORMATS if name != "HEIF"]  # which an extra reads
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -50,9 +50,9 @@ FILES = {name: encoded(noise(24, 40, 3), name) for name in FORMATS}
 def test_every_format_gives_the_pixels_that_pillow_gives(name: str) -> None:
     expected = np.asarray(Image.open(io.BytesIO(FILES[name])).convert("RGB"))
     assert np.array_equal(pixels(FILES[name]), expected)
-    known = decoding.FORMATS[name]
+    known = formats.FORMATS[name]
     assert decoding.probe(FILES[name], LIMIT) == (40, 24, known.mime, known.extension)
-    assert decoding.sniff(FILES[name]) == name
+    assert formats.sniff(FILES[name]) == name
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -114,7 +114,7 @@ def test_cmyk_is_not_inverted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_are_cut_to_eight(name: str) -> None:
-    high = noise(24, 40)
+    high = noise(24, 40)  # to 255: all sixteen are used
     deep = (high.astype(np.uint16) << 8) + 128
     assert np.array_equal(pixels(encoded(deep, name)), np.repeat(high[..., None], 3, axis=2))
 
@@ -123,13 +123,6 @@ def test_one_bit_is_black_and_white() -> None:
     bits = noise(24, 40) > 127
     found = pixels(encoded(Image.fromarray(bits), "PNG"))
     assert np.array_equal(found, np.repeat(bits[..., None] * np.uint8(255), 3, axis=2))
-
-
-@pytest.mark.parametrize("value", [0.5, -1, 70_000])
-def test_pixels_without_an_agreed_range_are_refused(value: float) -> None:
-    mode = "F" if isinstance(value, float) else "I"
-    with pytest.raises(decoding.ImageError, match="unusual pixels"):
-        decoding.decode(encoded(Image.new(mode, (4, 4), value), "TIFF"), LIMIT)
 
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -162,7 +155,7 @@ def test_a_truncated_file_is_called_truncated(name: str) -> None:
     [
         (b"", "empty file"),
         (b"\n<!DOCTYPE HTML><html>404</html>", "HTML page"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "format not read: PostScript"),
         (b"just words", "not an image"),
         (FILES["PNG"][:12], "broken PNG"),
         (FILES["PNG"].replace(b"IDAT", b"IDAX"), "PNG"),

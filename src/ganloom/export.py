@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from ganloom.credits import fetched
-from ganloom.images import arrays, decoding, encoding
+from ganloom.images import arrays, encoding, formats
 from ganloom.images.shards import Shards, sha256
 from ganloom.sources import SourceError, read_rows
 
@@ -125,7 +125,7 @@ def _originals(
     data: Path, facts: Mapping[str, Mapping[str, str]], places: Mapping[str, tuple[str, str]]
 ) -> list[Item]:
     shards = Shards(data / "raw")
-    extensions = {known.mime: known.extension for known in decoding.FORMATS.values()}
+    extensions = {known.mime: known.extension for known in formats.FORMATS.values()}
     return [
         Item(
             split,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import re
@@ -9,11 +10,30 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError
+
+from ganloom.images import av1, colour, formats, levels, metadata
+from ganloom.images.formats import FORMATS, sniff
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # processes share the work, not threads
 
 
 class ImageError(ValueError):
     """A file is not a usable picture; the message says why in plain words."""
+
+
+HEIC = "HEIC"  # what telephones take photographs in
+INSTALL_HEIC = "pip install --editable '.[heic]'"
+
+
+class UnreadFormatError(ImageError):
+    """A file is of a format that is not read: ``KIND: name of the format; the way out``."""
+
+    KIND = "format not read"
+
+    def __init__(self, name: str, way_out: str = "convert it to PNG or JPEG") -> None:
+        super().__init__(f"{self.KIND}: {name}; {way_out}")
 
 
 class ImageInfo(NamedTuple):
@@ -25,27 +45,6 @@ class ImageInfo(NamedTuple):
     extension: str
 
 
-class _Format(NamedTuple):
-    extension: str
-    mime: str
-    start: re.Pattern[bytes]
-
-
-def _format(extension: str, mime: str, start: bytes) -> _Format:
-    return _Format(extension, mime, re.compile(start, re.DOTALL))
-
-
-# The only decoders that a file can reach, by Pillow's name, and how their files start.
-FORMATS = {
-    "JPEG": _format("jpg", "image/jpeg", rb"\xff\xd8\xff"),
-    "PNG": _format("png", "image/png", rb"\x89PNG\r\n\x1a\n"),
-    "GIF": _format("gif", "image/gif", rb"GIF8[79]a"),
-    "WEBP": _format("webp", "image/webp", rb"RIFF....WEBP"),
-    "BMP": _format("bmp", "image/bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
-    "TIFF": _format("tif", "image/tiff", rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
-    "PPM": _format("ppm", "image/x-portable-anymap", rb"P[1-6]\s+[#\d]"),
-}
-
 # What a small file can repeat so often that reading it takes hours: how such files start, what it
 # is called, and how each begins. Honest files have a dozen.
 _REPEATED = (
@@ -54,6 +53,17 @@ _REPEATED = (
 )
 MAX_REPEATS = 100
 MAX_TILES = 100_000  # that a picture may be cut into; a strip of each line are a tenth of that
+
+# Where a blank first frame is passed over; all frames that are looked at have no more pixels
+# together than one picture may have.
+_ANIMATED = {"GIF", "PNG", "WEBP"}
+_MAX_FRAMES = 100
+_BLANK = 4  # of 255: how far a channel may vary
+
+_LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # formats of masks
+# What is drawn is hardly seen on white if less than a fiftieth of it differs by this, of 255.
+_FAINT, _SEEN = 32, 1 / 50
+_MOSTLY = 0.9  # opaque: there the background is a matter of edges and corners
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -68,16 +78,12 @@ _UPRIGHT = {
 _SIDEWAYS = {5, 6, 7, 8}
 
 
-def sniff(data: bytes) -> str | None:
-    """Name of the format (a key of ``FORMATS``) that the first bytes of a file announce."""
-    return next((name for name, known in FORMATS.items() if known.start.match(data)), None)
-
-
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """Decode a file that nobody vouches for.
 
-    The first frame, upright by its EXIF orientation, with transparency laid on white and 16 bits
-    cut to 8. Colour profiles are ignored.
+    Upright by its EXIF orientation, in sRGB, reduced to 8 bits as ``levels`` says. Transparency is
+    laid on white, or on black where what is drawn could hardly be seen on white. An animation is
+    its first frame that is not blank.
 
     Args:
         data: The whole file.
@@ -87,6 +93,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         An RGB picture without metadata.
 
     Raises:
+        UnreadFormatError: the file is of a format that is not read.
         ImageError: the file is no picture, is damaged or too large.
     """
     return _load(data, max_pixels).image
@@ -147,60 +154,149 @@ class _Loaded(NamedTuple):
 
 def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
     """Decode; with ``side``, a JPEG may come smaller, but not with a side shorter than that."""
-    _require_sane(data)
+    name = _require_readable(data, max_pixels)
+    profile, is_animated = None, name in _ANIMATED
+    source = data
+    if name == "PNG":
+        # A sound picture in front of a broken animation is read as one without.
+        source, profile, is_animated = metadata.strip_png(data, colour.MAX_PROFILE)
+    elif name == "JPEG":
+        source = metadata.strip_jpeg(data)
     try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(io.BytesIO(data), formats=list(FORMATS)) as file,
-        ):
-            if file.width * file.height > max_pixels:
-                raise ImageError(_too_large(file.width, file.height, max_pixels))
-            if len(file.tile) > MAX_TILES:
-                raise ImageError(f"absurd {file.format}: {len(file.tile)} tiles")
+        with warnings.catch_warnings(action="ignore"), _opened(source, name, max_pixels) as file:
             width, height = file.size
-            if side is not None:
+            if side is not None and name == "JPEG":
                 file.draft(file.mode, (side, side))
-            file.load()
-            orientation = _orientation(file)
-            image = _upright(_rgb(file), orientation)
-            if orientation in _SIDEWAYS:
-                width, height = height, width
             coarseness = _coarseness(file)
-            # A photograph with an embedded second one (MPO) is a JPEG to everybody else.
-            name = "JPEG" if file.format == "MPO" else str(file.format)
+            profile = profile or file.info.get("icc_profile")
+            image = _rgb(file, source, name, profile)
+            orientation = _orientation(file)
+            if name == "HEIF":  # whose size is certain when it is decoded
+                width, height = file.size
+        if is_animated and _is_blank(image):
+            image = _first_drawn(data, name, max_pixels, profile) or image
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError(_unidentified(data)) from None
+        raise _unidentified(data, name) from None
     except Image.DecompressionBombError:
         raise ImageError(f"too many pixels: more than {max_pixels} (fetch.max_pixels)") from None
     except Exception as error:  # Pillow's decoders raise whatever their bytes lead them to
         raise ImageError(_broken(data, error)) from error
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    image = _upright(image, orientation)
     image.info = {}
     return _Loaded(image, name, width, height, coarseness)
 
 
-def _require_sane(data: bytes) -> None:
-    for start, name, part in _REPEATED:
+def _opened(data: bytes, name: str, max_pixels: int) -> ImageFile.ImageFile:
+    """Open with the one decoder that the first bytes announce."""
+    file = Image.open(io.BytesIO(data), formats=[name])
+    if file.width * file.height > max_pixels:
+        raise ImageError(_too_large(file.width, file.height, max_pixels))
+    if len(file.tile) > MAX_TILES:
+        raise ImageError(f"absurd {name}: {len(file.tile)} tiles")
+    return file
+
+
+# --- judging the bytes -------------------------------------------------------------------------
+
+
+def _require_readable(data: bytes, max_pixels: int) -> str:
+    """The name of the format of a file that may be given to its decoder."""
+    if not data:
+        raise ImageError("empty file")
+    if other := formats.unread(data):
+        raise UnreadFormatError(other)
+    name = sniff(data)
+    if name is None:
+        raise ImageError(_no_image(data))
+    if name == "HEIF" and not _reads_heic():
+        raise UnreadFormatError(HEIC, INSTALL_HEIC)
+    for start, what, part in _REPEATED:
         if start.match(data) and any(itertools.islice(part.finditer(data), MAX_REPEATS, None)):
-            raise ImageError(f"absurd {sniff(data)}: more than {MAX_REPEATS} {name}")
+            raise ImageError(f"absurd {name}: more than {MAX_REPEATS} {what}")
+    if name == "AVIF":
+        try:
+            pixels = av1.largest_frame(data)
+        except av1.Av1Error as error:
+            raise ImageError(_broken(data, error)) from error
+        if pixels > max_pixels:
+            raise ImageError(
+                f"too many pixels: {pixels}, more than {max_pixels} (fetch.max_pixels)"
+            )
+    return name
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # The high byte, as Pillow itself keeps it of 48-bit colours.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "I":
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 0xFFFF:
-            raise ImageError("unusual pixels: integers of more than 16 bits")
-        return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ImageError("unusual pixels: floating-point numbers have no agreed white")
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colour).convert("RGB")
-    return image.convert("RGB")
+@functools.cache
+def _reads_heic() -> bool:
+    try:
+        import pillow_heif  # noqa: PLC0415  (an extra)
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+    )
+    return True
+
+
+# --- frames ------------------------------------------------------------------------------------
+
+
+def _is_blank(image: Image.Image) -> bool:
+    return all(high - low <= _BLANK for low, high in image.getextrema())  # type: ignore[misc]
+
+
+def _first_drawn(
+    data: bytes, name: str, max_pixels: int, profile: bytes | None
+) -> Image.Image | None:
+    """The first frame of an animation that is not blank; None if there is none to be had."""
+    source = data
+    if name == "PNG":
+        source = metadata.strip_png(data, colour.MAX_PROFILE, animation=True).data
+    try:
+        with _opened(source, name, max_pixels) as file:
+            frames = max_pixels // (file.width * file.height)
+            for number in range(1, min(frames, _MAX_FRAMES)):
+                file.seek(number)
+                image = _rgb(file, source, name, profile)
+                if not _is_blank(image):
+                    return image
+    except Exception:  # no more frames, or broken ones: the first is sound
+        return None
+    return None
+
+
+# --- pixels ------------------------------------------------------------------------------------
+
+
+def _rgb(file: ImageFile.ImageFile, data: bytes, name: str, profile: bytes | None) -> Image.Image:
+    """Decode a frame: in sRGB, of 8 bits, opaque."""
+    shown = levels.of_8_bits(file, data)
+    if shown.mode == "LAB":
+        return colour.from_lab(shown)
+    from_palette = shown.mode in ("P", "PA")
+    image = _opaque(colour.to_srgb(shown, profile))
+    return levels.unmasked(image, from_palette) if name in _LOSSLESS else image
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    shown = image.convert("RGBA")
+    ground = "black" if _is_lost_on_white(np.asarray(shown)) else "white"
+    return Image.alpha_composite(Image.new("RGBA", image.size, ground), shown).convert("RGB")
+
+
+def _is_lost_on_white(pixels: NDArray[np.uint8]) -> bool:
+    """Whether a good part is transparent, and next to nothing of what is drawn is darker."""
+    alpha = pixels[..., 3]
+    drawn = int(alpha.sum(dtype=np.int64))
+    if not 0 < drawn < _MOSTLY * 255 * alpha.size:
+        return False
+    is_seen = pixels[..., :3].min(axis=2) < 255 - _FAINT
+    return int(alpha[is_seen].sum(dtype=np.int64)) < _SEEN * drawn
 
 
 def _orientation(image: Image.Image) -> int:
@@ -221,18 +317,23 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+# --- reasons -----------------------------------------------------------------------------------
+
+
 def _too_large(width: int, height: int, max_pixels: int) -> str:
     return f"too many pixels: {width}x{height}, more than {max_pixels} (fetch.max_pixels)"
 
 
-def _unidentified(data: bytes) -> str:
-    if not data:
-        return "empty file"
-    if name := sniff(data):
-        return f"broken {name}: its header cannot be read"
-    if re.match(rb"\s*<(!doctype html|html|head|body)", data, re.IGNORECASE):
+def _no_image(data: bytes) -> str:
+    if re.match(rb"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)", data[:4096], re.I | re.S):
         return "not an image: an HTML page"
     return f"not an image: none of {', '.join(FORMATS)}"
+
+
+def _unidentified(data: bytes, name: str) -> ImageError:
+    if name == "TIFF" and formats.names_camera(data):
+        return UnreadFormatError(formats.CAMERA_RAW)
+    return ImageError(f"broken {name}: its header cannot be read")
 
 
 def _broken(data: bytes, error: Exception) -> str:

@@ -34,7 +34,7 @@ import numpy as np
 
 from ganloom import params
 from ganloom.files import OTHER_METHOD, inflates_bit_by_bit, write_whole
-from ganloom.images import decoding, encoding
+from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.sources import (
     NAMED_AS_PICTURE,
@@ -307,7 +307,7 @@ def _is_listed(member: Member, head: Callable[[], bytes]) -> bool:
     """Whether it claims to be a picture, by its name or first bytes, or is refused."""
     if member.refusal or NAMED_AS_PICTURE.search(member.name):
         return True
-    return decoding.sniff(head()) is not None
+    return formats.is_picture(head())
 
 
 def _require(member: Member) -> None:
@@ -368,7 +368,7 @@ class _Zip:
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         with self._archive.open(info) as file:
-            return file.read(64)
+            return file.read(formats.HEAD)
 
 
 # --- tar ---------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ class _Tar:
         return _member(self._position - 1, info.name, info.size, refusal)
 
     def _head(self, info: tarfile.TarInfo) -> bytes:
-        return self._tar.extractfile(info).read(64)  # type: ignore[union-attr]
+        return self._tar.extractfile(info).read(formats.HEAD)  # type: ignore[union-attr]
 
 
 # --- npz ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ganloom import curate, params
 from ganloom.files import write_whole
-from ganloom.images import decoding, encoding
+from ganloom.images import decoding, encoding, formats
 from ganloom.images.shards import Shards, sha256
 from ganloom.params import Params
 
@@ -194,7 +194,7 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
 def _is_whole_webp(data: bytes) -> bool:
     """False of what a loss of power left: nothing, zeros, or the beginning of a file."""
     size = int.from_bytes(data[4:8], "little")  # of what follows it
-    return decoding.sniff(data) == "WEBP" and len(data) == 8 + size
+    return formats.sniff(data) == "WEBP" and len(data) == 8 + size
 
 
 def large(collection: Collection, digest: str) -> tuple[bytes, str]:
