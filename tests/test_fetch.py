@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 from conftest import Server
+from PIL import Image
 from ruamel.yaml import YAML
 
 from ganloom import params, sources
@@ -30,6 +31,7 @@ from ganloom.fetch import (
     fetch,
     merge,
     require_reached,
+    unread,
 )
 from ganloom.images import encoding
 from ganloom.images.shards import Shards, pack_shards, sha256
@@ -225,6 +227,59 @@ def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_
         "1 HTTP 404, 1 file too large, 1 not an image, 1 forbidden by robots.txt, "
         "1 refused address"
     ]
+
+
+UNREAD = {
+    "a.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40),
+    "b.nef": b"II*\0\x10\0\0\0CR\2\0" + bytes(40),
+    "c.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "d.svg": b"<svg/>",
+    "e.jxl": b"\xff\x0a" + bytes(40),
+}
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_format_that_is_not_read_is_not_lost(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed here
+    rows = [listed(name, server.serve(f"/{name}", data)) for name, data in UNREAD.items()]
+    results = from_the_web(rows, tmp_path)
+    assert errors(results) == [
+        "format not read: JPEG XL; convert it to PNG or JPEG",
+        "format not read: camera RAW; convert it to PNG or JPEG",
+        "format not read: HEIC; pip install --editable '.[heic]'",
+        "format not read: SVG; convert it to PNG or JPEG",
+        "format not read: JPEG XL; convert it to PNG or JPEG",
+    ]
+    assert require_reached(results, LIMITS) == ""
+    manifest = [result.manifest for result in results]
+    assert failures(manifest) == "5 format not read"
+    again = "then fetch again: dvc repro --single-item --force fetch"
+    assert unread(manifest) == (
+        "left out for their format: 2 JPEG XL, 1 camera RAW, 1 HEIC, 1 SVG; install what reads "
+        "HEIC (pip install --editable '.[heic]'), and convert them to PNG or JPEG, " + again
+    )
+    assert unread(manifest[:1]) == (
+        f"left out for their format: 1 JPEG XL; convert them to PNG or JPEG, {again}"
+    )
+    assert unread([row | {"error": ""} for row in manifest]) == ""
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, data in UNREAD.items():
+        (pictures / name).write_bytes(data)
+    (pictures / "without_suffix").write_bytes(UNREAD["a.jxl"])
+    (pictures / "film.mp4").write_bytes(b"\0\0\0\x10ftypisom" + bytes(40))  # no picture
+    Image.new("RGB", (40, 30), "red").save(pictures / "f.avif")
+    spec = params.FolderSource(kind="folder", path=str(pictures), licence="CC0")
+    manifest = fetched(spec, sources.candidates("mine", spec, CONTEXT), tmp_path / "raw")
+    assert list(manifest) == [*UNREAD, "f.avif", "without_suffix"]
+    assert manifest["f.avif"]["mime"] == "image/avif"
+    assert manifest["d.svg"]["sha256"] == sha256(UNREAD["d.svg"])
+    assert failures(manifest.values()) == "6 format not read"
 
 
 @pytest.mark.usefixtures("outside")
@@ -575,10 +630,11 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
     rows += [listed("gone", server.url("/gone.png")), listed("page", server.url("/page.png"))]
     server.serve("/page.png", b"<html>Parked</html>")
+    rows.append(listed("drawing", server.serve("/drawing.svg", b"<svg/>")))
     write_web_project(tmp_path, rows, max_lost=0.3)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 1
-    assert "error: 2 of 5 pictures on the web are gone or out of reach, more than" in done.stderr
+    assert "error: 2 of 6 pictures on the web are gone or out of reach, more than" in done.stderr
     assert "127.0.0.1: 0 of 2 fetched; failed: 1 HTTP 404, 1 not an image" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data" / "manifest.csv").exists()
@@ -586,9 +642,13 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     write_web_project(tmp_path, rows, max_lost=0.4)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 0, done.stderr
-    assert "2 of 5 pictures on the web are gone or out of reach, which" in done.stdout
-    assert "127.0.0.1: 3 of 5 fetched; failed: 1 HTTP 404, 1 not an image" in done.stdout
-    assert "fetched 3 of 5 candidates (3 different files)" in done.stdout
+    assert "2 of 6 pictures on the web are gone or out of reach, which" in done.stdout
+    assert (
+        "127.0.0.1: 3 of 6 fetched; failed: 1 format not read, 1 HTTP 404, 1 not an image"
+    ) in done.stdout
+    assert "fetched 3 of 6 candidates (3 different files)" in done.stdout
+    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG, then" in done.stdout
+    assert server.asked()["/drawing.svg"] == 1
     assert server.asked()["/0.png"] == 1
     assert server.asked()["/gone.png"] == 2
 

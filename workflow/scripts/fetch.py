@@ -21,6 +21,7 @@ from ganloom.fetch import (
     fetch,
     merge,
     require_reached,
+    unread,
 )
 from ganloom.images.shards import ShardError, Shards, pack_shards
 
@@ -68,7 +69,8 @@ def main() -> None:
     manifest = [result.manifest for result in results]
     fetched = [row["sha256"] for row in manifest if not row["error"]]
     if not fetched:
-        sys.exit(f"error: none of {len(rows)} candidates could be fetched: {failures(manifest)}")
+        reasons = "; ".join(filter(None, [failures(manifest), unread(manifest)]))
+        sys.exit(f"error: none of {len(rows)} candidates could be fetched: {reasons}")
     sources.write_rows(Path("data/manifest.csv"), manifest, MANIFEST)
     sources.write_rows(Path("data/fetch_log.csv"), [result.log for result in results], LOG)
     for line in [*by_host(results), lost]:
@@ -77,6 +79,8 @@ def main() -> None:
         f"fetched {len(fetched)} of {len(rows)} candidates ({len(set(fetched))} different files); "
         f"failed: {failures(manifest) or 'none'}"
     )
+    if left_out := unread(manifest):
+        print(left_out)
 
 
 def candidates() -> list[sources.Row]:
