@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from ganloom import models, params
 from ganloom.images import encoding, formats
@@ -68,6 +68,7 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 RGB = Image.fromarray(_noise(24, 40, 3))
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def pictures() -> list[Seed]:
@@ -77,7 +78,7 @@ def pictures() -> list[Seed]:
     frames = {"save_all": True, "append_images": [Image.fromarray(_noise(24, 40, 3)[::-1])]}
     made: list[tuple[str, Image.Image, dict[str, Any]]] = [
         *((form, RGB, {}) for form in formats.FORMATS if form != "HEIF"),  # which an extra reads
-        *((form, RGB, frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO")),
+        *((form, RGB, frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF")),
         ("JPEG", RGB, {"exif": exif, "progressive": True}),
         ("JPEG", RGB.convert("CMYK"), {}),
         ("JPEG", RGB.convert("L"), {}),
@@ -88,6 +89,7 @@ def pictures() -> list[Seed]:
         ("BMP", RGB.convert("P"), {}),
         ("BMP", RGB.convert("1"), {}),
         ("TIFF", RGB.convert("LAB"), {}),
+        *((form, RGB, {"icc_profile": SRGB}) for form in ("TIFF", "WEBP", "AVIF")),
         ("TIFF", Image.new("F", (8, 8), 0.5), {}),
         ("TIFF", RGB.convert("1"), {"compression": "group4"}),
         *(

@@ -1,4 +1,4 @@
-"""ICC profiles to test with: matrix and curves, or a grey curve, as version 2 has them."""
+"""ICC profiles to test with: of RGB, grey and CMYK, as version 2 has them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def _curve_tag(curve: Curve) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">I", len(values)) + values.tobytes()
 
 
-def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
+def _profile(
+    space: bytes, tags: dict[bytes, bytes], kind: bytes = b"mntr", pcs: bytes = b"XYZ "
+) -> bytes:
     tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(79), **tags}
     table, body = struct.pack(">I", len(tags)), b""
     start = 128 + 4 + 12 * len(tags)
@@ -86,7 +88,24 @@ def _profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
         table += struct.pack(">4sII", name, start + len(body), len(data))
         body += data + bytes(-len(data) % 4)
     header = struct.pack(
-        ">I4sI4s4s4s12x4s28x3i", start + len(body), b"test", 0x02400000, b"mntr", space, b"XYZ ",
+        ">I4sI4s4s4s12x4s28x3i", start + len(body), b"test", 0x02400000, kind, space, pcs,
         b"acsp", *(round(65536 * v) for v in _xyz(*D50)),
     )  # fmt: skip
     return header.ljust(128, b"\0") + table + body
+
+
+def cmyk_profile(lab: np.ndarray) -> bytes:
+    """A printing condition by its corners: (2, 2, 2, 2, 3) CIELAB of C, M, Y, K none or full."""
+    scaled = np.round(lab * [2.55, 1, 1] + [0, 128, 128]).astype(np.uint8)
+    ramp = bytes(range(256))
+    one = struct.pack(">9i", *(65536 * np.eye(3, dtype=int).ravel()))
+    table = b"mft1\0\0\0\0\4\3\2\0" + one + 4 * ramp + scaled.tobytes() + 3 * ramp
+    return _profile(b"CMYK", {b"wtpt": _xyz_tag(_xyz(*D50)), b"A2B0": table}, b"prtr", b"Lab ")
+
+
+def srgb_of_lab(lab: np.ndarray) -> np.ndarray:
+    """CIELAB under D50 in sRGB by the formulas: (..., 3), 0 to 255, not rounded."""
+    f = (lab[..., :1] + 16) / 116 + lab[..., 1:] / [500, -200]
+    f = np.concatenate([f[..., :1], (lab[..., :1] + 16) / 116, f[..., 1:]], axis=-1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _xyz(*D50)
+    return 255 * srgb_encoded(xyz @ np.linalg.inv(matrix("sRGB")).T)

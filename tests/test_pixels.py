@@ -406,6 +406,24 @@ def test_other_modes_are_converted_as_well() -> None:
     assert np.abs(found - 255 * icc.srgb_encoded((stored / 255) ** 1.8)).mean() < 0.5
 
 
+@pytest.mark.parametrize("name", ["TIFF", "JPEG"])
+def test_inks_are_seen_as_their_profile_has_them(name: str) -> None:
+    inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1)
+    cyan, magenta, yellow, black = (inks[..., i] for i in range(4))
+    light = 100 - 25 * cyan - 40 * magenta - 5 * yellow
+    lab = np.stack([light, -30 * cyan + 60 * magenta, -40 * cyan + 70 * yellow], axis=-1)
+    lab = np.where(black[..., None], 0, lab)
+    colours = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (1, 0, 1, 0), (0, 0, 0, 1)]
+    patches = np.repeat(255 * np.uint8(colours)[None], 16, axis=0).repeat(16, axis=1)
+    image = Image.frombytes("CMYK", (16 * len(colours), 16), patches.tobytes())
+    options: dict[str, object] = {"quality": 100} if name == "JPEG" else {}
+    plain = pixels(encoded(image, name, **options))
+    found = pixels(encoded(image, name, icc_profile=icc.cmyk_profile(lab), **options))
+    expected = icc.srgb_of_lab(np.array([lab[each] for each in colours], float))
+    assert np.abs(plain[8, 8::16] - expected).max() > 60
+    assert np.abs(found[8, 8::16] - expected).max() < 4
+
+
 def test_a_lab_picture_needs_no_profile() -> None:
     lab = Image.merge("LAB", [Image.new("L", (8, 8), v) for v in (255, 128, 128)])
     assert (pixels(encoded(lab, "TIFF")) >= 254).all()
@@ -454,3 +472,19 @@ def test_a_real_picture_with_a_profile_agrees_with_pillow(shared_data: Path) -> 
     is_opaque = alpha == 255
     found = np.asarray(decode(path.read_bytes(), LIMIT))
     assert np.abs(found[is_opaque].astype(int) - np.asarray(shown)[is_opaque]).max() <= 2
+
+
+@pytest.mark.data
+def test_ordinary_real_pictures_keep_every_byte(shared_data: Path) -> None:
+    folders = ("batik", "bob_ross", "cifar10_automobile", "decor", "pokemon", "shipibo")
+    paths = [path for name in folders for path in sorted((shared_data / name).rglob("*.*g"))[::25]]
+    seen = 0
+    for path in paths:
+        with Image.open(path) as image:
+            if "icc_profile" in image.info:
+                continue
+            shown = ImageOps.exif_transpose(image).convert("RGBA")
+        expected = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+        assert decode(path.read_bytes(), 10**8).tobytes() == expected.convert("RGB").tobytes(), path
+        seen += 1
+    assert seen > 100
