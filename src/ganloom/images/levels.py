@@ -26,6 +26,7 @@ from PIL import Image, ImageFile
 from ganloom.images.arrays import Array
 
 _NEARLY_THE_SAME = 16  # of 255, in every channel
+_ROWS = 256
 
 _SAMPLE_FORMAT, _SIGNED = 0x0153, 2  # of TIFF
 # Pillow's names of colours of 16 bits a channel, and what gives the low byte instead of the high.
@@ -53,7 +54,8 @@ def of_8_bits(file: ImageFile.ImageFile, data: bytes) -> Image.Image:
             values = values.view(np.uint32)  # which Pillow does not know
         return Image.fromarray(eight_bits(values))
     raw = {_raw_mode(tile) for tile in tiles}
-    if len(raw) == 1 and (low_byte := _LOW_BYTE.get(raw.pop())):
+    low_byte = _LOW_BYTE.get(raw.pop()) if len(raw) == 1 else None
+    if low_byte and file.tell() == 0:  # later frames are laid over others
         return _of_16_bits_a_channel(file, data, low_byte)
     return file
 
@@ -86,18 +88,21 @@ def _with_raw_mode(tile: ImageFile._Tile, mode: str) -> ImageFile._Tile:
 
 
 def eight_bits(values: NDArray[Any]) -> Array:
-    """Reduce integers or floating-point numbers of any shape to 8 bits."""
+    """Reduce integers or floating-point numbers to 8 bits: any shape of at least one dimension."""
     if values.dtype.kind == "u" or (values.dtype.kind == "i" and values.min() >= 0):
         bits = max(8, int(values.max()).bit_length())
         return np.asarray(values >> (bits - 8)).astype(np.uint8)
-    numbers = values.astype(np.float64)
-    finite = numbers[np.isfinite(numbers)]
+    finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if low >= 0 and high > 1 / 255:
         low, high = 0.0, 1.0 if high <= 1 else float((1 << max(8, int(high).bit_length())) - 1)
     span = (high - low) or 1.0
-    shown = np.nan_to_num((numbers - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
-    return np.round(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    found = np.empty(values.shape, np.uint8)
+    for rows in range(0, len(values), _ROWS):  # in double precision, but not all at once
+        shown = (values[rows : rows + _ROWS].astype(np.float64) - low) / span
+        shown = np.nan_to_num(shown, nan=0.0, posinf=1.0, neginf=0.0)
+        found[rows : rows + _ROWS] = np.round(np.clip(shown, 0, 1) * 255)
+    return found
 
 
 def unmasked(image: Image.Image, from_palette: bool) -> Image.Image:
