@@ -257,11 +257,11 @@ def test_a_format_that_is_not_read_is_not_lost(
     assert failures(manifest) == "5 format not read"
     again = "then fetch again: dvc repro --single-item --force fetch"
     assert unread(manifest) == (
-        "left out for their format: 2 JPEG XL, 1 camera RAW, 1 HEIC, 1 SVG; install what reads "
-        "HEIC (pip install --editable '.[heic]'), and convert them to PNG or JPEG, " + again
+        "left out for their format: 2 JPEG XL, 1 camera RAW, 1 HEIC, 1 SVG; to read HEIC: "
+        f"pip install --editable '.[heic]'; convert the others to PNG or JPEG; {again}"
     )
     assert unread(manifest[:1]) == (
-        f"left out for their format: 1 JPEG XL; convert them to PNG or JPEG, {again}"
+        f"left out for their format: 1 JPEG XL; convert them to PNG or JPEG; {again}"
     )
     assert unread([row | {"error": ""} for row in manifest]) == ""
 
@@ -647,7 +647,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
         "127.0.0.1: 3 of 6 fetched; failed: 1 format not read, 1 HTTP 404, 1 not an image"
     ) in done.stdout
     assert "fetched 3 of 6 candidates (3 different files)" in done.stdout
-    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG, then" in done.stdout
+    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG; then" in done.stdout
     assert server.asked()["/drawing.svg"] == 1
     assert server.asked()["/0.png"] == 1
     assert server.asked()["/gone.png"] == 2

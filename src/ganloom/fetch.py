@@ -429,10 +429,11 @@ def unread(manifest: Iterable[Row]) -> str:
     if not names:
         return ""
     found = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    ways = [f"install what reads HEIC ({INSTALL_HEIC})"] if names[HEIC] else []
-    ways += ["convert them to PNG or JPEG"] if set(names) - {HEIC} else []
-    again = "then fetch again: dvc repro --single-item --force fetch"
-    return f"left out for their format: {found}; {', and '.join(ways)}, {again}"
+    ways = [f"to read HEIC: {INSTALL_HEIC}"] if names[HEIC] else []
+    if others := len(set(names) - {HEIC}):
+        ways.append(f"convert {'the others' if len(names) > others else 'them'} to PNG or JPEG")
+    ways.append("then fetch again: dvc repro --single-item --force fetch")
+    return f"left out for their format: {found}; {'; '.join(ways)}"
 
 
 def by_host(results: Sequence[Result], most: int = 10) -> list[str]:
