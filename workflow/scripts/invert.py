@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.images import grid, save_png
+from ganloom.images.encoding import save_png
+from ganloom.images.sheets import grid
 from ganloom.metrics.protocol import holdout_images, readable, spread, training_images
 from ganloom.models import load_generator, save
 from ganloom.sampling.conditional import class_knob, code_knobs, turned

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.features import LITE2, features
-from ganloom.images import apply_symmetry, downsampled
+from ganloom.images.arrays import apply_symmetry, downsampled
 from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import frechet, kid, kid_std
 from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails

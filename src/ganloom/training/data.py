@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ganloom.images import apply_symmetry, downsampled
+from ganloom.images.arrays import apply_symmetry, downsampled
 
 # Beyond this the images stay in the file and the operating system reads what a batch needs.
 RESIDENT_BYTES = 4 << 30
