@@ -24,9 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from ganloom import images, params
+from ganloom import params
 from ganloom.dedup import collection
 from ganloom.dedup.group import Member
+from ganloom.images import arrays, decoding
+from ganloom.images.shards import Shards, sha256, write_shards
 from ganloom.sources import Context, kene
 
 RECIPE = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml")
@@ -47,7 +49,7 @@ def trimmed(image: Image.Image, share: float) -> Image.Image:
 
 
 def turned(image: Image.Image, k: int) -> Image.Image:
-    return Image.fromarray(images.apply_symmetry(np.asarray(image), k))
+    return Image.fromarray(arrays.apply_symmetry(np.asarray(image), k))
 
 
 def rotated(image: Image.Image, degrees: int) -> Image.Image:
@@ -55,7 +57,7 @@ def rotated(image: Image.Image, degrees: int) -> Image.Image:
 
 
 CHANGES: dict[str, Change] = {
-    "JPEG, quality 40": lambda image: images.decode(encoded(image, 40), 10**8),
+    "JPEG, quality 40": lambda image: decoding.decode(encoded(image, 40), 10**8),
     "half the size": lambda image: image.resize((64, 64), Image.Resampling.LANCZOS),
     "quarter turn": lambda image: turned(image, 1),
     "transposed, half size": lambda image: turned(image, 5).resize((64, 64)),
@@ -74,8 +76,8 @@ CHANGES: dict[str, Change] = {
 
 def found(files: Iterable[bytes], section: params.Dedup) -> dict[str, Member]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        images.write_shards(Path(folder), ((images.sha256(d), "x", d) for d in files))
-        shards = images.Shards(Path(folder))
+        write_shards(Path(folder), ((sha256(d), "x", d) for d in files))
+        shards = Shards(Path(folder))
         members = collection.find(shards, section, RECIPE.fetch.max_pixels, pool).members
     return {member.sha256: member for member in members}
 
@@ -84,8 +86,8 @@ def batik(folder: Path, section: params.Dedup, every: int) -> None:
     with (folder / "batik_groups.csv").open(encoding="utf-8") as file:
         parent = {row["file"]: row["parent"] for row in csv.DictReader(file)}
     files = {name: (folder / "batik" / name).read_bytes() for name in sorted(parent)}
-    cloth = {images.sha256(files[name]): parent[name] for name in sorted(files, reverse=True)}
-    tiles = {images.sha256(data): images.decode(data, 10**8) for data in files.values()}
+    cloth = {sha256(files[name]): parent[name] for name in sorted(files, reverse=True)}
+    tiles = {sha256(data): decoding.decode(data, 10**8) for data in files.values()}
     members = found(files.values(), section)
     pairs = [(m.sha256, m.cluster) for m in members.values() if m.kind != "keeper"]
     right = [
@@ -104,7 +106,7 @@ def batik(folder: Path, section: params.Dedup, every: int) -> None:
     for change, make in CHANGES.items():
         copies = {digest: encoded(make(tiles[digest])) for digest in chosen}
         members = found([*files.values(), *copies.values()], section)
-        hits = sum(members[images.sha256(copies[d])].cluster == members[d].cluster for d in chosen)
+        hits = sum(members[sha256(copies[d])].cluster == members[d].cluster for d in chosen)
         print(f"  {change:24}{hits:6} of {len(chosen)}{hits / len(chosen):8.3f}", flush=True)
 
 
@@ -113,7 +115,7 @@ def difference(a: Image.Image, b: Image.Image) -> float:
     if a.size != b.size:
         return 255.0
     x, y = (np.asarray(image, np.int16) for image in (a, b))
-    turns = (images.apply_symmetry(x, k) for k in range(8))
+    turns = (arrays.apply_symmetry(x, k) for k in range(8))
     return min(float(np.abs(turn - y).mean()) for turn in turns if turn.shape == y.shape)
 
 
@@ -126,15 +128,13 @@ def designs(section: params.Dedup) -> None:
     truth: dict[str, str] = {}
     for row in candidates:
         if row["id"] in files:
-            truth[images.sha256(files[row["id"]])] = row["design"] or row["id"]
-    original = {
-        row["design"]: images.sha256(files[row["id"]]) for row in candidates if not row["fault"]
-    }
+            truth[sha256(files[row["id"]])] = row["design"] or row["id"]
+    original = {row["design"]: sha256(files[row["id"]]) for row in candidates if not row["fault"]}
     members = found(files.values(), section)
     hits, totals, kept = Counter[str](), Counter[str](), Counter[str]()
     for row in candidates:
         if row["design"] and row["fault"] and row["id"] in files:
-            digest = images.sha256(files[row["id"]])
+            digest = sha256(files[row["id"]])
             together = members[digest].cluster == members[original[row["design"]]].cluster
             totals[row["fault"]] += 1
             hits[row["fault"]] += together
@@ -153,10 +153,10 @@ def fixtures(folder: Path, section: params.Dedup) -> None:
     for path in sorted((folder / "dedup_fixtures").rglob("*.*")):
         data = path.read_bytes()
         try:
-            images.probe(data, 10**8)
-        except images.ImageError:
+            decoding.probe(data, 10**8)
+        except decoding.ImageError:
             continue
-        shown[images.sha256(data)] = path.stem.partition("_")[0]
+        shown[sha256(data)] = path.stem.partition("_")[0]
         files[path.name] = data
     members = found(files.values(), section)
     joined = [m for m in members.values() if m.kind != "keeper"]
@@ -168,7 +168,7 @@ def fixtures(folder: Path, section: params.Dedup) -> None:
 
 def report(files: Mapping[str, bytes], members: Mapping[str, Member]) -> None:
     for name, data in files.items():
-        member = members[images.sha256(data)]
+        member = members[sha256(data)]
         if "_" in name or member.kind != "keeper":
             print(f"  {name:30}{member.kind:8}{member.distance:4} bits")
 

@@ -30,8 +30,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # Workers import this file, too: here is nothing that only their parent needs, as in the stage.
-from ganloom import images, params
+from ganloom import params
 from ganloom.dedup import fingerprint
+from ganloom.images import arrays
+from ganloom.images.shards import Shards, sha256, write_shards
 
 SECTION = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml").dedup
 CORES = 2
@@ -59,7 +61,7 @@ def hashes(count: int) -> NDArray[Any]:
     for i, turn, parent, hash_ in zip(copies, k, parents, copied, strict=True):
         prints["hashes"][i, turn] = hash_
         back = turn if turn >= 4 else -turn % 4
-        prints["thumbnail"][i] = images.apply_symmetry(prints["thumbnail"][parent], back)
+        prints["thumbnail"][i] = arrays.apply_symmetry(prints["thumbnail"][parent], back)
     return prints
 
 
@@ -108,7 +110,7 @@ def from_shards(folder: Path) -> NDArray[np.float64]:
     start = clocks()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(CORES, mp_context=spawn) as pool:
-        collection.find(images.Shards(folder), SECTION, 10**8, pool)
+        collection.find(Shards(folder), SECTION, 10**8, pool)
     return clocks() - start
 
 
@@ -141,7 +143,7 @@ def main() -> None:
         jpegs.mkdir()
         write_jpegs(jpegs)
         data = (path.read_bytes() for path in sorted(jpegs.iterdir()))
-        images.write_shards(shards, ((images.sha256(d), "jpg", d) for d in data))
+        write_shards(shards, ((sha256(d), "jpg", d) for d in data))
         print(f"\n{FILES:,} JPEG of 500 to 1,000 px, {CORES} cores")
         print("{:12}{:8.1f} s {:8.1f} s of processors".format("ganloom", *from_shards(shards)))
         try:

@@ -23,7 +23,8 @@ from ganloom import params
 from ganloom.enlarging import proof
 from ganloom.enlarging.crops import Originals, cut
 from ganloom.enlarging.training import train
-from ganloom.images import ImageError, probe, sha256, write_shards
+from ganloom.images.decoding import ImageError, probe
+from ganloom.images.shards import sha256, write_shards
 
 MAX_PIXELS = 50_000_000
 CROPS, MEASURED = 4096, 256

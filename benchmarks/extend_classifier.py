@@ -33,7 +33,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganloom import images, params
+from ganloom import params
+from ganloom.images import arrays, decoding
 from ganloom.models import load_generator
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs
@@ -47,7 +48,7 @@ GENERATED = 2000
 STEPS, BATCH = 400, 64
 WAYS = ("real", "real, shifted", "real and generated", "generated")
 
-Digits = tuple[images.Array, Tensor]  # (N, 28, 28, 3) uint8 and their classes (N,)
+Digits = tuple[arrays.Array, Tensor]  # (N, 28, 28, 3) uint8 and their classes (N,)
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def read(folder: Path) -> Digits:
     context = Context(seed=1, network=params.load(RECIPE).network)
     found = torchvision.search("mnist", spec, context)
     get = torchvision.reader(spec, context)
-    pixels = [np.asarray(images.decode(get(row["url"]), 10_000)) for row in found]
+    pixels = [np.asarray(decoding.decode(get(row["url"]), 10_000)) for row in found]
     # "7 - seven"
     return np.stack(pixels), torch.tensor([int(row["label"][0]) for row in found])
 
@@ -154,7 +155,7 @@ def classifier(real: Digits, made: Digits, way: str, seed: int) -> nn.Module:
     return net.eval()
 
 
-def grey(pixels: images.Array) -> Tensor:
+def grey(pixels: arrays.Array) -> Tensor:
     """(N, 28, 28, 3) uint8 to (N, 1, 28, 28) in [0, 1]."""
     return torch.from_numpy(pixels).float().mean(dim=3)[:, None] / 255
 

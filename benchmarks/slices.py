@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 import numpy as np
 from PIL import Image
 
-from ganloom import augment, images
+from ganloom import augment
+from ganloom.images.shards import sha256, write_shards
 from ganloom.params import Slices
 
 ORIGINALS = 400
@@ -94,8 +95,8 @@ def plain_loop(originals: list[bytes]) -> None:
 def main() -> None:
     originals = [photograph(seed) for seed in range(ORIGINALS)]
     with tempfile.TemporaryDirectory() as folder:
-        named = {images.sha256(data): data for data in originals}
-        images.write_shards(Path(folder), [(d, "jpg", data) for d, data in named.items()])
+        named = {sha256(data): data for data in originals}
+        write_shards(Path(folder), [(d, "jpg", data) for d, data in named.items()])
         job = augment.Job(Path(folder), Path(folder) / "images.npy", SECTION, 1, 10**6)
         spawn = multiprocessing.get_context("spawn")
         with Stopwatch() as ours, ProcessPoolExecutor(WORKERS, mp_context=spawn) as pool:

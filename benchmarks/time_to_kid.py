@@ -38,7 +38,7 @@ from plain_loops import Training
 from torch import nn
 
 from ganloom import params
-from ganloom.images import apply_symmetry
+from ganloom.images.arrays import apply_symmetry
 from ganloom.training import judge, loop
 
 LOOK = 4000  # images between two looks

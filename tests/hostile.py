@@ -25,9 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
-from ganloom import images, models, params
+from ganloom import models, params
+from ganloom.images import encoding, formats
+from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.predictor import Predictor
 from ganloom.sources import CANDIDATE
@@ -66,6 +68,7 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 RGB = Image.fromarray(_noise(24, 40, 3))
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def pictures() -> list[Seed]:
@@ -74,8 +77,8 @@ def pictures() -> list[Seed]:
     exif[0x0112], exif[0x010E] = 6, "a description"
     frames = {"save_all": True, "append_images": [Image.fromarray(_noise(24, 40, 3)[::-1])]}
     made: list[tuple[str, Image.Image, dict[str, Any]]] = [
-        *((form, RGB, {}) for form in images.FORMATS),
-        *((form, RGB, frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO")),
+        *((form, RGB, {}) for form in formats.FORMATS if form != "HEIF"),  # which an extra reads
+        *((form, RGB, frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF")),
         ("JPEG", RGB, {"exif": exif, "progressive": True}),
         ("JPEG", RGB.convert("CMYK"), {}),
         ("JPEG", RGB.convert("L"), {}),
@@ -86,6 +89,7 @@ def pictures() -> list[Seed]:
         ("BMP", RGB.convert("P"), {}),
         ("BMP", RGB.convert("1"), {}),
         ("TIFF", RGB.convert("LAB"), {}),
+        *((form, RGB, {"icc_profile": SRGB}) for form in ("TIFF", "WEBP", "AVIF")),
         ("TIFF", Image.new("F", (8, 8), 0.5), {}),
         ("TIFF", RGB.convert("1"), {"compression": "group4"}),
         *(
@@ -107,7 +111,7 @@ def other_pictures() -> list[Seed]:
     """
     Image.init()
     seeds = []
-    for form in sorted(set(Image.OPEN) & set(Image.SAVE) - set(images.FORMATS) - {"MPO"}):
+    for form in sorted(set(Image.OPEN) & set(Image.SAVE) - set(formats.FORMATS) - {"MPO"}):
         for image in (RGB, RGB.convert("L"), RGB.convert("1"), Image.new("F", (8, 8))):
             try:
                 seeds.append(Seed(form.lower(), _encoded(image, form)))
@@ -148,7 +152,7 @@ def _with_sums(data: bytes) -> bytes:
 # --- archives ----------------------------------------------------------------------------------
 
 MEMBERS = {
-    "cat/a.png": images.png(_noise(6, 8, 3)),
+    "cat/a.png": encoding.png(_noise(6, 8, 3)),
     "dog/deep/b.jpg": _encoded(RGB, "JPEG"),
     "notes.txt": b"words",
     "inner.zip": b"PK\5\6" + bytes(18),
@@ -210,13 +214,13 @@ def archives() -> list[Seed]:
 def shards() -> list[Seed]:
     """One of the files of data/raw: a tar of originals under their hashes."""
     data = MEMBERS["cat/a.png"]
-    tar = _tar({f"{images.sha256(data)}.png": data})
+    tar = _tar({f"{sha256(data)}.png": data})
     return [Seed("00.tar", tar), Seed("00.tar", tar, _with_tar_sums)]
 
 
 # --- tables ------------------------------------------------------------------------------------
 
-DIGESTS = [images.sha256(data) for data in MEMBERS.values()]
+DIGESTS = [sha256(data) for data in MEMBERS.values()]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:

@@ -44,10 +44,12 @@ import numpy as np
 import torch
 from hostile import DIGESTS, MEMBERS, ROOT, Seed
 
-from ganloom import cli, curate, fetch, images, models, params, sources
+from ganloom import cli, curate, fetch, models, params, sources
 from ganloom.bundle import read as bundle
 from ganloom.dedup import fingerprint
-from ganloom.images import ImageError, ShardError
+from ganloom.images import decoding, encoding
+from ganloom.images.decoding import ImageError
+from ganloom.images.shards import ShardError, Shards, sha256, write_shards
 from ganloom.models import ModelError
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.predictor import load_predictor
@@ -90,12 +92,12 @@ def refusing(*errors: type[BaseException]) -> Iterator[None]:
 def picture(name: str, data: bytes) -> None:
     """The stages fetch, dedup and augment, and an upload to the studio."""
     with refusing(ImageError):
-        info = images.probe(data, LIMITS.max_pixels)
-    whole = images.decode(data, LIMITS.max_pixels)
+        info = decoding.probe(data, LIMITS.max_pixels)
+    whole = decoding.decode(data, LIMITS.max_pixels)
     assert (whole.mode, whole.size) == ("RGB", (info.width, info.height))
-    seen = images.preview(data, LIMITS.max_pixels, fingerprint.SIDE)
+    seen = decoding.preview(data, LIMITS.max_pixels, fingerprint.SIDE)
     assert (seen.width, seen.height) == whole.size
-    fingerprint.describe({images.sha256(data): seen}, 8)
+    fingerprint.describe({sha256(data): seen}, 8)
     assert editing._photo(data, 16).shape == (16, 16, 3)
 
 
@@ -112,7 +114,7 @@ def archive(name: str, data: bytes) -> None:
     for row in rows:
         try:
             with refusing(FetchError, ImageError):
-                images.probe(read(row["url"]), LIMITS.max_pixels)
+                decoding.probe(read(row["url"]), LIMITS.max_pixels)
         except Refused:
             refused += 1
     if refused == len(rows):
@@ -229,9 +231,9 @@ def saved(name: str, data: bytes) -> None:
 def shard(name: str, data: bytes) -> None:
     Path("shards", name).write_bytes(data)
     with refusing(ShardError):
-        found = images.Shards(Path("shards"))
+        found = Shards(Path("shards"))
         for digest in found:
-            assert images.sha256(found[digest]) == digest
+            assert sha256(found[digest]) == digest
 
 
 def sample(name: str, data: bytes) -> None:
@@ -338,12 +340,10 @@ def prepare(folder: Path) -> None:
         Path(name).mkdir()
     tempfile.tempdir = str(folder / "temporary")
     Path("pictures/a.png").write_bytes(MEMBERS["cat/a.png"])
-    SECRET.write_bytes(images.png(np.zeros((8, 8, 3), np.uint8)))
+    SECRET.write_bytes(encoding.png(np.zeros((8, 8, 3), np.uint8)))
     Path("intact.zip").write_bytes(hostile._zip(MEMBERS))
     shutil.copy(ROOT / "recipes/tiny.yaml", "params.yaml")
-    images.write_shards(
-        Path("data/raw"), [(images.sha256(data), "png", data) for data in MEMBERS.values()]
-    )
+    write_shards(Path("data/raw"), [(sha256(data), "png", data) for data in MEMBERS.values()])
     fetch.ProcessPoolExecutor = Here  # type: ignore[attr-defined]
 
 

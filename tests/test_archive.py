@@ -21,16 +21,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganloom import images, params, sources
+from ganloom import params, sources
+from ganloom.images import encoding
+from ganloom.images.shards import sha256
 from ganloom.params import ArchiveSource, load
 from ganloom.sources import Context, FetchError, Row, SourceError, archive
 
 CONTEXT = Context(1, load(Path(__file__).parents[1] / "params.yaml").network)
 FILES = {
-    "cat/a.png": images.png(np.full((6, 8, 3), 10, np.uint8)),
-    "cat/deep/b.PNG": images.png(np.full((6, 8, 3), 20, np.uint8)),
+    "cat/a.png": encoding.png(np.full((6, 8, 3), 10, np.uint8)),
+    "cat/deep/b.PNG": encoding.png(np.full((6, 8, 3), 20, np.uint8)),
     "top.jpg": b"claims to be a picture",
-    "no_suffix": images.png(np.full((6, 8, 3), 30, np.uint8)),
+    "no_suffix": encoding.png(np.full((6, 8, 3), 30, np.uint8)),
     "notes.txt": b"words",
     "__MACOSX/cat/a.png": b"resource fork",
     "cat/.hidden.png": b"hidden",
@@ -404,7 +406,7 @@ def test_a_url_that_names_no_member_fails(put: Any) -> None:
 
 def test_a_local_archive_is_checked(put: Any) -> None:
     path = put("a.zip", MAKERS["a.zip"]())
-    assert listed(path, sha256=images.sha256(path.read_bytes()))
+    assert listed(path, sha256=sha256(path.read_bytes()))
     with pytest.raises(SourceError, match=r"a\.zip' has the sha256 [0-9a-f]{64}, not 0{64}"):
         listed(path, sha256="0" * 64)
     with pytest.raises(SourceError, match=r"more than max_bytes \(100\)"):
@@ -427,6 +429,6 @@ def test_a_real_collection_is_the_same_as_in_its_folder(
     rows, reader = listed(path), archive.reader(spec(path), CONTEXT)
     plain = params.FolderSource(kind="folder", path=str(folder), licence="CC0")
     expected = sources.candidates("mine", plain, CONTEXT)
-    assert {(images.sha256(reader(row["url"])), row["label"]) for row in rows} == {
+    assert {(sha256(reader(row["url"])), row["label"]) for row in rows} == {
         (row["sha256"], row["label"]) for row in expected
     }

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from ganloom import augment, images
+from ganloom import augment
+from ganloom.images import arrays, encoding
+from ganloom.images.shards import sha256, write_shards
 from ganloom.params import Slices, Whole
 
 SLICES = Slices(
@@ -55,12 +57,12 @@ def make(
     *,
     seed: int = 3,
 ) -> tuple[np.ndarray, pd.DataFrame, dict[str, str], dict[str, Image.Image]]:
-    by_digest = {images.sha256(images.png(p)): p for p in pictures}
-    images.write_shards(folder, [(d, "png", images.png(p)) for d, p in by_digest.items()])
+    by_digest = {sha256(encoding.png(p)): p for p in pictures}
+    write_shards(folder, [(d, "png", encoding.png(p)) for d, p in by_digest.items()])
     augment._open_shards.cache_clear()
     job = augment.Job(folder, folder / "images.npy", section, seed, max_pixels=10**6)
     labels = {digest: f"label of {digest[:4]}" for digest in by_digest}
-    index, unused = augment.make(job, labels, rows, images.SYMMETRIES[section.symmetries], pool)
+    index, unused = augment.make(job, labels, rows, arrays.SYMMETRIES[section.symmetries], pool)
     return np.load(job.images), index, unused, by_digest
 
 
@@ -165,7 +167,7 @@ def test_counts_are_exact_and_spread_evenly(tmp_path: Path, pool: Executor) -> N
 def test_originals_without_a_slice_are_named(tmp_path: Path, pool: Executor) -> None:
     pictures = [ramp(70 + i, 70) for i in range(5)] + [ramp(15, 90)]
     _, index, unused, by_digest = make(tmp_path, pictures, SLICES, 3, pool)
-    small = images.sha256(images.png(ramp(15, 90)))
+    small = sha256(encoding.png(ramp(15, 90)))
     assert unused[small] == "too small for every size: 15x90"
     others = {d for d in by_digest if d != small} - set(index.sha256)
     assert {d for d, reason in unused.items() if reason == "fewer crops than originals"} == others
@@ -188,7 +190,7 @@ def test_bytes_depend_on_seed_and_original_alone(tmp_path: Path, pool: Executor)
         again, index_again, _, _ = make(tmp_path / "b", pictures[::-1], SLICES, 20, one)
     assert (crops == again).all()
     pd.testing.assert_frame_equal(index, index_again)
-    last = max(pictures, key=lambda picture: images.sha256(images.png(picture)))
+    last = max(pictures, key=lambda picture: sha256(encoding.png(picture)))
     alone, _, _, _ = make(tmp_path / "c", [last], SLICES, 5, pool)
     assert (alone == crops[-5:]).all()
     other, _, _, _ = make(tmp_path / "d", pictures, SLICES, 20, pool, seed=4)

@@ -19,10 +19,11 @@ from conftest import full_disk
 from starlette.testclient import TestClient
 from test_studio_pages import ADDRESS, TOLD, make, save_model
 
-from ganloom import images, params
+from ganloom import params
 from ganloom.bundle import read, write
 from ganloom.bundle.read import BundleError, opened
 from ganloom.cli import main
+from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.studio.app import Studio, create_app
 
@@ -56,7 +57,7 @@ def test_a_bundle_has_models_parameters_credits_and_an_app(project: Path) -> Non
     for name in ("animals", "plain"):
         trained = project / f"results/models/{name}/generator.safetensors"
         assert (out / f"models/{name}.safetensors").read_bytes() == trained.read_bytes()
-        assert images.sha256(trained.read_bytes()) in (out / "README.md").read_text()
+        assert sha256(trained.read_bytes()) in (out / "README.md").read_text()
     assert "R. Vasquez" in (out / "CREDITS.md").read_text()
     assert "Apache License" in (out / "LICENSE").read_text()
     assert "streamlit" in (out / "requirements.txt").read_text()

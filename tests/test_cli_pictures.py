@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from test_studio_pages import CLASSES, save_model
 
-from ganloom import images, models, params
+from ganloom import models, params
 from ganloom.cli import main, weave
 from ganloom.enlarging import network
+from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import new
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS
@@ -134,8 +135,8 @@ def test_a_tile_opens_with_its_size_resolution_and_story(
     model = Path("results/models/plain/generator.safetensors")
     expected = {
         "model": "plain",
-        "sha256": images.sha256(model.read_bytes()),
-        "enlarger": images.sha256(network.PATH.read_bytes()),
+        "sha256": sha256(model.read_bytes()),
+        "enlarger": sha256(network.PATH.read_bytes()),
         "seed": 5,
         "number": 0,
         "group": "p4m",
@@ -350,7 +351,7 @@ def test_generated_pictures_say_what_made_them() -> None:
     model = Path("results/models/animals/generator.safetensors")
     assert told == {
         "model": "animals",
-        "sha256": images.sha256(model.read_bytes()),
+        "sha256": sha256(model.read_bytes()),
         "seed": 9,
         "count": 4,
         "number": 2,
@@ -529,7 +530,7 @@ def test_a_photograph_is_recovered_and_changed(capsys: pytest.CaptureFixture[str
     # Three classes, a code of four values, a continuous one; beside the photograph and its copy.
     assert sheet.shape == (3 * 16, (2 + 5) * 16, 3)
     told = made("a.png")
-    assert told["photo"] == images.sha256(Path("photo.png").read_bytes())
+    assert told["photo"] == sha256(Path("photo.png").read_bytes())
     assert told["rows"] == ["class: cat, dog, <b>owl</b>", "code 1", "code 2"]
     assert "PSNR" in capsys.readouterr().out
     red = sheet[:16, :16, 0].astype(int)  # the photograph becomes redder to the right

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from ganloom import images
 from ganloom.dedup import collection, fingerprint, group, quality, search
+from ganloom.images import arrays, decoding, encoding
+from ganloom.images.shards import Shards, sha256, write_shards
 from ganloom.params import Dedup
 
 SECTION = Dedup(
@@ -45,15 +46,15 @@ def jpeg(image: Image.Image, level: int) -> Image.Image:
 
 
 def turned(image: Image.Image, k: int) -> Image.Image:
-    return Image.fromarray(images.apply_symmetry(np.asarray(image), k))
+    return Image.fromarray(arrays.apply_symmetry(np.asarray(image), k))
 
 
 def printed(name: str, image: Image.Image, hash_size: int = 8) -> fingerprint.Fingerprint:
-    return of_file(name, images.png(image), hash_size)
+    return of_file(name, encoding.png(image), hash_size)
 
 
 def of_file(name: str, data: bytes, hash_size: int = 8) -> fingerprint.Fingerprint:
-    seen = images.preview(data, 10**8, fingerprint.SIDE)
+    seen = decoding.preview(data, 10**8, fingerprint.SIDE)
     return fingerprint.describe({name: seen}, hash_size)[0]
 
 
@@ -82,7 +83,7 @@ def bare(name: str, bits: int, rank: int = 0) -> fingerprint.Fingerprint:
     return hashed(name, hashes, rank)
 
 
-def hashed(name: str, hashes: images.Array, rank: int) -> fingerprint.Fingerprint:
+def hashed(name: str, hashes: arrays.Array, rank: int) -> fingerprint.Fingerprint:
     grey = np.full((fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 3), 128, np.uint8)
     return printed(name, blobs(0))._replace(
         pixels=name, width=100_000 - rank, height=100, contrast=50, hashes=hashes, thumbnail=grey
@@ -178,7 +179,7 @@ words = st.binary(min_size=8, max_size=8).map(lambda word: np.frombuffer(word, n
 @given(st.lists(words, min_size=2, max_size=12), st.data())
 @settings(max_examples=60, deadline=None)
 def test_search_finds_what_comparing_all_with_all_finds(
-    plain: list[images.Array], data: st.DataObject
+    plain: list[arrays.Array], data: st.DataObject
 ) -> None:
     """Among hashes that are near each other under some symmetry, too."""
     forms = [np.stack([word] * 8) for word in plain]
@@ -212,7 +213,7 @@ def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int
     ours = fingerprint.hashes([blobs(4).convert("L"), grey], hash_size)[1, k]
     side = 4 * hash_size
     small = np.asarray(grey.resize((side, side), Image.Resampling.LANCZOS))[..., None]
-    theirs = imagehash.phash(Image.fromarray(images.apply_symmetry(small, k)[..., 0]), hash_size)
+    theirs = imagehash.phash(Image.fromarray(arrays.apply_symmetry(small, k)[..., 0]), hash_size)
     assert ours.tolist() == np.packbits(theirs.hash.ravel()).tolist()
 
 
@@ -292,7 +293,7 @@ def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
 
 
 def looks(image: Image.Image) -> quality.Looks:
-    seen = images.preview(images.png(image), 10**8, fingerprint.SIDE)
+    seen = decoding.preview(encoding.png(image), 10**8, fingerprint.SIDE)
     return quality.looks(seen.image.convert("L"))
 
 
@@ -364,12 +365,12 @@ def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
         for _ in range(6)
     ]
     crops = [jpeg(whole.crop((40, 30, 220, 165)), 80) for whole in wholes[:3]]
-    files = [images.png(picture) for picture in [*wholes, *crops]]
-    names = [images.sha256(data) for data in files]
-    images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
+    files = [encoding.png(picture) for picture in [*wholes, *crops]]
+    names = [sha256(data) for data in files]
+    write_shards(tmp_path, [(sha256(data), "png", data) for data in files])
     section = SECTION.model_copy(update={"deep": True, "symmetries": False})
     with ThreadPoolExecutor(2) as pool:
-        found = collection.find(images.Shards(tmp_path), section, 10**6, pool)
+        found = collection.find(Shards(tmp_path), section, 10**6, pool)
     members = {m.sha256: m for m in found.members}
     assert [members[name].cluster for name in names] == [*names[:6], *names[:3]]
     assert [members[name].kind for name in names[6:]] == ["deep"] * 3
@@ -399,13 +400,13 @@ def test_nothing_to_compare(hash_size: int) -> None:
 
 
 def test_fingerprints_come_by_sha256_whatever_the_workers(tmp_path: Path) -> None:
-    files = [images.png(blobs(seed, (30, 20))) for seed in range(12)]
-    images.write_shards(tmp_path, [(images.sha256(data), "png", data) for data in files])
-    shards = images.Shards(tmp_path)
+    files = [encoding.png(blobs(seed, (30, 20))) for seed in range(12)]
+    write_shards(tmp_path, [(sha256(data), "png", data) for data in files])
+    shards = Shards(tmp_path)
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(3) as three:
         first = list(fingerprint.fingerprints(shards, 8, 10**6, one))
         second = list(fingerprint.fingerprints(shards, 8, 10**6, three))
-    assert [p.sha256 for p in first] == sorted(images.sha256(data) for data in files)
+    assert [p.sha256 for p in first] == sorted(sha256(data) for data in files)
     assert repr(first) == repr(second)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganloom.images import apply_symmetry
+from ganloom.images.arrays import apply_symmetry
 from ganloom.training import diffaugment
 
 

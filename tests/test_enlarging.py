@@ -18,7 +18,8 @@ from ganloom import params
 from ganloom.enlarging import network, proof, training
 from ganloom.enlarging.crops import SIDE, CropError, Originals, cut
 from ganloom.enlarging.degradation import degrade
-from ganloom.images import png, sha256, write_shards
+from ganloom.images.encoding import png
+from ganloom.images.shards import sha256, write_shards
 from ganloom.training import checkpoint
 
 Array = NDArray[np.uint8]

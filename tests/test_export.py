@@ -16,27 +16,26 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from ganloom import images
 from ganloom.cli import main
 from ganloom.export import CONTENTS, FORMS, ExportError, export, folder_name
 from ganloom.fetch import MANIFEST
+from ganloom.images import arrays, encoding
+from ganloom.images.shards import sha256, write_shards
 from ganloom.sources import write_rows
 
 LABELS = ["bird", "bird", "cat", "cat"]
 
 
 def picture(seed: int) -> bytes:
-    return images.png(np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8))
+    return encoding.png(np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8))
 
 
 def make(project: Path, labels: list[str]) -> list[str]:
     """A project with one original a label, the last one held out; returns their sha256."""
     data = project / "data"
     originals = [picture(n) for n in range(len(labels))]
-    hashes = [images.sha256(original) for original in originals]
-    images.write_shards(
-        data / "raw", ((h, "png", o) for h, o in zip(hashes, originals, strict=True))
-    )
+    hashes = [sha256(original) for original in originals]
+    write_shards(data / "raw", ((h, "png", o) for h, o in zip(hashes, originals, strict=True)))
     rows = [
         dict.fromkeys(MANIFEST, "")
         | {"id": f"a/{n}", "source": "a", "label": label, "sha256": h, "mime": "image/png"}
@@ -74,15 +73,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
-def crop(project: Path, number: int) -> images.Array:
+def crop(project: Path, number: int) -> arrays.Array:
     crops = np.load(project / "data/slices/images.npy")
-    return images.apply_symmetry(crops[number // 2], (0, 5)[number % 2])
+    return arrays.apply_symmetry(crops[number // 2], (0, 5)[number % 2])
 
 
 def test_a_folder_holds_the_originals_byte_for_byte(project: Path, tmp_path: Path) -> None:
     assert export("raw", "folder", project, tmp_path / "out") == 4
     files = {path.stem: path.read_bytes() for path in (tmp_path / "out/all").iterdir()}
-    assert all(images.sha256(content) == stem for stem, content in files.items())
+    assert all(sha256(content) == stem for stem, content in files.items())
     table = pd.read_csv(tmp_path / "out/provenance.csv")
     assert sorted(table.title) == [f"Number {n}" for n in range(4)]
     assert set(table.licence) == {"CC0-1.0"}

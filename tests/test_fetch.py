@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from aiohttp import web
 from conftest import Server
+from PIL import Image
 from ruamel.yaml import YAML
 
-from ganloom import images, params, sources
+from ganloom import params, sources
 from ganloom.fetch import (
     LOG,
     MANIFEST,
@@ -30,7 +31,10 @@ from ganloom.fetch import (
     fetch,
     merge,
     require_reached,
+    unread,
 )
+from ganloom.images import encoding
+from ganloom.images.shards import Shards, pack_shards, sha256
 from ganloom.sources import Row, SourceError
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +45,7 @@ LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000, licences=None, max_lo
 
 def png(height: int = 20, width: int = 30, seed: int = 0) -> bytes:
     shape = (height, width, 3)
-    return images.png(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+    return encoding.png(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def folder(tmp_path: Path) -> params.FolderSource:
         "empty.png": b"",
         "page.jpg": b"<html>gone</html>",
         "large.png": png(90, 90),
-        "wide.png": images.png(np.zeros((10, 1001, 3), np.uint8)),
+        "wide.png": encoding.png(np.zeros((10, 1001, 3), np.uint8)),
     }
     for name, data in files.items():
         path = tmp_path / "pictures" / name
@@ -70,7 +74,7 @@ def fetched(
     spool.mkdir(parents=True)
     job = Job({"mine": spec}, LIMITS, CONTEXT, spool, raw.parent / "kept", {})
     results = fetch(rows, job, workers, lambda: None)
-    images.pack_shards(raw, spool)
+    pack_shards(raw, spool)
     assert [result.log["id"] for result in results] == [row["id"] for row in rows]
     assert all(tuple(result.manifest) == MANIFEST for result in results)
     assert all(tuple(result.log) == LOG for result in results)
@@ -96,7 +100,7 @@ def test_every_candidate_is_fetched_or_has_a_reason(
         "1 truncated PNG, 1 empty file, 1 file too large, 1 not an image, 1 too many pixels"
     )
 
-    shards = images.Shards(tmp_path / "raw")
+    shards = Shards(tmp_path / "raw")
     assert set(shards) == {row["sha256"] for row in manifest.values() if not row["error"]}
     assert len(shards) == 2  # a copy under another name is the same original
     turned = manifest["b/turned.png"]
@@ -105,7 +109,7 @@ def test_every_candidate_is_fetched_or_has_a_reason(
     assert (turned["label"], turned["licence"]) == ("b", "CC0")
     assert manifest["copy_of_a.jpg"]["mime"] == "image/png"  # by content, not by name
     broken = manifest["broken.png"]
-    assert broken["sha256"] == images.sha256(png(seed=2)[:-400])
+    assert broken["sha256"] == sha256(png(seed=2)[:-400])
     assert (broken["bytes"], broken["width"]) == (str(len(png(seed=2)) - 400), "")
 
 
@@ -126,7 +130,7 @@ def test_a_file_edited_or_removed_since_the_search_fails(
     Path(folder.path, "b/turned.png").unlink()
     manifest = fetched(folder, rows, tmp_path / "raw")
     assert manifest["a.png"]["error"].startswith("changed since it was listed")
-    assert manifest["a.png"]["sha256"] == images.sha256(png(seed=9))
+    assert manifest["a.png"]["sha256"] == sha256(png(seed=9))
     assert manifest["b/turned.png"]["error"] == "cannot be read: No such file or directory"
     assert manifest["copy_of_a.jpg"]["error"] == ""
 
@@ -170,7 +174,7 @@ def from_the_web(
         shards,
     )
     results = fetch(rows, job, workers, lambda: None)
-    images.pack_shards(raw, spool)
+    pack_shards(raw, spool)
     shutil.rmtree(spool)
     assert all(tuple(result.manifest) == MANIFEST for result in results)
     assert all(tuple(result.log) == LOG for result in results)
@@ -188,7 +192,7 @@ def logged(results: list[Result], column: str) -> list[str]:
 @pytest.mark.usefixtures("outside")
 def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_path: Path) -> None:
     server.serve("/robots.txt", b"User-agent: *\nDisallow: /private/\n")
-    bomb = images.png(np.zeros((400, 400, 3), np.uint8))
+    bomb = encoding.png(np.zeros((400, 400, 3), np.uint8))
     urls = {
         "a.jpg": server.serve("/a.jpg", png(), Content_Type="text/html"),
         "b.png": server.serve("/b.png", png(seed=2)[:-400]),
@@ -213,7 +217,7 @@ def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_
         "refused address: 169.254.169.254 is no public address",
     ]
     assert results[0].manifest["mime"] == "image/png"
-    assert images.Shards(tmp_path / "raw")[results[0].manifest["sha256"]] == png()
+    assert Shards(tmp_path / "raw")[results[0].manifest["sha256"]] == png()
     assert logged(results, "http_status") == ["200"] * 4 + ["404", "200", "200", "", ""]
     assert logged(results, "status") == ["fetched"] + ["failed"] * 8
     lost = [result.manifest["id"] for result in results if result.lost]
@@ -223,6 +227,59 @@ def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_
         "1 HTTP 404, 1 file too large, 1 not an image, 1 forbidden by robots.txt, "
         "1 refused address"
     ]
+
+
+UNREAD = {
+    "a.jxl": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40),
+    "b.nef": b"II*\0\x10\0\0\0CR\2\0" + bytes(40),
+    "c.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "d.svg": b"<svg/>",
+    "e.jxl": b"\xff\x0a" + bytes(40),
+}
+
+
+@pytest.mark.usefixtures("outside")
+def test_a_format_that_is_not_read_is_not_lost(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # not installed here
+    rows = [listed(name, server.serve(f"/{name}", data)) for name, data in UNREAD.items()]
+    results = from_the_web(rows, tmp_path)
+    assert errors(results) == [
+        "format not read: JPEG XL; convert it to PNG or JPEG",
+        "format not read: camera RAW; convert it to PNG or JPEG",
+        "format not read: HEIC; pip install --editable '.[heic]'",
+        "format not read: SVG; convert it to PNG or JPEG",
+        "format not read: JPEG XL; convert it to PNG or JPEG",
+    ]
+    assert require_reached(results, LIMITS) == ""
+    manifest = [result.manifest for result in results]
+    assert failures(manifest) == "5 format not read"
+    again = "then fetch again: dvc repro --single-item --force fetch"
+    assert unread(manifest) == (
+        "left out for their format: 2 JPEG XL, 1 camera RAW, 1 HEIC, 1 SVG; to read HEIC: "
+        f"pip install --editable '.[heic]'; convert the others to PNG or JPEG; {again}"
+    )
+    assert unread(manifest[:1]) == (
+        f"left out for their format: 1 JPEG XL; convert them to PNG or JPEG; {again}"
+    )
+    assert unread([row | {"error": ""} for row in manifest]) == ""
+
+
+def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, data in UNREAD.items():
+        (pictures / name).write_bytes(data)
+    (pictures / "without_suffix").write_bytes(UNREAD["a.jxl"])
+    (pictures / "film.mp4").write_bytes(b"\0\0\0\x10ftypisom" + bytes(40))  # no picture
+    Image.new("RGB", (40, 30), "red").save(pictures / "f.avif")
+    spec = params.FolderSource(kind="folder", path=str(pictures), licence="CC0")
+    manifest = fetched(spec, sources.candidates("mine", spec, CONTEXT), tmp_path / "raw")
+    assert list(manifest) == [*UNREAD, "f.avif", "without_suffix"]
+    assert manifest["f.avif"]["mime"] == "image/avif"
+    assert manifest["d.svg"]["sha256"] == sha256(UNREAD["d.svg"])
+    assert failures(manifest.values()) == "6 format not read"
 
 
 @pytest.mark.usefixtures("outside")
@@ -259,7 +316,7 @@ def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
         for number in range(6)
     ]
     rows += [listed("copy", server.serve("/copy", png(seed=0))), listed("gone", server.url("/x"))]
-    rows[5]["sha256"] = images.sha256(png(seed=5))
+    rows[5]["sha256"] = sha256(png(seed=5))
     first = from_the_web(rows, tmp_path / "first")
     shutil.copytree(tmp_path / "first" / "kept", tmp_path / "again" / "kept")
     again = from_the_web(rows[::-1], tmp_path / "again", workers=2)[::-1]
@@ -307,7 +364,7 @@ def test_a_file_that_was_kept_but_damaged_is_fetched_again(server: Server, tmp_p
     for path in (tmp_path / "two" / "kept" / "files").iterdir():
         path.write_bytes(png(seed=6))
     results = from_the_web(rows, tmp_path / "two")
-    assert results[0].manifest["sha256"] == images.sha256(png())
+    assert results[0].manifest["sha256"] == sha256(png())
     assert logged(results, "taken_from") == ["network"]
 
 
@@ -316,7 +373,7 @@ def test_another_file_than_was_listed_fails_and_counts_as_lost(
     server: Server, tmp_path: Path
 ) -> None:
     url = server.serve("/a.png", png(seed=1))
-    wanted = images.sha256(png())
+    wanted = sha256(png())
     (result,) = from_the_web([listed("a", url, sha256=wanted)], tmp_path)
     assert result.manifest["error"].startswith("changed since it was listed")
     # What was wanted stays known: to who replays the manifest, and to lists of decisions.
@@ -328,7 +385,7 @@ def test_another_file_than_was_listed_fails_and_counts_as_lost(
 def test_a_file_that_does_not_come_leaves_no_hash_but_the_one_that_was_wanted(
     server: Server, tmp_path: Path
 ) -> None:
-    wanted = images.sha256(png())
+    wanted = sha256(png())
     page = server.serve("/page", b"<html>sorry</html>")
     rows = [
         listed("a", server.url("/gone"), sha256=wanted),
@@ -390,7 +447,7 @@ def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: 
         row | {"sha256": result.manifest["sha256"]} for row, result in zip(rows, first, strict=True)
     ]
     server.stop()
-    shards = images.Shards(tmp_path / "first" / "raw")
+    shards = Shards(tmp_path / "first" / "raw")
     results = from_the_web(replayed, tmp_path / "again", **shards)
     assert [result.manifest for result in results] == [result.manifest for result in first]
     assert logged(results, "taken_from") == ["shards"] * 3
@@ -573,10 +630,11 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
     rows += [listed("gone", server.url("/gone.png")), listed("page", server.url("/page.png"))]
     server.serve("/page.png", b"<html>Parked</html>")
+    rows.append(listed("drawing", server.serve("/drawing.svg", b"<svg/>")))
     write_web_project(tmp_path, rows, max_lost=0.3)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 1
-    assert "error: 2 of 5 pictures on the web are gone or out of reach, more than" in done.stderr
+    assert "error: 2 of 6 pictures on the web are gone or out of reach, more than" in done.stderr
     assert "127.0.0.1: 0 of 2 fetched; failed: 1 HTTP 404, 1 not an image" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data" / "manifest.csv").exists()
@@ -584,15 +642,19 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     write_web_project(tmp_path, rows, max_lost=0.4)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 0, done.stderr
-    assert "2 of 5 pictures on the web are gone or out of reach, which" in done.stdout
-    assert "127.0.0.1: 3 of 5 fetched; failed: 1 HTTP 404, 1 not an image" in done.stdout
-    assert "fetched 3 of 5 candidates (3 different files)" in done.stdout
+    assert "2 of 6 pictures on the web are gone or out of reach, which" in done.stdout
+    assert (
+        "127.0.0.1: 3 of 6 fetched; failed: 1 format not read, 1 HTTP 404, 1 not an image"
+    ) in done.stdout
+    assert "fetched 3 of 6 candidates (3 different files)" in done.stdout
+    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG; then" in done.stdout
+    assert server.asked()["/drawing.svg"] == 1
     assert server.asked()["/0.png"] == 1
     assert server.asked()["/gone.png"] == 2
 
 
 def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) -> None:
-    rows = [listed("a", server.serve("/a.png", png()), sha256=images.sha256(png()))]
+    rows = [listed("a", server.serve("/a.png", png()), sha256=sha256(png()))]
     rows.append(rows[0] | {"id": "mine/b", "sha256": ""})
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from ganloom import images
+from ganloom.images import arrays, decoding, encoding, formats, sheets
+from ganloom.images.shards import ShardError, Shards, sha256, write_shards
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 LIMIT = 1_000_000
-FORMATS = list(images.FORMATS)
+FORMATS = [name for name in formats.FORMATS if name != "HEIF"]  # which an extra reads
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -36,7 +37,7 @@ def encoded(image: Image.Image | np.ndarray, name: str, **options: object) -> by
 
 
 def pixels(data: bytes) -> np.ndarray:
-    return np.asarray(images.decode(data, LIMIT))
+    return np.asarray(decoding.decode(data, LIMIT))
 
 
 FILES = {name: encoded(noise(24, 40, 3), name) for name in FORMATS}
@@ -49,9 +50,9 @@ FILES = {name: encoded(noise(24, 40, 3), name) for name in FORMATS}
 def test_every_format_gives_the_pixels_that_pillow_gives(name: str) -> None:
     expected = np.asarray(Image.open(io.BytesIO(FILES[name])).convert("RGB"))
     assert np.array_equal(pixels(FILES[name]), expected)
-    known = images.FORMATS[name]
-    assert images.probe(FILES[name], LIMIT) == (40, 24, known.mime, known.extension)
-    assert images.sniff(FILES[name]) == name
+    known = formats.FORMATS[name]
+    assert decoding.probe(FILES[name], LIMIT) == (40, 24, known.mime, known.extension)
+    assert formats.sniff(FILES[name]) == name
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -63,7 +64,7 @@ def test_pictures_stand_upright(name: str, orientation: int) -> None:
     with Image.open(io.BytesIO(data)) as reference:
         expected = np.asarray(ImageOps.exif_transpose(reference).convert("RGB"))
     assert np.array_equal(pixels(data), expected)
-    info = images.probe(data, LIMIT)
+    info = decoding.probe(data, LIMIT)
     assert (info.height, info.width) == expected.shape[:2]
     assert (info.width < info.height) == (orientation >= 5)
 
@@ -113,7 +114,7 @@ def test_cmyk_is_not_inverted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
 def test_sixteen_bits_are_cut_to_eight(name: str) -> None:
-    high = noise(24, 40)
+    high = noise(24, 40)  # to 255: all sixteen are used
     deep = (high.astype(np.uint16) << 8) + 128
     assert np.array_equal(pixels(encoded(deep, name)), np.repeat(high[..., None], 3, axis=2))
 
@@ -122,13 +123,6 @@ def test_one_bit_is_black_and_white() -> None:
     bits = noise(24, 40) > 127
     found = pixels(encoded(Image.fromarray(bits), "PNG"))
     assert np.array_equal(found, np.repeat(bits[..., None] * np.uint8(255), 3, axis=2))
-
-
-@pytest.mark.parametrize("value", [0.5, -1, 70_000])
-def test_pixels_without_an_agreed_range_are_refused(value: float) -> None:
-    mode = "F" if isinstance(value, float) else "I"
-    with pytest.raises(images.ImageError, match="unusual pixels"):
-        images.decode(encoded(Image.new(mode, (4, 4), value), "TIFF"), LIMIT)
 
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
@@ -141,7 +135,7 @@ def test_an_animation_is_its_first_frame(name: str) -> None:
 def test_a_picture_carries_no_metadata_on() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = images.decode(encoded(noise(8, 8, 3), "JPEG", exif=exif, comment=b"x"), LIMIT)
+    found = decoding.decode(encoded(noise(8, 8, 3), "JPEG", exif=exif, comment=b"x"), LIMIT)
     assert found.info == {}
     assert found.getexif() == {}
 
@@ -152,8 +146,8 @@ def test_a_picture_carries_no_metadata_on() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_truncated_file_is_called_truncated(name: str) -> None:
     data = FILES[name]
-    with pytest.raises(images.ImageError, match=f"truncated {name}"):
-        images.decode(data[: len(data) * 2 // 3], LIMIT)
+    with pytest.raises(decoding.ImageError, match=f"truncated {name}"):
+        decoding.decode(data[: len(data) * 2 // 3], LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -161,15 +155,15 @@ def test_a_truncated_file_is_called_truncated(name: str) -> None:
     [
         (b"", "empty file"),
         (b"\n<!DOCTYPE HTML><html>404</html>", "HTML page"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "format not read: PostScript"),
         (b"just words", "not an image"),
         (FILES["PNG"][:12], "broken PNG"),
         (FILES["PNG"].replace(b"IDAT", b"IDAX"), "PNG"),
     ],
 )
 def test_other_files_are_refused_with_a_reason(data: bytes, reason: str) -> None:
-    with pytest.raises(images.ImageError, match=reason):
-        images.probe(data, LIMIT)
+    with pytest.raises(decoding.ImageError, match=reason):
+        decoding.probe(data, LIMIT)
 
 
 def huge_png(side: int) -> bytes:
@@ -188,8 +182,8 @@ def huge_png(side: int) -> bytes:
 @pytest.mark.parametrize("side", [1001, 10_000, 60_000])
 def test_too_many_pixels_are_refused_before_decoding(side: int) -> None:
     # 10,000 is where Pillow would warn, 60,000 where it would refuse.
-    with pytest.raises(images.ImageError, match="too many pixels"):
-        images.decode(huge_png(side), LIMIT)
+    with pytest.raises(decoding.ImageError, match="too many pixels"):
+        decoding.decode(huge_png(side), LIMIT)
 
 
 def tiny_tiles(count: int) -> bytes:
@@ -218,20 +212,20 @@ def scans(count: int) -> bytes:
     ],
 )
 def test_small_files_that_take_hours_are_refused(data: bytes, reason: str) -> None:
-    with pytest.raises(images.ImageError, match=reason):
-        images.decode(data, LIMIT)
+    with pytest.raises(decoding.ImageError, match=reason):
+        decoding.decode(data, LIMIT)
 
 
 def test_a_dozen_scans_comments_and_tiles_are_read() -> None:
     film = b"\xff\xda" * 1000  # behind the picture, as telephones do it
     for data in (scans(12) + film, b"P1\n40 24\n" + b"#\n" * 12 + b"0 " * 960, tiny_tiles(12)):
-        assert images.probe(data, LIMIT)
+        assert decoding.probe(data, LIMIT)
 
 
 def test_as_many_pixels_as_allowed_are_read() -> None:
-    assert images.probe(FILES["PNG"], 24 * 40).width == 40
-    with pytest.raises(images.ImageError, match=r"40x24, more than 959 \(fetch.max_pixels\)"):
-        images.probe(FILES["PNG"], 24 * 40 - 1)
+    assert decoding.probe(FILES["PNG"], 24 * 40).width == 40
+    with pytest.raises(decoding.ImageError, match=r"40x24, more than 959 \(fetch.max_pixels\)"):
+        decoding.probe(FILES["PNG"], 24 * 40 - 1)
 
 
 def exif_jpeg() -> bytes:
@@ -283,12 +277,12 @@ def damaged_files(draw: st.DrawFn) -> bytes:
 def test_damaged_files_decode_or_say_why_quietly(data: bytes) -> None:
     def outcome() -> object:
         try:
-            found = images.decode(data, LIMIT)
-        except images.ImageError as error:
+            found = decoding.decode(data, LIMIT)
+        except decoding.ImageError as error:
             assert str(error)
             return str(error)
         assert found.mode == "RGB"
-        assert images.probe(data, LIMIT)[:2] == found.size
+        assert decoding.probe(data, LIMIT)[:2] == found.size
         return found.tobytes()
 
     with warnings.catch_warnings(record=True) as leaked:
@@ -301,8 +295,8 @@ def test_real_corrupt_files_are_refused(shared_data: Path) -> None:
     folder, failed = shared_data / "dedup_fixtures", set()
     for path in folder.rglob("*.*"):
         try:
-            images.probe(path.read_bytes(), 50_000_000)
-        except images.ImageError:
+            decoding.probe(path.read_bytes(), 50_000_000)
+        except decoding.ImageError:
             failed.add(path.relative_to(folder).as_posix())
     assert failed == {
         f"{name}/ukbench09268_corrupt.jpg" for name in ("mixed_images", "mixed_nested_images")
@@ -315,9 +309,9 @@ def test_real_corrupt_files_are_refused(shared_data: Path) -> None:
 def test_png_keeps_pixels_and_nothing_else(tmp_path: Path) -> None:
     picture = Image.fromarray(noise(8, 9, 3))
     tagged = Image.open(io.BytesIO(encoded(picture, "PNG", icc_profile=b"profile")))
-    images.save_png(tagged, tmp_path / "new" / "folder" / "a.png")
-    assert (tmp_path / "new/folder/a.png").read_bytes() == images.png(np.asarray(picture))
-    assert np.array_equal(pixels(images.png(picture)), np.asarray(picture))
+    encoding.save_png(tagged, tmp_path / "new" / "folder" / "a.png")
+    assert (tmp_path / "new/folder/a.png").read_bytes() == encoding.png(np.asarray(picture))
+    assert np.array_equal(pixels(encoding.png(picture)), np.asarray(picture))
 
 
 # --- shards ------------------------------------------------------------------------------------
@@ -325,13 +319,13 @@ def test_png_keeps_pixels_and_nothing_else(tmp_path: Path) -> None:
 
 def originals(count: int) -> list[tuple[str, str, bytes]]:
     contents = [f"original {number}".encode() * 100 for number in range(count)]
-    return [(images.sha256(data), "png", data) for data in contents]
+    return [(sha256(data), "png", data) for data in contents]
 
 
 def test_shards_are_the_same_in_any_order(tmp_path: Path) -> None:
     items = originals(40)
-    images.write_shards(tmp_path / "a", items)
-    images.write_shards(tmp_path / "b", reversed([*items, items[3]]))
+    write_shards(tmp_path / "a", items)
+    write_shards(tmp_path / "b", reversed([*items, items[3]]))
     names = [path.name for path in sorted((tmp_path / "a").iterdir())]
     assert names == [f"0{digit}.tar" for digit in "0123456789abcdef"]
     for name in names:
@@ -345,8 +339,8 @@ def test_shards_are_the_same_in_any_order(tmp_path: Path) -> None:
 
 def test_shards_are_read_at_random_and_can_be_sent_to_workers(tmp_path: Path) -> None:
     items = originals(40)
-    images.write_shards(tmp_path, items)
-    shards = pickle.loads(pickle.dumps(images.Shards(tmp_path)))
+    write_shards(tmp_path, items)
+    shards = pickle.loads(pickle.dumps(Shards(tmp_path)))
     assert dict(shards) == {digest: data for digest, _, data in items}
     assert items[0][0] in shards
     assert "0" * 64 not in shards
@@ -356,19 +350,19 @@ def test_shards_are_read_at_random_and_can_be_sent_to_workers(tmp_path: Path) ->
 
 def test_damaged_shards_are_named(tmp_path: Path) -> None:
     [(digest, extension, data)] = originals(1)
-    images.write_shards(tmp_path, [(digest, extension, data)])
+    write_shards(tmp_path, [(digest, extension, data)])
     path = tmp_path / f"0{digest[0]}.tar"
     path.write_bytes(path.read_bytes().replace(b"original 0", b"original 1"))
-    with pytest.raises(images.ShardError, match=path.name):
-        images.Shards(tmp_path)[digest]
+    with pytest.raises(ShardError, match=path.name):
+        Shards(tmp_path)[digest]
     path.write_bytes(b"\0garbage" * 100)
-    with pytest.raises(images.ShardError, match=path.name):
-        images.Shards(tmp_path)
+    with pytest.raises(ShardError, match=path.name):
+        Shards(tmp_path)
 
 
 def test_missing_shards_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(images.ShardError, match="fetch"):
-        images.Shards(tmp_path / "raw")
+    with pytest.raises(ShardError, match="fetch"):
+        Shards(tmp_path / "raw")
 
 
 # --- sheets and symmetries ---------------------------------------------------------------------
@@ -376,7 +370,7 @@ def test_missing_shards_are_an_error(tmp_path: Path) -> None:
 
 def test_a_grid_shows_every_tile_in_its_place() -> None:
     tiles = noise(5, 4, 6, 3)
-    table = images.grid(tiles, columns=3)
+    table = sheets.grid(tiles, columns=3)
     assert table.shape == (8, 18, 3)
     assert np.array_equal(table[:4, 6:12], tiles[1])
     assert np.array_equal(table[4:, 6:12], tiles[4])
@@ -385,7 +379,7 @@ def test_a_grid_shows_every_tile_in_its_place() -> None:
 
 def test_a_contact_sheet_fits_pictures_of_any_size() -> None:
     small, wide = noise(4, 4, 3), np.zeros((10, 40, 3), np.uint8)
-    sheet = np.asarray(images.contact_sheet([small, Image.fromarray(wide), small], 2, 20, gap=2))
+    sheet = np.asarray(sheets.contact_sheet([small, Image.fromarray(wide), small], 2, 20, gap=2))
     assert sheet.shape == (46, 46, 3)
     assert np.array_equal(sheet[10:14, 10:14], small)  # not enlarged, in the middle
     assert (sheet[10:14, 24:44] == 0).all()  # shrunk to the width of a tile
@@ -394,12 +388,12 @@ def test_a_contact_sheet_fits_pictures_of_any_size() -> None:
 
 
 def test_an_empty_contact_sheet_is_white() -> None:
-    assert np.asarray(images.contact_sheet([], 2, 20)).min() == 255
+    assert np.asarray(sheets.contact_sheet([], 2, 20)).min() == 255
 
 
 def test_symmetries_are_the_eight_of_the_square() -> None:
     square = noise(4, 4, 3)
-    variants = [images.apply_symmetry(square, k) for k in images.SYMMETRIES[8]]
+    variants = [arrays.apply_symmetry(square, k) for k in arrays.SYMMETRIES[8]]
     assert len({variant.tobytes() for variant in variants}) == 8
     assert np.array_equal(variants[1], np.rot90(square))
     assert np.array_equal(variants[4], square[:, ::-1])
@@ -409,16 +403,16 @@ def test_symmetries_are_the_eight_of_the_square() -> None:
 @pytest.mark.parametrize("k", range(8))
 def test_a_batch_is_turned_like_its_pictures(k: int) -> None:
     batch = noise(2, 4, 6, 3)
-    turned = images.apply_symmetry(batch, k)
+    turned = arrays.apply_symmetry(batch, k)
     assert turned.flags.c_contiguous
     for picture, found in zip(batch, turned, strict=True):
-        assert np.array_equal(found, images.apply_symmetry(picture, k))
+        assert np.array_equal(found, arrays.apply_symmetry(picture, k))
 
 
 @pytest.mark.parametrize("k", [-1, 8])
 def test_there_is_no_ninth_symmetry(k: int) -> None:
     with pytest.raises(ValueError, match="symmetry"):
-        images.apply_symmetry(noise(4, 4, 3), k)
+        arrays.apply_symmetry(noise(4, 4, 3), k)
 
 
 # --- previews ------------------------------------------------------------------------------------
@@ -434,11 +428,11 @@ def photograph(size: tuple[int, int]) -> Image.Image:
 def test_a_preview_is_the_picture_seen_small(format: str, size: tuple[int, int]) -> None:
     file = io.BytesIO()
     photograph(size).save(file, format)
-    seen = images.preview(file.getvalue(), 10**6, 120)
+    seen = decoding.preview(file.getvalue(), 10**6, 120)
     assert (seen.width, seen.height) == size
     assert min(seen.image.size) == min(120, *size)
     assert (seen.coarseness > 0) == (format == "JPEG")
-    whole = images.decode(file.getvalue(), 10**6).resize(seen.image.size, Image.Resampling.BOX)
+    whole = decoding.decode(file.getvalue(), 10**6).resize(seen.image.size, Image.Resampling.BOX)
     difference = np.abs(np.asarray(whole, float) - np.asarray(seen.image, float))
     assert difference.mean() < 2
 
@@ -448,7 +442,7 @@ def test_a_preview_is_upright_and_knows_the_size_of_the_whole() -> None:
     exif[0x0112] = 6
     file = io.BytesIO()
     photograph((640, 480)).save(file, "JPEG", exif=exif)
-    seen = images.preview(file.getvalue(), 10**6, 120)
+    seen = decoding.preview(file.getvalue(), 10**6, 120)
     assert (seen.width, seen.height) == (480, 640)
     assert seen.image.size == (120, 160)
 
@@ -456,7 +450,7 @@ def test_a_preview_is_upright_and_knows_the_size_of_the_whole() -> None:
 def test_a_preview_refuses_what_decoding_refuses() -> None:
     file = io.BytesIO()
     photograph((640, 480)).save(file, "JPEG")
-    with pytest.raises(images.ImageError, match="too many pixels: 640x480"):
-        images.preview(file.getvalue(), 640 * 480 - 1, 120)
-    with pytest.raises(images.ImageError, match="truncated JPEG"):
-        images.preview(file.getvalue()[:2000], 10**6, 120)
+    with pytest.raises(decoding.ImageError, match="too many pixels: 640x480"):
+        decoding.preview(file.getvalue(), 640 * 480 - 1, 120)
+    with pytest.raises(decoding.ImageError, match="truncated JPEG"):
+        decoding.preview(file.getvalue()[:2000], 10**6, 120)

@@ -20,7 +20,7 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 
 from ganloom import features as features_module
 from ganloom.features import LITE2, features
-from ganloom.images import apply_symmetry, downsampled
+from ganloom.images.arrays import apply_symmetry, downsampled
 from ganloom.metrics import cache
 from ganloom.metrics.classes import Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition

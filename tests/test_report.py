@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from ganloom import images, params
+from ganloom import params
+from ganloom.images import encoding, sheets
+from ganloom.images.shards import sha256, write_shards
 from ganloom.report import collection, figures, models
 from ganloom.report.build import build
 from ganloom.report.figures import Picture
@@ -47,7 +49,7 @@ def weave(n: int, side: int, width: int | None = None) -> NDArray[np.uint8]:
 
 
 def tiles(count: int, columns: int, first: int = 0) -> NDArray[np.uint8]:
-    return images.grid(np.stack([weave(first + n, SIDE) for n in range(count)]), columns)
+    return sheets.grid(np.stack([weave(first + n, SIDE) for n in range(count)]), columns)
 
 
 def candidate(n: int, **known: str) -> dict[str, str]:
@@ -75,11 +77,9 @@ def write_json(path: Path, value: object) -> None:
 def make_collection(project: Path) -> None:
     """20 candidates: 2 broken, 1 exact copy; of 17 files 2 near-duplicates and 1 blank; 14 kept."""
     data = project / "data"
-    pictures = [images.png(weave(n, 60, 80)) for n in range(17)]
-    hashes = [images.sha256(picture) for picture in pictures]
-    images.write_shards(
-        data / "raw", ((h, "png", p) for h, p in zip(hashes, pictures, strict=True))
-    )
+    pictures = [encoding.png(weave(n, 60, 80)) for n in range(17)]
+    hashes = [sha256(picture) for picture in pictures]
+    write_shards(data / "raw", ((h, "png", p) for h, p in zip(hashes, pictures, strict=True)))
     rows = [candidate(n, sha256=sha256) for n, sha256 in enumerate([*hashes, hashes[0]])]
     rows[0] |= {"title": HOSTILE, "page": "javascript:alert(3)", "creator": HOSTILE}
     rows[1] |= {"page": "https://example.org/cloth?a=1&b=2", "creator": "Weaver"}
@@ -95,7 +95,7 @@ def make_collection(project: Path) -> None:
         ],
         ("sha256", "cluster", "keeper", "distance"),
     )
-    images.save_png(tiles(12, 6), data / "clusters.png")
+    encoding.save_png(tiles(12, 6), data / "clusters.png")
     write_table(
         data / "kept.csv",
         [
@@ -125,7 +125,7 @@ def make_collection(project: Path) -> None:
             "angle": [n % 7 * 5.0 for n in range(1234)],
         }
     ).to_parquet(slices / "index.parquet")
-    images.save_png(tiles(24, 8), slices / "preview.png")
+    encoding.save_png(tiles(24, 8), slices / "preview.png")
 
 
 def make_model(project: Path, name: str, kid: float) -> None:
@@ -138,7 +138,7 @@ def make_model(project: Path, name: str, kid: float) -> None:
         path.write_text(f"step\t{metric}\n" + "".join(f"{row[0]}\t{row[column]}\n" for row in rows))
     timeline = [{"file": f"kimg_{n:06d}.0.png", "kimg": n * 2.5} for n in range(5)]
     for n, frame in enumerate(timeline):
-        images.save_png(tiles(9, 3, first=9 * n), home / "timeline" / str(frame["file"]))
+        encoding.save_png(tiles(9, 3, first=9 * n), home / "timeline" / str(frame["file"]))
     write_json(home / "timeline/timeline.json", timeline)
     write_json(
         home / "run.json",
@@ -170,13 +170,13 @@ def make_model(project: Path, name: str, kid: float) -> None:
             "alarms": [{"sentence": f"At 10 kimg: {HOSTILE}."}] if name == "dcgan" else [],
         },
     )
-    images.save_png(tiles(16, 4), samples / "grid.png")
-    images.save_png(tiles(20, 10), samples / "interpolation.png")
+    encoding.save_png(tiles(16, 4), samples / "grid.png")
+    encoding.save_png(tiles(20, 10), samples / "interpolation.png")
     inversions = project / "results/inversions" / name
     for picture in ("classes", "class_morph", "codes"):
-        images.save_png(tiles(20, 10), samples / f"{picture}.png")
+        encoding.save_png(tiles(20, 10), samples / f"{picture}.png")
     for picture in ("inversion", "edits"):
-        images.save_png(tiles(16, 8), inversions / f"{picture}.png")
+        encoding.save_png(tiles(16, 8), inversions / f"{picture}.png")
     likeness = {"psnr": 21.25, "ms_ssim": 0.875}
     write_json(
         inversions / "inversion.json",
@@ -204,13 +204,13 @@ def make_model(project: Path, name: str, kid: float) -> None:
             "warnings": ["FD-lite2 is of 500 pictures.", f"KID is of few: {name}."],
         },
     )
-    images.save_png(tiles(32, 8), project / f"results/metrics/{name}/neighbours.png")
+    encoding.save_png(tiles(32, 8), project / f"results/metrics/{name}/neighbours.png")
     make_cloths(project / "results/cloths" / name)
 
 
 def make_cloths(folder: Path) -> None:
     for name in ("enlarged", "cloth", "sample", "tile_p4m", "tile_p6m"):
-        images.save_png(tiles(16, 4), folder / f"{name}.png")
+        encoding.save_png(tiles(16, 4), folder / f"{name}.png")
     (folder / "loop.mp4").write_bytes(b"not decoded here")
     apart = {"kid_lite2": 0.75, "swd": 31.5, "swd_finest": 42.5}
     write_json(
@@ -224,7 +224,7 @@ def make_cloths(folder: Path) -> None:
 
 
 def make_enlarger(folder: Path) -> None:
-    images.save_png(tiles(24, 8), folder / "restored.png")
+    encoding.save_png(tiles(24, 8), folder / "restored.png")
     restored = {"psnr": 26.5, "ssim": 0.875, "perceptual": 0.1875}
     write_json(
         folder / "enlarger.json",
@@ -587,7 +587,7 @@ def test_a_page_of_ten_models_stays_small(
     rng = np.random.default_rng(1)
     for folder in ("animations", "models", "samples", "metrics", "inversions"):
         for path in (copy / "results" / folder / "dcgan").rglob("*.png"):
-            images.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
+            encoding.save_png(rng.integers(0, 256, (512, 512, 3), np.uint8), path)
     home = copy / "results/models/dcgan/timeline"
     frames = [{"file": "kimg_000000.0.png", "kimg": n} for n in range(25)]
     write_json(home / "timeline.json", frames)

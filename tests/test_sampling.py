@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from ganloom.images import grid
+from ganloom.images.sheets import grid
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.animation import (
     TimelineError,

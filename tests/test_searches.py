@@ -16,7 +16,8 @@ from conftest import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganloom import images, params, sources
+from ganloom import params, sources
+from ganloom.images.shards import sha256
 from ganloom.sources import (
     Context,
     Row,
@@ -643,7 +644,7 @@ def test_an_archive_is_downloaded_once_and_checked(
         kind="archive",
         path=str(ROOT / "src/ganloom/sources/archive.py"),
         url=f"{site.url}/a.zip",
-        sha256=images.sha256(data),
+        sha256=sha256(data),
         max_bytes=10_000,
         licence="CC0",
     )

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganloom import images, sources
+from ganloom import sources
+from ganloom.images import decoding, encoding
+from ganloom.images.shards import sha256
 from ganloom.params import DigitsSource, FolderSource, TorchvisionSource, load
 from ganloom.sources import Context, FetchError, SourceError
 
@@ -23,7 +25,7 @@ LIMIT = 1_000_000
 
 
 def picture(seed: int = 0) -> bytes:
-    return images.png(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    return encoding.png(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8))
 
 
 def put(path: Path, data: bytes) -> Path:
@@ -57,7 +59,7 @@ def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
     rows = listed(folder(tmp_path))
     assert ids(rows) == ["mine/a.png", "mine/cat/deep/b.PNG"]
     assert [row["label"] for row in rows] == ["", "cat"]
-    assert rows[0]["sha256"] == images.sha256(picture(2))
+    assert rows[0]["sha256"] == sha256(picture(2))
     assert rows[0]["bytes"] == str(len(picture(2)))
     assert rows[0]["licence"] == "CC0"
     assert set(sources.CANDIDATE) < set(rows[0])
@@ -174,7 +176,7 @@ def test_a_real_folder_of_classes(shared_data: Path) -> None:
     rows = listed(spec)
     assert len(rows) == 485
     assert len({row["label"] for row in rows}) == 14
-    assert images.sha256(read(spec, rows[7])) == rows[7]["sha256"]
+    assert sha256(read(spec, rows[7])) == rows[7]["sha256"]
 
 
 # --- digits ------------------------------------------------------------------------------------
@@ -185,7 +187,7 @@ def test_digits_are_grey_pictures_with_their_label() -> None:
     rows = sources.module("digits").search("digits", spec, CONTEXT)
     assert len(rows) == 1797
     assert (rows[12]["id"], rows[12]["label"]) == ("digits/0012", "2")
-    found = np.asarray(images.decode(read(spec, rows[12]), LIMIT))
+    found = np.asarray(decoding.decode(read(spec, rows[12]), LIMIT))
     assert found.shape == (8, 8, 3)
     assert (found.min(), found.max()) == (0, 255)
     assert len({row["label"] for row in rows}) == 10
@@ -225,7 +227,7 @@ def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
     assert len(rows) == 12
     assert (rows[0]["id"], rows[0]["url"]) == ("mine/test/000000", "torchvision:MNIST/test/0")
     assert (rows[-1]["id"], rows[-1]["label"]) == ("mine/train/000005", "9 - nine")
-    found = np.asarray(images.decode(read(spec, rows[1]), LIMIT))
+    found = np.asarray(decoding.decode(read(spec, rows[1]), LIMIT))
     assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
 
 
@@ -334,7 +336,7 @@ def test_cifar_gives_class_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert ids(rows) == [
         f"mine/{key}" for key in ("test/000000", "test/000002", "train/000000", "train/000002")
     ]
-    assert images.decode(read(spec, rows[3]), LIMIT).getpixel((0, 0)) == (102, 102, 102)
+    assert decoding.decode(read(spec, rows[3]), LIMIT).getpixel((0, 0)) == (102, 102, 102)
 
 
 @pytest.mark.data
@@ -342,7 +344,7 @@ def test_the_real_mnist_test_set(shared_data: Path) -> None:
     spec = torchvision(shared_data / "mnist", classes=["7 - seven"])
     rows = listed(spec)
     assert len(rows) == 1028
-    found = np.asarray(images.decode(read(spec, rows[0]), LIMIT))
+    found = np.asarray(decoding.decode(read(spec, rows[0]), LIMIT))
     assert found.shape == (28, 28, 3)
     assert rows[0]["id"] == "mine/test/000000"  # the famous first seven
     assert found[..., 0].sum() == 18454

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from starlette.testclient import TestClient
 
-from ganloom import curate, images
+from ganloom import curate
 from ganloom.cli import main
+from ganloom.images import decoding, encoding
+from ganloom.images.shards import sha256, write_shards
 from ganloom.studio import collection, decisions
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.decisions import Change
@@ -35,7 +37,7 @@ HOSTILE = "<script>alert(1)</script>"
 def weave(n: int, side: int = 160) -> bytes:
     rng = np.random.default_rng(n)
     tile = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    return images.png(Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST))
+    return encoding.png(Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST))
 
 
 # A file that was a picture when it was fetched, and whose decoder now fails; and one in disguise.
@@ -43,7 +45,7 @@ BROKEN = weave(90)[:200]
 HTML = b"<html><script>alert(2)</script></html>"
 FILES = [*(weave(n) for n in range(6)), weave(6, side=60), BROKEN, HTML]
 FILES[2] += HTML  # behind the end of a picture
-HASHES = [images.sha256(data) for data in FILES]
+HASHES = [sha256(data) for data in FILES]
 NEVER_FETCHED = "f" * 64
 A, B, C = HASHES[:3]
 
@@ -52,7 +54,7 @@ def make_project(project: Path) -> Path:
     """Nine pictures: 1 is a copy of 0, 6 is too small, 7 and 8 are not to be trusted."""
     data = project / "data"
     shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
-    images.write_shards(data / "raw", ((h, "png", d) for h, d in zip(HASHES, FILES, strict=True)))
+    write_shards(data / "raw", ((h, "png", d) for h, d in zip(HASHES, FILES, strict=True)))
     blank = dict.fromkeys(("query", "page", "creator", "licence", "licence_url", "error"), "")
     rows = [
         blank
@@ -284,7 +286,7 @@ def test_a_thumbnail_that_is_damaged_is_made_anew(
 def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path) -> None:
     shutil.rmtree(project / "data/raw")
     others = [(h, "png", d) for h, d in zip(HASHES, FILES, strict=True) if h != A]
-    images.write_shards(project / "data/raw", others)
+    write_shards(project / "data/raw", others)
     for kind in ("thumbnails", "pictures"):
         answer = client.get(f"/{kind}/{A}")
         assert answer.status_code == 404
@@ -297,14 +299,14 @@ def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path
 
 def test_large_pictures_are_shrunk(project: Path) -> None:
     rng = np.random.default_rng(1)
-    data = images.png(rng.integers(0, 256, (700, 3000, 3), np.uint8))
-    images.write_shards(project / "data/raw", [(images.sha256(data), "png", data)])
+    data = encoding.png(rng.integers(0, 256, (700, 3000, 3), np.uint8))
+    write_shards(project / "data/raw", [(sha256(data), "png", data)])
     found = collection.load(project)
-    shown, mime = collection.large(found, images.sha256(data))
+    shown, mime = collection.large(found, sha256(data))
     with Image.open(io.BytesIO(shown)) as image:
         assert (image.format, image.width) == ("JPEG", collection.LARGE)
     assert mime == "image/jpeg"
-    small = collection.thumbnail(found, images.sha256(data), project / "work/thumbnails")
+    small = collection.thumbnail(found, sha256(data), project / "work/thumbnails")
     with Image.open(io.BytesIO(small)) as image:
         assert image.width == collection.THUMBNAIL
 
@@ -324,7 +326,7 @@ def test_a_picture_is_sent_as_pixels_only(client: TestClient) -> None:
         answer = client.get(f"/{kind}/{C}")
         assert answer.headers["content-type"] == mime
         assert b"alert" not in answer.content
-    assert client.get(f"/pictures/{C}").content == images.png(images.decode(FILES[2], 10**6))
+    assert client.get(f"/pictures/{C}").content == encoding.png(decoding.decode(FILES[2], 10**6))
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, NEVER_FETCHED, "..%2f..%2fparams.yaml", "A"])
@@ -545,7 +547,7 @@ def test_an_edit_just_before_the_file_is_replaced_is_merged(
 
 
 def test_many_windows_at_once_lose_nothing(project: Path) -> None:
-    digests = [images.sha256(f"{n}".encode()) for n in range(60)]
+    digests = [sha256(f"{n}".encode()) for n in range(60)]
     path, lock = project / "data/curation/mine.csv", project / "work/lock"
 
     def window(mine: list[str]) -> None:

@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
-from ganloom import images
+from ganloom.images import encoding
+from ganloom.images.shards import sha256, write_shards
 
 pytestmark = pytest.mark.browser
 
@@ -53,9 +54,9 @@ def make_project(project: Path, count: int, side: int) -> list[str]:
     for n in range(count):
         tile = np.random.default_rng(n).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         image = Image.fromarray(tile).resize((side, side), Image.Resampling.NEAREST)
-        files.append(images.png(image))
-    hashes = [images.sha256(data) for data in files]
-    images.write_shards(data / "raw", ((h, "png", d) for h, d in zip(hashes, files, strict=True)))
+        files.append(encoding.png(image))
+    hashes = [sha256(data) for data in files]
+    write_shards(data / "raw", ((h, "png", d) for h, d in zip(hashes, files, strict=True)))
     empty = ("query", "page", "creator", "licence", "licence_url", "label", "error")
     manifest = pd.DataFrame(
         {

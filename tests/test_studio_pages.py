@@ -18,8 +18,10 @@ from conftest import full_disk
 from PIL import Image, ImageSequence
 from starlette.testclient import TestClient
 
-from ganloom import images, models, params
+from ganloom import models, params
 from ganloom.cli import main
+from ganloom.images import encoding
+from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling import inversion
 from ganloom.sampling.directions import directions
@@ -348,7 +350,7 @@ def picture(side: int = 40, extra: int = 0) -> bytes:
     tile = np.full((side, side + 2 * extra, 3), 128, np.uint8)
     tile[:, extra : extra + side // 2] = (220, 30, 30)
     tile[:, extra + side // 2 : extra + side] = (30, 30, 220)
-    return images.png(tile)
+    return encoding.png(tile)
 
 
 def upload(client: TestClient, data: bytes, **options: Any) -> Any:
@@ -370,7 +372,7 @@ def test_a_photograph_is_found_again(client: TestClient) -> None:
     search = outcome(client)
     assert search["state"] == "done"
     assert search["psnr"] > 25
-    assert said(client, search["name"])["made"]["photo"] == images.sha256(photo)
+    assert said(client, search["name"])["made"]["photo"] == sha256(photo)
     shown = client.get(f"/photos/{search['id']}.png").content
     assert (np.asarray(Image.open(io.BytesIO(shown))) == pixels(client, name)).all()
     assert client.get(f"/photos/{search['id']}/now.png").status_code == 200

@@ -17,9 +17,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 from test_studio_pages import ADDRESS, OWN, make, pixels, post, said, save_model
 
-from ganloom import images
 from ganloom.enlarging import network
 from ganloom.enlarging.network import Enlarger
+from ganloom.images.shards import sha256
 from ganloom.studio import generation, weaving
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.weaving import patterns
@@ -133,7 +133,7 @@ def test_every_setting_changes_what_is_seen(client: TestClient, change: dict[str
     plain, changed = weave(client, **asked), weave(client, **asked | change)
     for what in ("preview", "cloth"):
         one, other = (client.get(f"/weaves/{name}/{what}.png").content for name in (plain, changed))
-        assert images.sha256(one) != images.sha256(other)
+        assert sha256(one) != sha256(other)
         assert not np.array_equal(seen(client, plain, what), seen(client, changed, what))
 
 
@@ -211,8 +211,8 @@ def test_a_file_says_what_made_it(project: Path, client: TestClient) -> None:
         "dpi": 300,
         "tile": 128,
         "model": "animals",
-        "model_sha256": images.sha256(model.read_bytes()),
-        "enlarger_sha256": images.sha256(enlarger.read_bytes()),
+        "model_sha256": sha256(model.read_bytes()),
+        "enlarger_sha256": sha256(enlarger.read_bytes()),
         "seed": 5,
         "group": "p4m",
         "label": "cat",
@@ -379,6 +379,6 @@ def test_a_picture_is_had_large(
     assert about(interpolated)["enlarger_sha256"] is None
 
     path = save_enlarger(project)
-    assert about(large())["enlarger_sha256"] == images.sha256(path.read_bytes())
+    assert about(large())["enlarger_sha256"] == sha256(path.read_bytes())
     assert (np.asarray(large()) != np.asarray(interpolated)).any()
     assert client.get(f"/samples/{'0' * 20}/large.png").status_code == 422

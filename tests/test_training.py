@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ganloom import matching, models, objectives, params
-from ganloom.images import apply_symmetry
+from ganloom.images.arrays import apply_symmetry
 from ganloom.models import to_uint8
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs

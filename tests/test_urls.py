@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ganloom import images, params, sources
+from ganloom import params, sources
+from ganloom.images import encoding
+from ganloom.images.shards import sha256
 from ganloom.sources import Context, Row, SourceError, SourceWarning
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +183,7 @@ def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
     server: Any, tmp_path: Path
 ) -> None:
     pictures = {
-        f"{n}.png": images.png(np.random.default_rng(n).integers(0, 256, (20, 30, 3), np.uint8))
+        f"{n}.png": encoding.png(np.random.default_rng(n).integers(0, 256, (20, 30, 3), np.uint8))
         for n in range(4)
     }
     urls = {name: server.serve(f"/{name}", data) for name, data in pictures.items()}
@@ -196,7 +198,7 @@ def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
     assert done.returncode == 0, done.stderr
     assert "fetched 4 of 5 candidates (4 different files); failed: 1 HTTP 404" in done.stdout
     first = table(tmp_path / "data/manifest.csv")
-    assert first["1.png"]["sha256"] == images.sha256(pictures["1.png"])
+    assert first["1.png"]["sha256"] == sha256(pictures["1.png"])
     assert first["1.png"]["licence"] == "CC BY 4.0"
 
     # The manifest is a list: with hashes of what was there, and what failed comes again.
@@ -219,7 +221,7 @@ def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
 def test_a_search_without_results_says_so_and_the_others_go_on(tmp_path: Path) -> None:
     class_folder = tmp_path / "pictures" / "a.png"
     class_folder.parent.mkdir()
-    class_folder.write_bytes(images.png(np.zeros((20, 30, 3), np.uint8)))
+    class_folder.write_bytes(encoding.png(np.zeros((20, 30, 3), np.uint8)))
     (tmp_path / "src/ganloom/sources").mkdir(parents=True)
     (tmp_path / "src/ganloom/sources/google.py").touch()
     write_params(

@@ -32,7 +32,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from ganloom import params
-from ganloom.images import Array, Shards, decode
+from ganloom.images.arrays import Array
+from ganloom.images.decoding import decode
+from ganloom.images.shards import Shards
 
 COLUMNS = {
     "image": "int32",

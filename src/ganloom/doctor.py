@@ -20,7 +20,7 @@ from ganloom import params
 from ganloom.privacy import homes, renamed
 
 ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
-EXTRAS = ("studio", "inception", "test", "cluster", "s3")
+EXTRAS = ("studio", "heic", "inception", "test", "cluster", "s3")
 PATIENCE = 20.0  # s, for a program that says something of itself
 
 Part = Literal["program", "machine", "features", "project"]

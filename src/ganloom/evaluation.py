@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.features import LITE2, features
-from ganloom.images import grid, save_png
+from ganloom.images.encoding import save_png
+from ganloom.images.sheets import grid
 from ganloom.metrics.classes import FITTED, ClassScore, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
 from ganloom.metrics.distances import kid_gap

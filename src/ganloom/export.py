@@ -25,8 +25,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ganloom import images
 from ganloom.credits import fetched
+from ganloom.images import arrays, encoding, formats
+from ganloom.images.shards import Shards, sha256
 from ganloom.sources import SourceError, read_rows
 
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
@@ -123,8 +124,8 @@ def _kept(data: Path) -> list[Item]:
 def _originals(
     data: Path, facts: Mapping[str, Mapping[str, str]], places: Mapping[str, tuple[str, str]]
 ) -> list[Item]:
-    shards = images.Shards(data / "raw")
-    extensions = {known.mime: known.extension for known in images.FORMATS.values()}
+    shards = Shards(data / "raw")
+    extensions = {known.mime: known.extension for known in formats.FORMATS.values()}
     return [
         Item(
             split,
@@ -155,8 +156,8 @@ def _slices(data: Path) -> list[Item]:
     return items
 
 
-def _slice(crops: images.Array, row: int, symmetry: int) -> bytes:
-    return images.png(images.apply_symmetry(crops[row], symmetry))
+def _slice(crops: arrays.Array, row: int, symmetry: int) -> bytes:
+    return encoding.png(arrays.apply_symmetry(crops[row], symmetry))
 
 
 CONTENTS: dict[str, Callable[[Path], list[Item]]] = {
@@ -274,5 +275,5 @@ def folder_name(label: str) -> str:
         label,
     )
     if len(quoted.encode()) > MAX_NAME:
-        quoted = f"{quoted[: MAX_NAME // 8]}%{images.sha256(label.encode())[:16]}"
+        quoted = f"{quoted[: MAX_NAME // 8]}%{sha256(label.encode())[:16]}"
     return quoted or UNLABELLED

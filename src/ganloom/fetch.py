@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ganloom import images, params, sources
+from ganloom import params, sources
+from ganloom.images import decoding
+from ganloom.images.decoding import HEIC, INSTALL_HEIC
+from ganloom.images.shards import sha256
 from ganloom.sources import CANDIDATE, FetchError, Reader, Row, SourceError
 from ganloom.web.client import Client, WebError, web_url
 from ganloom.web.store import Kept, Store
@@ -27,6 +30,8 @@ LOG = ("id", "retrieved_at", "status", "attempts", "seconds", "http_status", "ta
 
 # What comes in the place of a picture that is gone.
 _GONE = {"not an image", "empty file", "changed since it was listed"}
+# What will come again, however often it is asked for.
+_UNREAD = decoding.UnreadFormatError.KIND
 
 
 class Job(NamedTuple):
@@ -247,14 +252,14 @@ def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
     found = _blank(row)
     try:
         data = read()
-        found |= {"sha256": images.sha256(data), "bytes": str(len(data))}
+        found |= {"sha256": sha256(data), "bytes": str(len(data))}
         _require_within(job.limits, len(data))
         if (row.get("sha256") or found["sha256"]) != found["sha256"]:
             raise FetchError("changed since it was listed: search again")
-        info = images.probe(data, job.limits.max_pixels)
+        info = decoding.probe(data, job.limits.max_pixels)
         _spool(job.spool / f"{found['sha256']}.{info.extension}", data)
         found |= {"width": str(info.width), "height": str(info.height), "mime": info.mime}
-    except (FetchError, images.ImageError) as error:
+    except (FetchError, decoding.ImageError) as error:
         found["error"] = _one_line(error)
         if is_web(row["url"]):
             # What came instead is nobody's: who replays this manifest must not look for it.
@@ -285,8 +290,8 @@ class _Web:
             if kept is not None:
                 found = await self._judge(row, kept)
                 log = _log(found, kept.retrieved_at, 0, attempts=0, taken_from="kept")
-                # What was no use may be another file, or a whole one, by now.
-                if not found["error"]:
+                # What was no use may be another file, or a whole one, by now; not another format.
+                if _kind(found["error"]) in ("", _UNREAD):
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
             kept = await asyncio.to_thread(self._store.put, url, page.data)
@@ -412,6 +417,23 @@ def failures(manifest: Iterable[Row]) -> str:
     """Failed candidates by kind of reason, most frequent first: ``12 truncated JPEG, 3 ...``."""
     reasons = collections.Counter(_kind(row["error"]) for row in manifest if row["error"])
     return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+
+
+def unread(manifest: Iterable[Row]) -> str:
+    """What was left out for its format, and the way out; nothing if nothing was."""
+    names = collections.Counter(
+        row["error"].removeprefix(f"{_UNREAD}: ").partition(";")[0]
+        for row in manifest
+        if _kind(row["error"]) == _UNREAD
+    )
+    if not names:
+        return ""
+    found = ", ".join(f"{count} {name}" for name, count in names.most_common())
+    ways = [f"to read HEIC: {INSTALL_HEIC}"] if names[HEIC] else []
+    if others := len(set(names) - {HEIC}):
+        ways.append(f"convert {'the others' if len(names) > others else 'them'} to PNG or JPEG")
+    ways.append("then fetch again: dvc repro --single-item --force fetch")
+    return f"left out for their format: {found}; {'; '.join(ways)}"
 
 
 def by_host(results: Sequence[Result], most: int = 10) -> list[str]:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.images import grid, save_png
+from ganloom.images.encoding import save_png
+from ganloom.images.sheets import grid
 from ganloom.metrics.protocol import readable
 from ganloom.models import load_generator, save
 from ganloom.params import Invert

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ganloom.images import apply_symmetry, downsampled
+from ganloom.images.arrays import apply_symmetry, downsampled
 from ganloom.params import Judge
 
 # What a training reads, and what it reads as well if it measures itself on the way.

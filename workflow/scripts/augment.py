@@ -12,7 +12,8 @@ params = begin()
 import numpy as np
 import pandas as pd
 
-from ganloom import augment, images
+from ganloom import augment
+from ganloom.images import arrays, encoding, sheets
 from ganloom.params import Slices
 
 RAW = Path("data/raw")
@@ -32,7 +33,7 @@ def main() -> None:
     holdout = train._replace(images=OUT / "holdout.npy")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(params.threads, mp_context=spawn) as pool:
-        symmetries = images.SYMMETRIES[section.symmetries]
+        symmetries = arrays.SYMMETRIES[section.symmetries]
         index, unused = augment.make(train, labels["train"], counts[0], symmetries, pool)
         if index.empty:
             sys.exit(
@@ -58,11 +59,11 @@ def preview(index: pd.DataFrame) -> None:
     rng = np.random.default_rng([params.seed, PREVIEW])
     rows = index.iloc[rng.permutation(len(index))[: PREVIEW**2]]
     tiles = [
-        images.apply_symmetry(crops[row.image], row.symmetry)
+        arrays.apply_symmetry(crops[row.image], row.symmetry)
         for row in rows.itertuples(index=False)
     ]
-    sheet = images.contact_sheet(tiles, PREVIEW, params.augment.resolution)
-    images.save_png(sheet, OUT / "preview.png")
+    sheet = sheets.contact_sheet(tiles, PREVIEW, params.augment.resolution)
+    encoding.save_png(sheet, OUT / "preview.png")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ params = begin()
 
 import numpy as np
 
-from ganloom import images
+from ganloom.images import decoding, encoding
+from ganloom.images.shards import Shards
 
 DATA = Path("data")
 
@@ -23,7 +24,7 @@ def main() -> None:
     from ganloom.dedup import collection
     from ganloom.dedup.group import sheet
 
-    shards = images.Shards(DATA / "raw")
+    shards = Shards(DATA / "raw")
     max_pixels = params.fetch.max_pixels
     faiss.omp_set_num_threads(params.threads)
     spawn = multiprocessing.get_context("spawn")
@@ -33,8 +34,8 @@ def main() -> None:
     table = pd.DataFrame(collection.rows(found))
     table.to_csv(DATA / "clusters.csv", index=False, lineterminator="\n")
     np.save(DATA / "features.npy", found.features)
-    groups = sheet(found.members, lambda digest: images.decode(shards[digest], max_pixels))
-    images.save_png(groups, DATA / "clusters.png")
+    groups = sheet(found.members, lambda digest: decoding.decode(shards[digest], max_pixels))
+    encoding.save_png(groups, DATA / "clusters.png")
 
     keepers = (table.kind == "keeper").sum()
     print(f"{len(table)} pictures in {keepers} groups: {len(table) - keepers} near-duplicates")

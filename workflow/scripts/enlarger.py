@@ -17,7 +17,7 @@ from ganloom.enlarging import proof
 from ganloom.enlarging.crops import CropError, Originals, cut
 from ganloom.enlarging.network import PATH, Enlarger, save
 from ganloom.enlarging.training import train
-from ganloom.images import png
+from ganloom.images.encoding import png
 from ganloom.training.checkpoint import BusyError, DamagedError
 
 SLICES = Path("data/slices")

@@ -10,7 +10,7 @@ params = begin()
 
 from tqdm import tqdm
 
-from ganloom import images, sources
+from ganloom import sources
 from ganloom.fetch import (
     LOG,
     MANIFEST,
@@ -21,7 +21,9 @@ from ganloom.fetch import (
     fetch,
     merge,
     require_reached,
+    unread,
 )
+from ganloom.images.shards import ShardError, Shards, pack_shards
 
 RAW = Path("data/raw")
 # Not in an output: engines delete those before a stage runs.
@@ -52,22 +54,23 @@ def main() -> None:
                 context=sources.Context(params.seed, params.network),
                 spool=Path(spool),
                 kept=KEPT,
-                shards=images.Shards(Path(params.fetch.shards)) if params.fetch.shards else {},
+                shards=Shards(Path(params.fetch.shards)) if params.fetch.shards else {},
             )
             with tqdm(total=len(rows), mininterval=1) as progress:
                 results = fetch(rows, job, params.threads, progress.update)
             lost = require_reached(results, params.fetch)
-        except images.ShardError as error:
+        except ShardError as error:
             sys.exit(f"error: fetch.shards: {error}")
         except (sources.SourceError, LostError) as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
             sys.exit("interrupted; what came is kept in work/fetch: the same command goes on")
-        images.pack_shards(RAW, Path(spool))
+        pack_shards(RAW, Path(spool))
     manifest = [result.manifest for result in results]
     fetched = [row["sha256"] for row in manifest if not row["error"]]
     if not fetched:
-        sys.exit(f"error: none of {len(rows)} candidates could be fetched: {failures(manifest)}")
+        reasons = "; ".join(filter(None, [failures(manifest), unread(manifest)]))
+        sys.exit(f"error: none of {len(rows)} candidates could be fetched: {reasons}")
     sources.write_rows(Path("data/manifest.csv"), manifest, MANIFEST)
     sources.write_rows(Path("data/fetch_log.csv"), [result.log for result in results], LOG)
     for line in [*by_host(results), lost]:
@@ -76,6 +79,8 @@ def main() -> None:
         f"fetched {len(fetched)} of {len(rows)} candidates ({len(set(fetched))} different files); "
         f"failed: {failures(manifest) or 'none'}"
     )
+    if left_out := unread(manifest):
+        print(left_out)
 
 
 def candidates() -> list[sources.Row]:

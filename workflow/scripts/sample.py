@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.images import grid, save_png
+from ganloom.images.encoding import save_png
+from ganloom.images.sheets import grid
 from ganloom.models import load_generator
 from ganloom.sampling.animation import save, timelapse
 from ganloom.sampling.conditional import (

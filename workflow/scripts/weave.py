@@ -17,7 +17,8 @@ from torch import Tensor
 from ganloom.enlarging import proof
 from ganloom.enlarging.crops import Originals
 from ganloom.enlarging.network import PATH, Enlarger, enlarge, find
-from ganloom.images import grid, png
+from ganloom.images.encoding import png
+from ganloom.images.sheets import grid
 from ganloom.models import Generator, load_discriminator, load_generator
 from ganloom.params import Weave
 from ganloom.sampling.animation import save

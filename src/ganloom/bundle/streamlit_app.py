@@ -9,7 +9,8 @@ import streamlit as st
 import torch
 from torch.nn.functional import one_hot
 
-from ganloom.images import grid, png
+from ganloom.images.encoding import png
+from ganloom.images.sheets import grid
 from ganloom.models import Generator, load_generator
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
 from ganloom.credits import COLUMNS, credits, markdown
 from ganloom.files import write_whole
-from ganloom.images import sha256
+from ganloom.images.shards import sha256
 from ganloom.models import ModelError
 from ganloom.privacy import shareable
 from ganloom.sources import SourceError, read_rows
@@ -24,7 +24,10 @@ SOURCE = Path(__file__).parents[1]
 # What the app imports, beside the network of each model: the bundle needs no ganloom installed.
 MODULES = [
     "__init__.py",
-    "images.py",
+    "images/__init__.py",
+    "images/arrays.py",
+    "images/encoding.py",
+    "images/sheets.py",
     "models.py",
     "nets/__init__.py",
     "nets/blocks.py",

@@ -21,6 +21,7 @@ from ganloom.cli.common import (
     whole,
     within,
 )
+from ganloom.images.shards import sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +105,8 @@ def _generate(options: argparse.Namespace) -> None:
 
     from ganloom.enlarging import network
     from ganloom.export import folder_name
-    from ganloom.images import contact_sheet, save_png, sha256
+    from ganloom.images.encoding import save_png
+    from ganloom.images.sheets import contact_sheet
     from ganloom.sampling.files import tagged_png, text
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import new

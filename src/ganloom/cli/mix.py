@@ -21,6 +21,7 @@ from ganloom.cli.common import (
     trained,
     whole,
 )
+from ganloom.images.shards import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,7 @@ def _mix(options: argparse.Namespace) -> None:
     _check_ends(options)
     moves = out.suffix.lower() in ANIMATIONS
 
-    from ganloom.images import grid, sha256
+    from ganloom.images.sheets import grid
     from ganloom.sampling import animation, files, mixing
     from ganloom.sampling.generate import generate
 
@@ -210,7 +211,8 @@ def _edit(options: argparse.Namespace) -> None:
     import numpy as np
     from tqdm import tqdm
 
-    from ganloom.images import ImageError, grid, sha256
+    from ganloom.images.decoding import ImageError
+    from ganloom.images.sheets import grid
     from ganloom.sampling import editing, files
     from ganloom.sampling.generate import generate
 

@@ -73,7 +73,7 @@ def add(commands: Commands) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from ganloom.export import ExportError, export
-    from ganloom.images import ShardError
+    from ganloom.images.shards import ShardError
 
     try:
         count = export(options.what, options.format, Path(), options.out)

@@ -163,7 +163,7 @@ def _weave(options: argparse.Namespace) -> None:
     import torch
 
     from ganloom.enlarging import network
-    from ganloom.images import sha256
+    from ganloom.images.shards import sha256
     from ganloom.sampling.files import save
     from ganloom.sampling.latents import new
     from ganloom.weaving import weave

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ganloom import params
 from ganloom.dedup.fingerprint import fingerprints, same_pixels, table
 from ganloom.dedup.group import Member, group
-from ganloom.images import Shards
+from ganloom.images.shards import Shards
 
 NEIGHBOURS = 5  # how near their mean is says how much a picture belongs
 

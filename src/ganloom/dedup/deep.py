@@ -22,7 +22,9 @@ from ganloom import params
 from ganloom.dedup.fingerprint import THUMBNAIL
 from ganloom.dedup.search import differences, distances
 from ganloom.features import LITE0, SIDE, WIDTH, features
-from ganloom.images import Array, Shards, apply_symmetry, preview
+from ganloom.images.arrays import Array, apply_symmetry
+from ganloom.images.decoding import preview
+from ganloom.images.shards import Shards
 
 PREVIEW = 120  # px, the shorter side of what is decoded: enough for both looks at a picture
 CHUNK = 512  # pictures in memory at a time

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.dedup import quality
-from ganloom.images import Array, Preview, Shards, decode, preview
+from ganloom.images.arrays import Array
+from ganloom.images.decoding import Preview, decode, preview
+from ganloom.images.shards import Shards
 
 SIDE = 72  # px: half of that is enough for the hash; a JPEG of 576 px is decoded at an eighth
 TASK = 64  # originals that a worker reads at a time

@@ -20,7 +20,7 @@ from ganloom.dedup.search import (
     distances,
     sorted_by_likeness,
 )
-from ganloom.images import contact_sheet
+from ganloom.images.sheets import contact_sheet
 
 # From the sha256 of originals to digests of their decoded pixels.
 Pixels = Callable[[Sequence[str]], Sequence[str]]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.images import Array
+from ganloom.images.arrays import Array
 
 PARTS = 8  # a side, of a picture whose detail is compared part by part
 BLUR = 3  # px: the blur that a sharp picture would suffer from

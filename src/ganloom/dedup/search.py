@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganloom import params
-from ganloom.images import Array, apply_symmetry
+from ganloom.images.arrays import Array, apply_symmetry
 
 ROWS = 1024  # at a time: bounds memory where everything resembles everything
 COLOURLESS = 2.0  # of 255: what JPEG leaves of colour in a grey picture

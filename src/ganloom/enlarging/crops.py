@@ -12,7 +12,8 @@ from PIL import Image
 
 from ganloom import params
 from ganloom.augment import inner_box
-from ganloom.images import Shards, decode
+from ganloom.images.decoding import decode
+from ganloom.images.shards import Shards
 
 Array = NDArray[np.uint8]
 

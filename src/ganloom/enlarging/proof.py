@@ -18,7 +18,8 @@ from ganloom.augment import cut as cut_box
 from ganloom.enlarging.crops import Originals
 from ganloom.enlarging.network import Enlarger, enlarge
 from ganloom.features import LITE0, maps
-from ganloom.images import apply_symmetry, decode
+from ganloom.images.arrays import apply_symmetry
+from ganloom.images.decoding import decode
 from ganloom.metrics.distances import kid
 from ganloom.metrics.protocol import Pictures, readable
 from ganloom.metrics.swd import swd

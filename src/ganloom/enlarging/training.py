@@ -23,7 +23,8 @@ from tqdm import tqdm
 from ganloom import params
 from ganloom.enlarging.degradation import degrade
 from ganloom.enlarging.network import Enlarger, gains_by_bf16
-from ganloom.images import apply_symmetry, sha256
+from ganloom.images.arrays import apply_symmetry
+from ganloom.images.shards import sha256
 from ganloom.training import checkpoint, ema, record
 
 BATCH = 8

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ganloom.images import apply_symmetry
+from ganloom.images.arrays import apply_symmetry
 from ganloom.slices import Slices
 
 THUMBNAIL = 16

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom.credits import Credit, credits
-from ganloom.images import Shards, apply_symmetry, decode
+from ganloom.images.arrays import apply_symmetry
+from ganloom.images.decoding import decode
+from ganloom.images.shards import Shards
 from ganloom.report.figures import Picture, picture, picture_file, spread
 from ganloom.report.tables import read_csv
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ganloom.images import decode
+from ganloom.images.decoding import decode
 from ganloom.params import PARAMS_FILE
 from ganloom.report.figures import Picture, picture
 from ganloom.report.models import Row, Values, compare

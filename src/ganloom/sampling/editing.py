@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganloom import params
-from ganloom.images import decode
+from ganloom.images.decoding import decode
 from ganloom.models import Generator, ModelError
 from ganloom.sampling import inversion
 from ganloom.sampling.conditional import class_knob, code_knobs, turned

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ganloom.images import grid
+from ganloom.images.sheets import grid
 from ganloom.models import to_uint8
 
 

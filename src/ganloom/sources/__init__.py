@@ -40,7 +40,9 @@ CANDIDATE = (
 # Names that promise a picture. One that cannot be decoded (or is of a kind that is not read) is
 # listed all the same, so that it fails with a reason instead of vanishing.
 NAMED_AS_PICTURE = re.compile(
-    r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bgnp]m|avif|hei[cf]|jp2|jxl|svg)$",
+    r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bfgnp]m|avifs?|hei[cf]s?|hif"
+    r"|jp2|j2[ck]|jp[cfmx]|jxl|jxr|wdp|svgz?|ps[bd]|xcf|dcm|exr|hdr|qoi|tga"
+    r"|cr[23w]|nef|nrw|arw|sr[2fw]|dng|orf|rw[2l]|raf|pef|x3f|3fr|iiq|erf|mrw|kdc|dcr)$",
     re.IGNORECASE,
 )
 

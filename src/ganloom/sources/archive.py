@@ -32,8 +32,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ganloom import images, params
+from ganloom import params
 from ganloom.files import OTHER_METHOD, inflates_bit_by_bit, write_whole
+from ganloom.images import encoding, formats
+from ganloom.images.shards import sha256
 from ganloom.sources import (
     NAMED_AS_PICTURE,
     Context,
@@ -207,9 +209,9 @@ def _download(spec: params.ArchiveSource, url: str, path: Path, context: Context
             data = get(url).data
     except WebError as error:
         raise SourceError(f"{url}: {error}") from error
-    if images.sha256(data) != spec.sha256:
+    if sha256(data) != spec.sha256:
         raise SourceError(
-            f"{url} has the sha256 {images.sha256(data)}, not {spec.sha256}: another file than "
+            f"{url} has the sha256 {sha256(data)}, not {spec.sha256}: another file than "
             "the recipe was made with"
         )
     write_whole(path, data)
@@ -305,7 +307,7 @@ def _is_listed(member: Member, head: Callable[[], bytes]) -> bool:
     """Whether it claims to be a picture, by its name or first bytes, or is refused."""
     if member.refusal or NAMED_AS_PICTURE.search(member.name):
         return True
-    return images.sniff(head()) is not None
+    return formats.is_picture(head())
 
 
 def _require(member: Member) -> None:
@@ -366,7 +368,7 @@ class _Zip:
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         with self._archive.open(info) as file:
-            return file.read(64)
+            return file.read(formats.HEAD)
 
 
 # --- tar ---------------------------------------------------------------------------------------
@@ -430,7 +432,7 @@ class _Tar:
         return _member(self._position - 1, info.name, info.size, refusal)
 
     def _head(self, info: tarfile.TarInfo) -> bytes:
-        return self._tar.extractfile(info).read(64)  # type: ignore[union-attr]
+        return self._tar.extractfile(info).read(formats.HEAD)  # type: ignore[union-attr]
 
 
 # --- npz ---------------------------------------------------------------------------------------
@@ -475,7 +477,7 @@ class _Npz:
         data = self._file.read(size)
         if len(data) != size:
             raise FetchError(f"damaged archive: it ends in picture {number}")
-        return images.png(np.frombuffer(data, np.uint8).reshape(self._shape))
+        return encoding.png(np.frombuffer(data, np.uint8).reshape(self._shape))
 
     def _choose(self, *names: str) -> str | None:
         return next((f"{name}.npy" for name in names if f"{name}.npy" in self._names), None)

@@ -7,7 +7,8 @@ import re
 import numpy as np
 from sklearn.datasets import load_digits
 
-from ganloom import images, params
+from ganloom import params
+from ganloom.images import encoding
 from ganloom.sources import Context, FetchError, Reader, Row, candidate
 
 _PAPER_WHITE = 16
@@ -39,6 +40,6 @@ def reader(spec: params.DigitsSource, context: Context) -> Reader:
         number = re.fullmatch(r"digits:(\d{1,9})", url)
         if number is None or int(number[1]) >= len(pictures):
             raise FetchError(f"no such digit: {url}")
-        return images.png(pictures[int(number[1])])
+        return encoding.png(pictures[int(number[1])])
 
     return read

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
-from ganloom import images, params
+from ganloom import params
+from ganloom.images import formats
 from ganloom.sources import (
     NAMED_AS_PICTURE,
     Context,
@@ -74,7 +75,7 @@ def _is_picture(path: Path) -> bool:
         return True
     try:
         with path.open("rb") as file:
-            return images.sniff(file.read(64)) is not None
+            return formats.is_picture(file.read(formats.HEAD))
     except OSError:
         return False
 

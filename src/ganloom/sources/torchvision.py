@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torchvision import datasets
 
-from ganloom import images, params
+from ganloom import params
+from ganloom.images import arrays, encoding
 from ganloom.sources import Context, FetchError, Reader, Row, SourceError, candidate
 
 DOWNLOADS = Path("work/torchvision")
@@ -99,7 +100,7 @@ def reader(spec: params.TorchvisionSource, context: Context) -> Reader:
             picture = splits[split].picture(int(index))
         except (ValueError, LookupError):
             raise FetchError(f"no such picture: {url}") from None
-        return images.png(picture)
+        return encoding.png(picture)
 
     return read
 
@@ -187,7 +188,7 @@ def _read_idx(kind: Any, prefix: str, root: Path) -> _Split:
     return _Split([kind.classes[number] for number in numbers], pictures.__getitem__)
 
 
-def _idx(root: Path, dataset: str, name: str) -> images.Array:
+def _idx(root: Path, dataset: str, name: str) -> arrays.Array:
     found = [
         path
         for folder in (root, root / dataset / "raw")

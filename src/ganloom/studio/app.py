@@ -31,7 +31,8 @@ from starlette.staticfiles import StaticFiles
 from ganloom import params
 from ganloom.curate import CurationError
 from ganloom.enlarging.network import EnlargerError
-from ganloom.images import ImageError, ShardError
+from ganloom.images.decoding import ImageError
+from ganloom.images.shards import ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
 from ganloom.studio import collection, decisions, editing, generation, mixing, weaving

@@ -16,8 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom import curate, images, params
+from ganloom import curate, params
 from ganloom.files import write_whole
+from ganloom.images import decoding, encoding, formats
+from ganloom.images.shards import Shards, sha256
 from ganloom.params import Params
 
 THUMBNAIL = 256  # px, the longest side: sharp on tiles of 128 px on a dense screen
@@ -56,7 +58,7 @@ class Collection(NamedTuple):
     table: pd.DataFrame
     flags: list[str]
     known: frozenset[str]
-    shards: images.Shards
+    shards: Shards
     features: NDArray[np.float16] | None
 
 
@@ -73,7 +75,7 @@ def signature(project: Path) -> str:
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             stamps.append(f"{path.name} {status.st_mtime_ns} {status.st_size} {status.st_ino}")
-    return images.sha256("\n".join(stamps).encode())
+    return sha256("\n".join(stamps).encode())
 
 
 def load(project: Path) -> Collection:
@@ -93,7 +95,7 @@ def load(project: Path) -> Collection:
                 f"data/{name} does not exist: no pictures have been fetched and compared yet, or "
                 "that is going on now. To do it: dvc repro dedup"
             )
-    shards = images.Shards(data / "raw")
+    shards = Shards(data / "raw")
     try:
         manifest = pd.read_csv(data / "manifest.csv", dtype=str, keep_default_na=False)
         text = {"sha256": str, "cluster": str}
@@ -182,7 +184,7 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         if _is_whole_webp(data := path.read_bytes()):
             return data
-    image = images.decode(collection.shards[digest], collection.params.fetch.max_pixels)
+    image = decoding.decode(collection.shards[digest], collection.params.fetch.max_pixels)
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
     data = _encoded(image, "WEBP", quality=82, method=2)
     write_whole(path, data)
@@ -192,7 +194,7 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
 def _is_whole_webp(data: bytes) -> bool:
     """False of what a loss of power left: nothing, zeros, or the beginning of a file."""
     size = int.from_bytes(data[4:8], "little")  # of what follows it
-    return images.sniff(data) == "WEBP" and len(data) == 8 + size
+    return formats.sniff(data) == "WEBP" and len(data) == 8 + size
 
 
 def large(collection: Collection, digest: str) -> tuple[bytes, str]:
@@ -204,10 +206,10 @@ def large(collection: Collection, digest: str) -> tuple[bytes, str]:
     Raises:
         KeyError, ImageError, ShardError: as ``thumbnail``.
     """
-    image = images.decode(collection.shards[digest], collection.params.fetch.max_pixels)
+    image = decoding.decode(collection.shards[digest], collection.params.fetch.max_pixels)
     image.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     if image.width * image.height <= SMALL_FILE:
-        return images.png(image), "image/png"
+        return encoding.png(image), "image/png"
     return _encoded(image, "JPEG", quality=92), "image/jpeg"
 
 
@@ -241,7 +243,7 @@ def look(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32
     """
     try:
         data = thumbnail(collection, digest, cache)
-    except (KeyError, images.ImageError):
+    except (KeyError, decoding.ImageError):
         return np.zeros(3 * LOOK**2, np.float32)
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         small = image.convert("RGB").resize((LOOK, LOOK), Image.Resampling.BOX)

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from filelock import FileLock
 
 from ganloom.curate import COLUMNS, Decision, parse_list
-from ganloom.images import sha256
+from ganloom.images.shards import sha256
 
 Word = Literal["keep", "drop"]
 Decided = tuple[Word, str]  # and the reason

@@ -18,7 +18,10 @@ from starlette.routing import Route
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganloom.images import ImageError, grid, png, sha256
+from ganloom.images.decoding import ImageError
+from ganloom.images.encoding import png
+from ganloom.images.shards import sha256
+from ganloom.images.sheets import grid
 from ganloom.sampling.editing import (
     DIRECTIONS,
     REACH,

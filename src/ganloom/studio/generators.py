@@ -14,7 +14,7 @@ import torch
 
 from ganloom.enlarging import network
 from ganloom.enlarging.network import Enlarger, EnlargerError
-from ganloom.images import sha256
+from ganloom.images.shards import sha256
 from ganloom.models import METADATA, Generator, ModelError, load_generator
 
 # Made by benchmarks/bundled_generator.py. No model of a project can have this name: it has a slash.

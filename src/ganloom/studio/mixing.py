@@ -22,7 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from torch import Tensor
 
-from ganloom.images import grid, png, sha256
+from ganloom.images.encoding import png
+from ganloom.images.shards import sha256
+from ganloom.images.sheets import grid
 from ganloom.sampling.animation import enlarged, save_mp4
 from ganloom.sampling.latents import new
 from ganloom.sampling.mixing import FPS, FRAMES, between, of_class, there_and_back

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from ganloom.files import write_whole
-from ganloom.images import decode, sha256
+from ganloom.images.decoding import decode
+from ganloom.images.shards import sha256
 from ganloom.sampling.files import tagged_png
 from ganloom.studio.generators import Loaded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from ganloom.bundle.read import BundleError, opened
-from ganloom.images import ShardError
+from ganloom.images.shards import ShardError
 from ganloom.params import ParamsError
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.collection import CollectionError

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ganloom.images import apply_symmetry, downsampled
+from ganloom.images.arrays import apply_symmetry, downsampled
 from ganloom.slices import Slices
 
 # Larger sets of images stay memory-mapped.

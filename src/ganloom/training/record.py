@@ -14,7 +14,8 @@ import torch
 from dvclive.live import Live
 from torch import Tensor, nn
 
-from ganloom.images import grid, save_png
+from ganloom.images.encoding import save_png
+from ganloom.images.sheets import grid
 from ganloom.models import to_uint8
 
 

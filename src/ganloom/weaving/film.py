@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ganloom.enlarging.network import Enlarger
-from ganloom.images import grid
+from ganloom.images.sheets import grid
 from ganloom.weaving.tile import enlarged_all
 
 Array = NDArray[np.uint8]

@@ -1,0 +1,1 @@
+"""Pictures: decoding and encoding, tar shards of originals, arrays and contact sheets."""

@@ -1,0 +1,168 @@
+"""Formats by content: those that are read, and those that can only be named."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import struct
+from typing import NamedTuple
+
+HEAD = 4096  # bytes of a file that are enough for `sniff` and `is_picture`
+
+
+class Format(NamedTuple):
+    """A format that is read: its files' extension, MIME type, and how they start."""
+
+    extension: str
+    mime: str
+    start: re.Pattern[bytes]
+
+
+def _format(extension: str, mime: str, start: bytes) -> Format:
+    return Format(extension, mime, re.compile(start, re.DOTALL))
+
+
+# By the name of Pillow's decoder. A file reaches no other decoder than the one that its first bytes
+# announce. A format is read if people have pictures in it and its decoder is fuzzed, runs inside
+# the process, loads nothing else, and learns the size from a header before it allocates.
+FORMATS = {
+    "JPEG": _format("jpg", "image/jpeg", rb"\xff\xd8\xff(?!\xf7)"),  # f7: JPEG-LS
+    "PNG": _format("png", "image/png", rb"\x89PNG\r\n\x1a\n"),
+    "GIF": _format("gif", "image/gif", rb"GIF8[79]a"),
+    "WEBP": _format("webp", "image/webp", rb"RIFF....WEBP"),
+    "BMP": _format("bmp", "image/bmp", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+    "TIFF": _format("tif", "image/tiff", rb"II[\x2a\x2b]\0|MM\0[\x2a\x2b]"),
+    "PPM": _format("ppm", "image/x-portable-anymap", rb"P[1-6f]\s+[#\d]"),
+    "AVIF": _format("avif", "image/avif", rb"....ftypavi[fs]"),
+    "HEIF": _format("heic", "image/heic", rb"....ftyphe(?:i[cxms]|v[cxms])"),
+}
+
+# Of containers that AVIF and HEIC share: what else the file says that it is.
+_SHARED = re.compile(rb"....ftypmi[fa][1-9A-Z]|....ftypmsf1", re.DOTALL)
+_AVIF_BRANDS = {b"avif", b"avis"}
+
+CAMERA_RAW = "camera RAW"
+# Pictures that are not read.
+_UNREAD_PICTURES = {
+    "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    "JPEG XL": rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a",
+    "JPEG XR": rb"II\xbc[\0\1]",
+    "JPEG-LS": rb"\xff\xd8\xff\xf7",
+    CAMERA_RAW: rb"FUJIFILMCCD-RAW|FOVb|\0MRM|II[RU][OS\0]|MMOR|II\x1a\0\0\0HEAPCCDR|....ftypcrx ",
+    "Photoshop (PSD)": rb"8BPS",
+    "GIMP (XCF)": rb"gimp xcf",
+    "icon (ICO)": rb"\0\0[\1\2]\0[^\0]\0",
+    "icon (ICNS)": rb"icns\0",
+    "DICOM": rb".{128}DICM",
+    "DDS": rb"DDS \x7c",
+    "OpenEXR": rb"v/1\x01",
+    "Radiance HDR": rb"#\?(?:RADIANCE|RGBE)",
+    "QOI": rb"qoif",
+    "FITS": rb"SIMPLE  =",
+    "DjVu": rb"AT&TFORM",
+    "BPG": rb"BPG\xfb",
+    "FLIF": rb"FLIF",
+    "MNG": rb"[\x8a\x8b][MJ]NG\r\n",
+    "Windows metafile": rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF",
+    "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
+    "SVG": (
+        rb"(?is)(?:\xef\xbb\xbf)?\s*<(?:svg[\s/>]"
+        rb"|[?!](?:(?!doctype\s+html|<(?:html|head|body)[\s>]).)*?<svg[\s/>])"
+    ),
+}
+# What is found where a picture should be.
+_OTHERS = {
+    "PDF": rb"%PDF-",
+    "video": (
+        rb"....ftyp|\0...(?:moov|mdat|wide|free)|\x1a\x45\xdf\xa3|RIFF....AVI |FLV\x01|OggS"
+        rb"|\0\0\x01[\xb3\xba]|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x47.{187}\x47.{187}\x47"
+    ),
+    "sound": rb"ID3[\2-\4]|fLaC|RIFF....WAVE|\xff[\xfb\xf3\xf2]",
+    "archive": rb"PK\x03\x04|\x1f\x8b\x08|BZh[1-9]|\xfd7zXZ\0|7z\xbc\xaf\x27\x1c|Rar!\x1a\x07",
+}
+
+
+def _compiled(starts: dict[str, bytes]) -> dict[str, re.Pattern[bytes]]:
+    return {name: re.compile(start, re.DOTALL) for name, start in starts.items()}
+
+
+_PICTURES, _REST = _compiled(_UNREAD_PICTURES), _compiled(_OTHERS)
+
+
+def sniff(data: bytes) -> str | None:
+    """Name of the format (a key of ``FORMATS``) that the first bytes of a file announce."""
+    if _SHARED.match(data):
+        return _shared(data)
+    return next((name for name, known in FORMATS.items() if known.start.match(data)), None)
+
+
+def _shared(data: bytes) -> str:
+    size = min(int.from_bytes(data[:4]), 256)
+    brands = {data[at : at + 4] for at in range(16, size, 4)}
+    return "AVIF" if brands & _AVIF_BRANDS else "HEIF"
+
+
+def unread(data: bytes) -> str | None:
+    """Name of the format of a file that is not read; None if it is read or unknown."""
+    if sniff(data) == "TIFF":
+        return CAMERA_RAW if _is_camera_raw(data) else None
+    if sniff(data) is not None:
+        return None
+    known = itertools.chain(_PICTURES.items(), _REST.items())
+    return next((name for name, start in known if start.match(data[:HEAD])), None)
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether the first ``HEAD`` bytes of a file announce a picture, one that is read or not."""
+    return sniff(head) is not None or any(start.match(head) for start in _PICTURES.values())
+
+
+# --- raw photographs, whose container is TIFF ----------------------------------------------------
+
+_MAKE, _SUB_DIRECTORIES, _DNG_VERSION = 0x010F, 0x014A, 0xC612
+_COMPRESSION, _PHOTOMETRIC = 0x0103, 0x0106
+_SENSOR = {
+    _PHOTOMETRIC: {32803, 34892},  # a mosaic of colour filters, or what was made of one
+    _COMPRESSION: {32767, 32769, 32770, 34713, 65000, 65535},  # Sony, Samsung, Nikon, Kodak, Pentax
+}
+_MAX_DIRECTORIES, _MAX_ENTRIES = 16, 1000
+
+
+def _is_camera_raw(data: bytes) -> bool:
+    """Whether a TIFF holds what a sensor saw, beside small pictures made of it."""
+    if data[8:10] == b"CR":  # Canon's CR2
+        return True
+    order = "<" if data.startswith(b"II") else ">"
+    pending, seen = [_number(data, order + "I", 4)], set[int]()
+    while pending and len(seen) < _MAX_DIRECTORIES:
+        at = pending.pop()
+        if not at or at in seen:
+            continue
+        seen.add(at)
+        for entry in range(min(_number(data, order + "H", at), _MAX_ENTRIES)):
+            place = at + 2 + 12 * entry
+            tag, count = _number(data, order + "H", place), _number(data, order + "I", place + 4)
+            if tag == _DNG_VERSION or _number(data, order + "H", place + 8) in _SENSOR.get(tag, ()):
+                return True
+            if tag == _SUB_DIRECTORIES:
+                value = _number(data, order + "I", place + 8)
+                places = range(value, value + 4 * min(count, _MAX_DIRECTORIES), 4)
+                pending += (
+                    [value] if count == 1 else [_number(data, order + "I", i) for i in places]
+                )
+    return False
+
+
+def names_camera(data: bytes) -> bool:
+    """Whether the first directory of a TIFF says which company made the camera."""
+    order = "<" if data.startswith(b"II") else ">"
+    at = _number(data, order + "I", 4)
+    entries = range(min(_number(data, order + "H", at), _MAX_ENTRIES))
+    return any(_number(data, order + "H", at + 2 + 12 * entry) == _MAKE for entry in entries)
+
+
+def _number(data: bytes, layout: str, at: int) -> int:
+    """A number in a file; 0 behind its end."""
+    if at + struct.calcsize(layout) > len(data):
+        return 0
+    return int(struct.unpack_from(layout, data, at)[0])

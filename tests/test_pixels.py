@@ -1,0 +1,490 @@
+"""From what a file holds to pixels: depth, masks, transparency, frames, metadata, colours."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import icc
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from ganloom.images import colour, levels
+from ganloom.images.decoding import decode, preview, probe
+
+LIMIT = 1_000_000
+
+
+def noise(*shape: int, high: int = 256, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, high, shape).astype(dtype)
+
+
+def encoded(image: Image.Image | np.ndarray, name: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+    picture.save(file, name, **options)
+    return file.getvalue()
+
+
+def pixels(data: bytes) -> np.ndarray:
+    found = np.asarray(decode(data, LIMIT))
+    assert np.array_equal(np.asarray(preview(data, LIMIT, 10_000).image), found)
+    assert probe(data, LIMIT)[:2] == (found.shape[1], found.shape[0])
+    return found
+
+
+def grey(data: bytes) -> np.ndarray:
+    found = pixels(data)
+    assert (np.ptp(found, axis=2) == 0).all()
+    return found[..., 0]
+
+
+# --- depth ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF"])
+@pytest.mark.parametrize("bits", range(9, 17))
+def test_grey_of_any_depth_is_seen_by_the_bits_that_it_uses(name: str, bits: int) -> None:
+    deep = noise(24, 40, high=2**bits, dtype=np.uint16)
+    deep[0, 0] = 2**bits - 1
+    assert np.array_equal(grey(encoded(deep, name)), deep >> (bits - 8))
+
+
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel, which Pillow does not write: (H, W, 2 to 4) uint16."""
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
+
+
+def chunk(name: bytes, content: bytes, sum_off: int = 0) -> bytes:
+    checksum = zlib.crc32(name + content) ^ sum_off
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+
+def deep_tiff(values: np.ndarray, order: str, compression: int) -> bytes:
+    """A TIFF of 16 bits a channel: (H, W, 3 or 4) uint16."""
+    height, width, channels = values.shape
+    body = values.astype(f"{order}u2").tobytes()
+    body = zlib.compress(body) if compression == 8 else body
+    body += bytes(len(body) % 2)
+    depths = struct.pack(f"{order}{channels}H", *[16] * channels)
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, 8 + len(body)),
+        (259, 4, 1, compression), (262, 4, 1, 2), (273, 4, 1, 8), (277, 4, 1, channels),
+        (278, 4, 1, height), (279, 4, 1, len(body)),
+    ]  # fmt: skip
+    if channels == 4:
+        tags.append((338, 4, 1, 2))
+    start = 8 + len(body) + len(depths)
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    directory = struct.pack(f"{order}H", len(tags))
+    directory += b"".join(struct.pack(f"{order}HHII", *tag) for tag in tags) + bytes(4)
+    return mark + struct.pack(f"{order}I", start) + body + depths + directory
+
+
+DEEP = {
+    "PNG": deep_png,
+    "TIFF, II": lambda values: deep_tiff(values, "<", 1),
+    "TIFF, MM": lambda values: deep_tiff(values, ">", 1),
+    "TIFF, II, deflated": lambda values: deep_tiff(values, "<", 8),
+    "TIFF, MM, deflated": lambda values: deep_tiff(values, ">", 8),
+}
+
+
+@pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_colours_of_any_depth_are_seen_by_the_bits_that_they_use(made, bits: int) -> None:
+    deep = noise(24, 40, 3, high=2**bits, dtype=np.uint16)
+    deep[0, 0] = 2**bits - 1
+    assert np.array_equal(pixels(made(deep)), deep >> (bits - 8))
+
+
+@pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
+def test_transparency_of_twelve_bits_in_sixteen(made) -> None:
+    deep = noise(24, 40, 4, high=2**12, dtype=np.uint16)
+    deep[..., 3] = 4095 * (deep[..., 3] > 1000)
+    expected = np.where(deep[..., 3:] > 0, deep[..., :3] >> 4, 255)
+    assert np.array_equal(pixels(made(deep)), expected)
+
+
+def test_grey_with_transparency_of_twelve_bits_in_sixteen() -> None:
+    deep = noise(24, 40, 2, high=2**12, dtype=np.uint16)
+    deep[..., 1] = 65535
+    assert np.array_equal(grey(deep_png(deep)), deep[..., 0] >> 4)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.int32([[0, 70_000, 131_071]]), [0, 136, 255]),
+        (np.int32([[-1000, 0, 3000]]), [0, 64, 255]),
+        (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
+        (np.float32([[0, 100, 255]]), [0, 100, 255]),
+        (np.float32([[0, 2048, 4000]]), [0, 128, 249]),
+        (np.float32([[-2, 0, 2]]), [0, 128, 255]),
+        (np.float32([[0, 0.0005, 0.001]]), [0, 128, 255]),
+        (np.float32([[np.nan, 0.5, np.inf]]), [0, 128, 255]),
+        (np.float32([[0, 0, 0]]), [0, 0, 0]),
+    ],
+)
+def test_numbers_of_32_bits(values: np.ndarray, expected: list[int]) -> None:
+    assert grey(encoded(values, "TIFF"))[0].tolist() == expected
+
+
+def test_unsigned_numbers_of_32_bits_use_the_highest_bit() -> None:
+    data = encoded(np.int32([[0, -1, 2**31 - 1]]), "TIFF")
+    signed = struct.pack("<HHIH", 339, 3, 1, 2)
+    assert data.count(signed) == 1
+    data = data.replace(signed, struct.pack("<HHIH", 339, 3, 1, 1))
+    assert grey(data)[0].tolist() == [0, 255, 127]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=20))
+def test_floating_point_numbers_keep_their_order(numbers: list[float]) -> None:
+    values = np.float32([sorted(n for n in numbers if not np.isnan(n)) or [0]])
+    assert (np.diff(levels.eight_bits(values).astype(int)) >= 0).all()
+
+
+# --- masks ---------------------------------------------------------------------------------------
+
+MASK = noise(24, 40) > 127
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "BMP", "PPM"])
+@pytest.mark.parametrize("value", [1, 2, 15])
+def test_a_mask_of_small_values_is_black_and_white(name: str, value: int) -> None:
+    for mask in (MASK * np.uint8(value), np.stack([MASK * np.uint8(value)] * 3, axis=2)):
+        assert np.array_equal(grey(encoded(mask, name)), MASK * np.uint8(255))
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_a_mask_in_a_deep_file_is_black_and_white(dtype: type) -> None:
+    assert np.array_equal(grey(encoded(MASK.astype(dtype), "TIFF")), MASK * np.uint8(255))
+
+
+def test_two_nearly_equal_colours_of_a_palette_are_black_and_white() -> None:
+    source = Image.fromarray(MASK.astype(np.uint8)).convert("P")
+    source.putpalette([200, 200, 201, 199, 200, 200])
+    assert np.array_equal(grey(encoded(source, "PNG")), ~MASK * np.uint8(255))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        MASK * np.uint8(16),  # a dark picture may be meant
+        MASK * np.uint8(1) + np.uint8(254),  # a blank page with a little noise
+        noise(24, 40, high=4),
+        np.zeros((24, 40), np.uint8),
+        np.ones((24, 40), np.uint8),
+    ],
+)
+def test_other_pictures_of_8_bits_stay_as_they_are(picture: np.ndarray) -> None:
+    assert np.array_equal(grey(encoded(picture, "PNG")), picture)
+
+
+# --- transparency --------------------------------------------------------------------------------
+
+
+def drawing(colour: tuple[int, int, int], dots: tuple[int, int, int] | None = None) -> Image.Image:
+    """A disc on transparency, smooth at its edge; with ``dots`` a tenth of it is of that colour."""
+    y, x = np.mgrid[:64, :64] - 31.5
+    alpha = np.clip(20 - np.hypot(x, y), 0, 1)
+    rgba = np.zeros((64, 64, 4), np.uint8)
+    rgba[..., :3] = np.where(alpha[..., None] > 0, colour, 0)
+    if dots:
+        rgba[:, 30:33, :3] = dots
+    rgba[..., 3] = 255 * alpha
+    return Image.fromarray(rgba)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (240, 245, 250)])
+@pytest.mark.parametrize("kind", [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("GIF", "P")])
+def test_a_white_drawing_on_transparency_is_seen(
+    colour: tuple[int, int, int], kind: tuple[str, str]
+) -> None:
+    name, mode = kind
+    source = drawing(colour)
+    image = source.convert(mode) if mode != "P" else source
+    found = pixels(encoded(image, name, **({"lossless": True} if name == "WEBP" else {})))
+    assert found[0, 0].tolist() == [0, 0, 0]
+    assert np.abs(found[32, 32].astype(int) - colour).max() <= 8
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        drawing((0, 0, 0)),
+        drawing((200, 200, 200)),
+        drawing((255, 255, 0)),
+        drawing((255, 255, 255), dots=(0, 0, 0)),  # it has an outline
+        Image.new("RGBA", (8, 8), (255, 255, 255, 0)),
+        Image.new("RGBA", (8, 8), (255, 255, 255, 255)),
+    ],
+)
+def test_other_drawings_are_laid_on_white(source: Image.Image) -> None:
+    white = Image.new("RGBA", source.size, "white")
+    expected = np.asarray(Image.alpha_composite(white, source).convert("RGB"))
+    assert np.array_equal(pixels(encoded(source, "PNG")), expected)
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("blank", ["black", "white"])
+def test_blank_first_frames_are_passed_over(name: str, blank: str) -> None:
+    drawn = Image.fromarray(np.stack([MASK * np.uint8(255)] * 3, axis=2))
+    first, second = (Image.new("RGB", drawn.size, c) for c in (blank, "grey"))
+    options = {"save_all": True, "lossless": True, "duration": 50}
+    found = pixels(encoded(first, name, append_images=[second, drawn, first], **options))
+    assert np.array_equal(found, np.asarray(drawn))
+
+
+def test_an_animation_of_blank_frames_is_its_first() -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    for name in ("GIF", "PNG", "WEBP"):
+        data = encoded(frames[0], name, save_all=True, append_images=frames[1:], lossless=True)
+        assert pixels(data)[4, 4].tolist() == [255, 0, 0]
+
+
+def test_frames_are_looked_at_within_the_limit_of_pixels() -> None:
+    first = Image.new("RGB", (20, 20), "white")
+    drawn = Image.fromarray(noise(20, 20, 3))
+    data = encoded(first, "PNG", save_all=True, append_images=[drawn])
+    assert np.asarray(decode(data, 800)).std() > 50
+    assert np.asarray(decode(data, 799)).std() == 0
+
+
+# --- metadata ------------------------------------------------------------------------------------
+
+RGB = noise(24, 40, 3)
+PNG = encoded(RGB, "PNG")
+BOMB = zlib.compress(bytes(3 << 20))
+
+
+def with_chunks(*added: bytes, data: bytes = PNG) -> bytes:
+    """Put chunks behind the header."""
+    return data[:33] + b"".join(added) + data[33:]
+
+
+ODD_CHUNKS = {
+    "large text": chunk(b"zTXt", b"Comment\0\0" + BOMB),
+    "large international text": chunk(b"iTXt", b"Comment\0\1\0\0\0" + BOMB),
+    "large profile": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(8 << 20))),
+    "broken profile": chunk(b"iCCP", b"icc\0\0garbage"),
+    "a profile that is none": chunk(b"iCCP", b"icc\0\0" + zlib.compress(b"garbage" * 99)),
+    "wrong checksum of a text": chunk(b"tEXt", b"a\0b", sum_off=1),
+    "wrong checksum of a gamma": chunk(b"gAMA", struct.pack(">I", 45455), sum_off=1),
+    "wrong checksum of transparency": chunk(b"tRNS", bytes(6), sum_off=1),
+    "wrong checksum of EXIF": chunk(b"eXIf", b"MM\0*", sum_off=1),
+    "broken EXIF": chunk(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff" + b"\1" * 40),
+    "large EXIF": chunk(b"eXIf", bytes(3 << 20)),
+    "short gamma": chunk(b"gAMA", b""),
+    "short size": chunk(b"pHYs", b"\1"),
+    "short animation": chunk(b"acTL", b"\1") + chunk(b"fcTL", b"\1"),
+    "unknown": chunk(b"prVt", b"?" * 99),
+    "many": chunk(b"tEXt", b"a\0" + b"b" * (1 << 19)) * 40,
+}
+
+
+@pytest.mark.parametrize("odd", ODD_CHUNKS.values(), ids=list(ODD_CHUNKS))
+def test_a_png_is_not_refused_for_its_metadata(odd: bytes) -> None:
+    assert np.array_equal(pixels(with_chunks(odd)), RGB)
+    assert np.array_equal(pixels(PNG[:-12] + odd + PNG[-12:]), RGB)
+
+
+@pytest.mark.parametrize("name", [b"IDAT", b"IHDR"])
+def test_a_png_with_damaged_pixels_is_refused(name: bytes) -> None:
+    at = PNG.index(name) + 6
+    with pytest.raises(ValueError, match=r"(broken|truncated) PNG"):
+        decode(PNG[:at] + bytes([PNG[at] ^ 0x55]) + PNG[at + 1 :], LIMIT)
+
+
+def test_a_png_says_which_side_is_up_in_a_text() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
+    data = with_chunks(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert expected.shape == (40, 24, 3)
+    assert np.array_equal(pixels(data), expected)
+
+
+def segment(kind: int, content: bytes) -> bytes:
+    return bytes([0xFF, kind]) + struct.pack(">H", len(content) + 2) + content
+
+
+ODD_SEGMENTS = {
+    "broken EXIF": segment(0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\1" * 40),
+    "EXIF that is none": segment(0xE1, b"Exif\0\0" + b"\xff" * 60_000),
+    "much EXIF": segment(0xE1, b"Exif\0\0MM\0*" + b"x" * 60_000) * 30,
+    "broken XMP": segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta" + b"<" * 60_000),
+    "broken profile": segment(0xE2, b"ICC_PROFILE\0\1\1garbage"),
+    "half a profile": segment(0xE2, b"ICC_PROFILE\0\1\2garbage"),
+    "no number of a profile": segment(0xE2, b"ICC_PROFILE\0"),
+    "large profile": b"".join(
+        segment(0xE2, b"ICC_PROFILE\0" + bytes([n, 99]) + b"x" * 65_000) for n in range(1, 100)
+    ),
+    "broken index of pictures": segment(0xE2, b"MPF\0MM\0*\0\0\0\x08\xff\xff"),
+    "broken Photoshop": segment(0xED, b"Photoshop 3.0\x008BIM\x03\xed\0\0\0\0\0\x10\0\1"),
+    "short JFIF": segment(0xE0, b"JFIF\0\1"),
+    "short Adobe": segment(0xEE, b"Adobe"),
+    "short FlashPix": segment(0xE2, b"FPXR"),
+    "comment": segment(0xFE, b"\xff" * 60_000),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_SEGMENTS.values(), ids=list(ODD_SEGMENTS))
+def test_a_jpeg_is_not_refused_for_its_metadata(odd: bytes) -> None:
+    plain = encoded(RGB, "JPEG")
+    assert np.array_equal(pixels(plain[:2] + odd + plain[2:]), pixels(plain))
+    assert np.array_equal(pixels(plain[:20] + odd + plain[20:]), pixels(plain))
+
+
+ODD_METADATA = {
+    "exif": b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\1" * 40,
+    "xmp": b"<x:xmpmeta" + b"<" * 100_000,
+    "icc_profile": b"garbage" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("kind", ODD_METADATA)
+@pytest.mark.parametrize("name", ["WEBP", "TIFF", "AVIF"])
+def test_other_files_are_not_refused_for_their_metadata(name: str, kind: str) -> None:
+    content = ODD_METADATA[kind]
+    options: dict[str, object] = {"lossless": True} if name == "WEBP" else {}
+    plain = pixels(encoded(RGB, name, **options))
+    if name == "TIFF":
+        tag = {"exif": 34665, "xmp": 700, "icc_profile": 34675}[kind]
+        data = encoded(RGB, name, tiffinfo={tag: 7} if kind == "exif" else {tag: content})
+    elif (name, kind) == ("AVIF", "exif"):  # which Pillow does not write
+        pytest.skip("not written")
+    else:
+        data = encoded(RGB, name, **{kind: content}, **options)
+    assert np.array_equal(pixels(data), plain)
+
+
+# --- colours -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", ["Adobe RGB", "Display P3", "ProPhoto"])
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP", "JPEG", "AVIF"])
+def test_colours_are_converted_to_srgb(space: str, name: str) -> None:
+    source = np.repeat(np.repeat(noise(6, 10, 3), 16, axis=0), 16, axis=1)
+    options: dict[str, object] = {"lossless": True, "exact": True} if name == "WEBP" else {}
+    options |= {"quality": 100, "subsampling": "4:4:4"} if name in ("JPEG", "AVIF") else {}
+    stored = pixels(encoded(source, name, **options))
+    expected = icc.to_srgb(space, stored)
+    assert np.abs(stored - expected).mean() > 5
+    found = pixels(encoded(source, name, icc_profile=icc.rgb_profile(space), **options))
+    assert np.abs(found - expected).mean() < 0.5
+
+
+def test_other_modes_are_converted_as_well() -> None:
+    profile = icc.rgb_profile("ProPhoto")
+    sample = Image.fromarray(RGB)
+    alpha = Image.fromarray((MASK * 255).astype(np.uint8))
+    with_alpha = sample.copy()
+    with_alpha.putalpha(alpha)
+    expected = icc.to_srgb("ProPhoto", RGB)
+    on_white = np.where(MASK[..., None], expected, 255)
+    assert np.abs(pixels(encoded(with_alpha, "PNG", icc_profile=profile)) - on_white).max() < 1.5
+    for image in (sample.convert("P"), sample.convert("L")):
+        stored = np.asarray(image.convert("RGB"))
+        found = pixels(encoded(image, "PNG", icc_profile=profile))
+        assert np.abs(found - icc.to_srgb("ProPhoto", stored)).max() < 1.5
+    linear = icc.grey_profile(lambda v: v**1.8)
+    stored = noise(24, 40)
+    found = grey(encoded(stored, "TIFF", icc_profile=linear))
+    assert np.abs(found - 255 * icc.srgb_encoded((stored / 255) ** 1.8)).mean() < 0.5
+
+
+@pytest.mark.parametrize("name", ["TIFF", "JPEG"])
+def test_inks_are_seen_as_their_profile_has_them(name: str) -> None:
+    inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1)
+    cyan, magenta, yellow, black = (inks[..., i] for i in range(4))
+    light = 100 - 25 * cyan - 40 * magenta - 5 * yellow
+    lab = np.stack([light, -30 * cyan + 60 * magenta, -40 * cyan + 70 * yellow], axis=-1)
+    lab = np.where(black[..., None], 0, lab)
+    colours = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (1, 0, 1, 0), (0, 0, 0, 1)]
+    patches = np.repeat(255 * np.uint8(colours)[None], 16, axis=0).repeat(16, axis=1)
+    image = Image.frombytes("CMYK", (16 * len(colours), 16), patches.tobytes())
+    options: dict[str, object] = {"quality": 100} if name == "JPEG" else {}
+    plain = pixels(encoded(image, name, **options))
+    found = pixels(encoded(image, name, icc_profile=icc.cmyk_profile(lab), **options))
+    expected = icc.srgb_of_lab(np.array([lab[each] for each in colours], float))
+    assert np.abs(plain[8, 8::16] - expected).max() > 60
+    assert np.abs(found[8, 8::16] - expected).max() < 4
+
+
+def test_a_lab_picture_needs_no_profile() -> None:
+    lab = Image.merge("LAB", [Image.new("L", (8, 8), v) for v in (255, 128, 128)])
+    assert (pixels(encoded(lab, "TIFF")) >= 254).all()
+
+
+SRGB = {
+    "of this test": icc.rgb_profile("sRGB"),
+    "of littlecms": ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+}
+OTHERS = {
+    "broken": icc.rgb_profile("ProPhoto")[:400],
+    "for CMYK": icc.rgb_profile("ProPhoto").replace(b"RGB ", b"CMYK", 1),
+    "for grey": icc.grey_profile(lambda v: v**3),
+    "too large": icc.rgb_profile("ProPhoto") + bytes(colour.MAX_PROFILE),
+}
+
+
+@pytest.mark.parametrize("profile", (SRGB | OTHERS).values(), ids=list(SRGB | OTHERS))
+def test_srgb_and_profiles_that_do_not_fit_change_no_byte(profile: bytes) -> None:
+    for mode in ("RGB", "P", "RGBA"):
+        image = Image.fromarray(RGB).convert(mode)
+        plain = pixels(encoded(image, "PNG"))
+        assert np.array_equal(pixels(encoded(image, "PNG", icc_profile=profile)), plain)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_damaged_profiles_never_refuse_a_picture(data: st.DataObject) -> None:
+    profile = bytearray(icc.rgb_profile("Display P3"))
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, 400) | st.integers(0, len(profile) - 1))
+        profile[place] = data.draw(st.integers(0, 255))
+    found = pixels(encoded(RGB, "PNG", icc_profile=bytes(profile)))
+    assert found.shape == RGB.shape
+
+
+@pytest.mark.data
+def test_a_real_picture_with_a_profile_agrees_with_pillow(shared_data: Path) -> None:
+    path = sorted((shared_data / "decor").rglob("*.png"))[0]
+    with Image.open(path) as image:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        shown = ImageCms.profileToProfile(
+            image.convert("RGB"), profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+        alpha = np.asarray(image.getchannel("A"))
+    is_opaque = alpha == 255
+    found = np.asarray(decode(path.read_bytes(), LIMIT))
+    assert np.abs(found[is_opaque].astype(int) - np.asarray(shown)[is_opaque]).max() <= 2
+
+
+@pytest.mark.data
+def test_ordinary_real_pictures_keep_every_byte(shared_data: Path) -> None:
+    folders = ("batik", "bob_ross", "cifar10_automobile", "decor", "pokemon", "shipibo")
+    paths = [path for name in folders for path in sorted((shared_data / name).rglob("*.*g"))[::25]]
+    seen = 0
+    for path in paths:
+        with Image.open(path) as image:
+            if "icc_profile" in image.info:
+                continue
+            shown = ImageOps.exif_transpose(image).convert("RGBA")
+        expected = Image.alpha_composite(Image.new("RGBA", shown.size, "white"), shown)
+        assert decode(path.read_bytes(), 10**8).tobytes() == expected.convert("RGB").tobytes(), path
+        seen += 1
+    assert seen > 100
