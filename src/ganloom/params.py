@@ -331,7 +331,7 @@ class Curate(Section):
         description="Drop blank pictures: standard deviation of grey below this, of 255"
     )
     holdout: Fraction = Field(
-        description="Share of clusters kept out of training, to measure against"
+        description="Share of the clusters of each class that is held out, to measure against"
     )
 
 
