@@ -220,7 +220,7 @@ def imports_torch(name: str) -> bool:
 
 def test_imports_point_one_way() -> None:
     order = [
-        {"params", "credits", "files", "privacy"},
+        {"params", "credits", "files", "privacy", "trained"},
         {"images", "resampling", "similarity", "pyramid", "web"},
         {"features"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},
