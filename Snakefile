@@ -16,7 +16,7 @@ try:
     if workflow.is_main_process:
         import cluster
 
-        STAGES = stages.read(force=config.get("force"))
+        STAGES = stages.read(config)
         cluster.join(STAGES)
     else:
         STAGES = stages.recall()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from ganloom.weaving.origin import CREDITS, LENGTH, origin
 
 HEADER = "id,url,page,title,creator,licence,licence_url,error,sha256\n"
 PLAIN = Inputs(latent=16)
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -277,13 +279,82 @@ def test_metadata_stay_small_however_large_the_collection_is() -> None:
     assert len(found["licences"]) == 51
 
 
-def test_a_file_is_replaced_only_by_force() -> None:
-    Path("a.png").write_text("mine")
-    command = "weave --model plain --size 64 --out a.png"
-    refused(command, "--out a.png is not possible: the file exists; --force replaces it")
-    assert Path("a.png").read_text() == "mine"
-    main([*command.split(), "--force"])
-    assert pixels("a.png").shape == (64, 64, 3)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "weave --model plain --size 64 --out a.png",
+        "mix --model plain --from 1 --to 2 --out a.tif",
+        "animate --model plain --kind loop --seconds 0.2 --grid 1 --out a.webp",
+        "edit photo.png --model plain --steps 2 --out a.png",
+        "bundle --model plain --out a.zip",
+        "credits --out a.md",
+        "export kept --format stylegan --out a.zip",
+    ],
+)
+def test_a_file_is_replaced_only_by_force(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (16, 16), "red").save("photo.png")
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.setattr("ganloom.export.export", lambda *args: args[-1].write_text("new"))
+    out = Path(command.rsplit(maxsplit=1)[-1])
+    out.write_text("mine")
+    refused(command, f"--out {out} is not possible: the file exists; --force replaces it")
+    assert out.read_text() == "mine"
+    run(f"{command} --force")
+    assert out.read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate --model plain -n 2 --out out",
+        "bundle --model plain --out out",
+        "export kept --format folder --out out",
+    ],
+)
+def test_a_folder_is_never_mixed_or_replaced(command: str) -> None:
+    Path("out").mkdir()
+    Path("out/plain_0.png").write_text("mine")
+    refused(command, "--out out is not possible: the folder has files")
+    assert Path("out/plain_0.png").read_text() == "mine"
+    refused(command.replace(" out", " out/plain_0.png"), "it is a file")
+
+
+def test_an_empty_folder_is_filled_and_a_second_set_of_pictures_goes_elsewhere() -> None:
+    Path("out").mkdir()
+    run("generate --model plain -n 2 --out out")
+    refused("generate --model plain -n 200 --seed 1 --out out", "name a new folder")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["plain_0.png", "plain_1.png"]
+
+
+def test_an_interrupted_command_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((16, 16, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ganloom.sampling.generate.generate", interrupted)
+    before = files()
+    with pytest.raises(SystemExit) as stopped:
+        run("generate --model plain -n 2 --out out")
+    assert stopped.value.code == 130
+    assert files() == before
+    assert "nothing was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("plian", "--model plian is not known; did you mean plain? trained here: animals, plain"),
+        ("dcgann", "did you mean dcgan? "),
+        ("dcgan", "--model dcgan is not trained yet: snakemake --cores 8 results/models/dcgan/"),
+        ("qqq", "is not known; trained here: animals, plain; in params.yaml, not trained yet: dcg"),
+    ],
+)
+def test_a_misspelt_model_is_not_trained_but_spelt(name: str, words: str) -> None:
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for command in ("generate", "bundle"):
+        refused(f"{command} --model {name} --out out", words)
 
 
 @pytest.mark.parametrize("out", ["a.png", "a.tif"])
@@ -329,7 +400,7 @@ SIZES = "allowed: a number such as 4096, or WIDTHxHEIGHT such as 4096x2048, of 6
         ("--class cat", "--class cat is not possible; classes: none: plain was not told any"),
         ("--place 1", "--place 1 is not possible; allowed: X,Y such as 0.5,0.25, each 0 to 2"),
         ("--place 0,inf", "--place 0,inf is not possible"),
-        ("--model other", "Trained here: animals, plain"),
+        ("--model other", "trained here: animals, plain"),
     ],
 )
 def test_a_cloth_that_is_not_possible_says_why(options: str, words: str) -> None:
@@ -345,11 +416,22 @@ def test_a_damaged_enlarger_is_named() -> None:
 # --- generate and animate ------------------------------------------------------------------------
 
 
-def test_generated_pictures_say_what_made_them() -> None:
-    run("generate --model animals -n 4 --seed 9 --class dog --out out")
+def test_generated_pictures_say_what_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ganloom.weaving.origin.commit", lambda _: "c0ffee")
+    run("generate --model animals -n 4 --seed 9 --class dog --sheet --out out")
     told = made("out/dog/animals_2.png")
     model = Path("results/models/animals/generator.safetensors")
+    net, _ = models.load_generator(model, "cpu")
+    with torch.inference_mode():
+        (again,) = models.to_uint8(net(torch.tensor([told.pop("v")])))
+    np.testing.assert_allclose(pixels("out/dog/animals_2.png").astype(int), again, atol=1)
+    sheet = made("out/sheet.png")
+    assert sheet["credits"] == ["Manta roja, by Señora Q., CC BY 4.0, https://example.org/1"]
+    assert sheet.items() >= {"seed": 9, "count": 4, "commit": "c0ffee"}.items()
     assert told == {
+        "commit": "c0ffee",
+        "licences": ["CC BY 4.0"],
+        "latent": 16,
         "model": "animals",
         "sha256": sha256(model.read_bytes()),
         "seed": 9,
@@ -457,6 +539,23 @@ def test_a_straight_line_is_another_way() -> None:
     assert pixels("a.png").shape == (32, 8 * 32, 3)
     a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
     assert a != b == c
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])
+def test_animations_say_what_made_them(suffix: str) -> None:
+    run(f"mix --model plain --from 3 --to 7 --steps 2 --out mix.{suffix}")
+    run(f"animate --model plain --kind loop --seconds 0.2 --grid 1 --seed 4 --out loop.{suffix}")
+    for name, facts in (("mix", {"from": 3, "to": 7}), ("loop", {"seed": 4, "kind": "loop"})):
+        if suffix == "mp4":
+            with av.open(f"{name}.mp4") as film:
+                text = film.metadata["comment"]
+        else:
+            with Image.open(f"{name}.{suffix}") as film:
+                text = film.getexif().get(270) or film.info["comment"].decode()
+        told = json.loads(text)
+        assert told["licences"] == ["CC BY 4.0"]
+        assert told["model"] == "plain"
+        assert told.items() >= facts.items()
 
 
 def test_classes_are_mixed_with_all_else_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -149,15 +150,61 @@ def test_of_candidates_with_one_file_the_first_id_gives_the_label() -> None:
 
 @given(st.integers(1, 60), st.floats(0, 0.999), st.integers(0, 99))
 def test_the_holdout_is_exact_and_never_everything(n: int, share: float, seed: int) -> None:
-    clusters = [f"c{i}" for i in range(n)]
+    clusters = [(f"c{i}", "") for i in range(n)]
     held = curate.holdout(clusters * 2, share, seed)
     assert len(held) == min(round(share * n), n - 1)
-    assert held <= set(clusters)
+    assert held <= {cluster for cluster, _ in clusters}
     assert held == curate.holdout(reversed(clusters), share, seed)
 
 
+def test_without_classes_the_holdout_follows_a_hash_alone() -> None:
+    clusters = [(f"c{i}", "one") for i in range(12)]
+    assert curate.holdout(clusters, 0.25, 1) == {"c0", "c5", "c10"}
+
+
 def test_the_holdout_depends_on_the_seed_and_hardly_on_new_clusters() -> None:
-    clusters = [f"c{i}" for i in range(100)]
+    clusters = [(f"c{i}", "") for i in range(100)]
     held = curate.holdout(clusters, 0.2, 1)
     assert held != curate.holdout(clusters, 0.2, 2)
-    assert len(held & curate.holdout([*clusters, "new"], 0.2, 1)) >= 19
+    assert len(held & curate.holdout([*clusters, ("new", "")], 0.2, 1)) >= 19
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abcdef")), min_size=1, max_size=60),
+    st.floats(0, 0.999),
+    st.integers(0, 99),
+)
+def test_no_class_is_held_out_whole(
+    pictures: list[tuple[int, str]], share: float, seed: int
+) -> None:
+    named = [(f"c{cluster}", label) for cluster, label in pictures]
+    held = curate.holdout(named, share, seed)
+    train = {label for cluster, label in named if cluster not in held}
+    assert train == {label for _, label in named}
+    assert len(held) <= round(share * len({cluster for cluster, _ in named}))
+    assert held == curate.holdout(reversed(named), share, seed)
+
+
+def test_each_class_gives_its_share_to_the_holdout() -> None:
+    sizes = {"many": 70, "some": 20, "few": 10, "one": 1}
+    pictures = [(f"{label}{i}", label) for label, size in sizes.items() for i in range(size)]
+    held = curate.holdout(pictures, 0.2, 1)
+    found = Counter(cluster.rstrip("0123456789") for cluster in held)
+    assert found == {"many": 14, "some": 4, "few": 2}
+
+
+def test_what_is_wrong_with_classes_is_said() -> None:
+    def picture(number: int, label: str) -> Picture:
+        name = f"{label}{number}"
+        return Picture(name, name, 90, 70, 30.0, label)
+
+    some = [picture(n, "cats") for n in range(5)] + [picture(n, "dogs") for n in range(5)]
+    assert curate.class_warnings(some, some, {"cats0", "dogs1"}, 0.2) == []
+    assert curate.class_warnings(some[:5], some[:5], {"cats0"}, 0.2) == []
+    wrong = [*some, picture(0, "owl"), picture(0, ""), picture(1, "")]
+    gone, small, none = curate.class_warnings(wrong, wrong[5:], {"dogs0", "0"}, 0.2)
+    assert gone == "all pictures were dropped of class 'cats': see data/dropped.csv"
+    assert "class 'owl'" in small
+    assert "'cats', 'dogs'" in curate.class_warnings(some, some, set(), 0.2)[0]
+    assert curate.class_warnings(some, some, set(), 0) == []
+    assert none.startswith("pictures without a class: 2, ")

@@ -398,7 +398,7 @@ def test_a_model_that_is_damaged_or_diverged_says_so(tried: None, command: str) 
     for weight in net.parameters():
         weight.data.fill_(torch.nan)
     models.save(net, about, file)
-    with pytest.raises(SystemExit, match="NaN or infinite pixels: its training failed"):
+    with pytest.raises(SystemExit, match="pixel is NaN or infinite: the training failed"):
         main([*command.split(), "--model", "tried"])
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(SystemExit, match=f"{file}: not a generator of ganloom"):

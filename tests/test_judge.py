@@ -142,6 +142,35 @@ def test_an_alarm_says_when_it_was_seen_whether_it_passed_and_what_to_do() -> No
     assert alarm.sentence.startswith("At 20 kimg (tick 2): its")
 
 
+def test_advice_depends_on_what_the_model_has() -> None:
+    def advice(rows: list[dict[str, float]], **changes: Any) -> str:
+        model = params.Model.model_validate(MODEL.model_dump() | changes)
+        (alarm,) = judge.alarms(rows, model)
+        return alarm.sentence.rpartition(": ")[2]
+
+    D = MODEL.discriminator.model_dump() | {"norm": "none", "minibatch_stddev": False}
+    collapsed = looks(feature_distance=[1.0, 0.2])
+    assert advice(collapsed, discriminator=D, diffaugment=[]) == (
+        "try diffaugment, minibatch_stddev, penalties.r1 or a lower optimizer.lr."
+    )
+    has_all = {
+        "discriminator": D | {"minibatch_stddev": True},
+        "diffaugment": ["color"],
+        "penalties": {"r1": 1.0},
+    }
+    assert advice(collapsed, **has_all) == "try a lower optimizer.lr."
+    lost = looks(recall=[0.5, 0.0, 0.0, 0.0])
+    assert "diffaugment" in advice(lost, diffaugment=[])
+    assert "diffaugment" not in advice(lost, diffaugment=["color"])
+    won = history(loss_d=[0.0] * 4)
+    hinge = {"kind": "hinge"}
+    assert "penalties.r1" in advice(won, objective=hinge, discriminator=D)
+    assert advice(won, objective=hinge, **has_all) == "try a lower optimizer.lr_discriminator."
+    blind = history(logits_real=[0.3] * 4, logits_fake=[0.3] * 4)
+    assert "less dropout" in advice(blind, discriminator=D | {"dropout": 0.5})
+    assert "dropout" not in advice(blind, discriminator=D | {"dropout": 0.0})
+
+
 def test_a_young_generator_may_draw_few_kinds_of_picture() -> None:
     young = MODEL.model_copy(update={"kimg": 60.0})
     assert judge.alarms(looks(feature_distance=[0.1, 0.4]), young) == []

@@ -296,6 +296,51 @@ def test_any_other_combination_is_allowed(
     assert isinstance(parse(combined(judge, discriminator, model)), Params)
 
 
+@pytest.mark.parametrize(
+    "key, value, line",
+    [
+        (
+            "augment.mode",
+            "whole",
+            "augment.mode: 'whole' does not have the keys count, holdout_count, sizes, max_angle: "
+            "delete them and add fit (How to make it square: crop to the centre, pad with the "
+            "border colour, stretch; allowed: 'crop', 'pad', 'stretch')",
+        ),
+        (
+            "models.dcgan.discriminator.kind",
+            "resnet",
+            "models.dcgan.discriminator.kind: 'resnet' does not have the keys norm, dropout, "
+            "dropout_kind, minibatch_stddev: delete them",
+        ),
+        (
+            "models.dcgan.objective.kind",
+            "hinge",
+            "models.dcgan.objective.kind: 'hinge' does not have the key label_noise: delete it",
+        ),
+        (
+            "sources.kene.kind",
+            "folder",
+            "sources.kene.kind: 'folder' does not have the keys designs, size, faults, palettes, "
+            "motifs: delete them and add licence (Licence of the pictures, for the manifest and "
+            "the credits)",
+        ),
+    ],
+)
+def test_a_changed_kind_says_which_lines_to_delete_and_to_add(
+    key: str, value: str, line: str
+) -> None:
+    assert message(changed(key, value)) == f"params.yaml: {line}"
+
+
+def test_a_changed_kind_hides_no_misspelt_key() -> None:
+    data = changed("augment.mode", "whole")
+    data["augment"] |= {"fit": "centre crop", "counts": 2}
+    lines = message(data).split("\n")
+    assert len(lines) == 3
+    assert "did you mean 'crop'" in lines[1]
+    assert "augment.counts: unknown key (allowed" in lines[2]  # it is not like `symmetries`
+
+
 def test_every_problem_is_told_at_once() -> None:
     data = changed("seed", "x")
     del data["report"]

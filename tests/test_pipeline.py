@@ -221,7 +221,7 @@ def imports_torch(name: str) -> bool:
 def test_imports_point_one_way() -> None:
     order = [
         {"geometry"},
-        {"params", "credits", "files", "privacy"},
+        {"params", "credits", "files", "privacy", "trained"},
         {"images", "resampling", "similarity", "pyramid", "web"},
         {"features", "slices"},
         {"sources", "dedup", "curate", "augment", "nets", "fetch", "matching"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 from projects import BIN, DATA, EVERYTHING, REPORT, ROOT, Project, assert_ran, new_project, picture
 
 import stages
@@ -34,7 +36,7 @@ AS_USER = prefix("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 # --- sentences ---------------------------------------------------------------------------------
 
 
-def stage(place: Path, code: str) -> str:
+def stage(place: Path, code: str, status: int = 1) -> str:
     """What a stage of this code says in this folder, where it fails."""
     (place / "src").symlink_to(ROOT / "src")
     (place / "workflow").symlink_to(ROOT / "workflow")
@@ -48,7 +50,7 @@ def stage(place: Path, code: str) -> str:
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 1
+    assert done.returncode == status
     return done.stderr
 
 
@@ -80,7 +82,44 @@ def test_braces_in_the_path_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert f"error: {place}: " in stage(place, WRITE)
     monkeypatch.chdir(place)
     with pytest.raises(stages.PipelineError, match="rename that folder"):
-        stages.read(force=None)
+        stages.read({})
+
+
+def test_progress_bars_fill_no_end_of_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages.LOGS.mkdir(parents=True)
+    bar = "".join(f"\rdcgan: {n}%|   | {n}/100" for n in range(100))
+    (stages.LOGS / "train@a.log").write_text(f"began\n{bar}ERROR: failed to run\r\n\n")
+    (stages.LOGS / "train@a.failed").write_text("1")
+    end = stages.failures().splitlines()
+    assert end[2:] == ["began", "dcgan: 99%|   | 99/100ERROR: failed to run"]
+    (stages.LOGS / "train@a.failed").write_text(stages.STOPPED)
+    assert stages.failures().strip() == "Stopped; the same command continues."
+
+
+def test_a_config_that_means_nothing_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    monkeypatch.chdir(tmp_path)
+    Repo.init().close()
+    for config, words in (
+        ({"forc": "train"}, "--config forc: unknown; allowed: force=STAGE"),
+        ({"force": "trian"}, r"force=trian: no stage .*did you mean train\?.* check, curate"),
+        ({"force": "train@no"}, "no stage has this name"),
+        ({"force": 1}, "no stage has this name"),
+    ):
+        with pytest.raises(stages.PipelineError, match=words):
+            stages.read(config)
+
+
+def test_an_interrupted_stage_says_how_it_continues(tmp_path: Path) -> None:
+    said = stage(tmp_path, "raise KeyboardInterrupt", -signal.SIGINT)
+    assert said == "\nStopped; the same command continues.\n"
 
 
 # --- engines -----------------------------------------------------------------------------------
@@ -165,7 +204,7 @@ def test_nothing_is_written_through_links_into_the_cache(
         shutil.rmtree(cache)
     monkeypatch.chdir(project.path)
     with pytest.raises(stages.PipelineError, match=r"a link to .*mount the disk of DVC's cache"):
-        stages.read(force=None)
+        stages.read({})
 
 
 def environment(place: Path) -> str:
@@ -199,4 +238,4 @@ def test_a_name_that_dvc_cannot_read_is_told(
     picture(project.path / "pictures" / os.fsdecode(b"latin-\xf1.png"), 9)
     monkeypatch.chdir(project.path)
     with pytest.raises(stages.PipelineError, match=r"latin-\\xf1\.png.*is not UTF-8.*rename it"):
-        stages.read(force=None)
+        stages.read({})

@@ -738,6 +738,9 @@ def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
 
 def test_a_condition_needs_classes(tmp_path: Path, slices: Path) -> None:
     index = pd.read_parquet(slices / "index.parquet")
+    index.assign(label=["", *index["label"][1:]]).to_parquet(slices / "index.parquet")
+    with pytest.raises(data.DataError, match=r"condition: 1 of \d+ training images have no class"):
+        run(tmp_path, slices, model(condition="onehot"))
     index.assign(label="one").to_parquet(slices / "index.parquet")
     with pytest.raises(data.DataError, match=r"models.tiny.condition: .* one label, 'one'; sort"):
         run(tmp_path, slices, model(condition="onehot"))

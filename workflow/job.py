@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ import receipt
 import stages
 from prelude import die_with_parent
 
+interrupts: list[bool] = []
 PROGRESS_SECONDS = 10  # how often a progress bar is worth a line of its own
 DVC_CHATTER = re.compile(
     r"$|Running stage |> |(Updating|Generating) lock file|To track the changes with git"
@@ -33,6 +35,9 @@ DVC_CHATTER = re.compile(
 def main(name: str, log: Path, *flags: str) -> int:
     """Run the stage and return the exit status."""
     die_with_parent()
+    # Ctrl-C reaches the stage too, and what it says at its end is still read. Not SIG_IGN, which
+    # children inherit.
+    signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
     sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # not all write UTF-8
     if "--without-dvc" not in flags:
         # Not the script `dvc`: its first line names the environment, which not every path survives.
@@ -83,7 +88,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
                 file.write(line)
     if process.returncode:
         with contextlib.suppress(OSError):
-            failed.write_text(str(process.returncode))
+            failed.write_text(stages.STOPPED if interrupts else str(process.returncode))
     return process.returncode
 
 

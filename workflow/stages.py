@@ -8,14 +8,16 @@ of 0 for a clean one.
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 import os
 import secrets
 import shlex
+import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STAMPS = Path(".snakemake/stages")
 STAGES = STAMPS.with_suffix(".json")  # what was read last
 LOGS = Path("results/logs")
+STOPPED = str(-signal.SIGINT)  # what the mark of a stage says that Ctrl-C ended
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of which process reads and writes what
 
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow" / "scripts")]
@@ -92,15 +95,16 @@ def keep_outputs() -> None:
     Job.remove_existing_output = keep
 
 
-def read(*, force: str | None) -> list[Stage]:
+def read(config: Mapping[str, object]) -> list[Stage]:
     """Read the stages, and stamp them stale or clean.
 
     Args:
-        force: a pattern of stage names, or of their part before the @, to run whatever DVC says.
+        config: Snakemake's; its only key is ``force``, a pattern of stage names, or of their part
+            before the @, to run whatever DVC says.
 
     Raises:
-        PipelineError: bad parameters, no Git repository, a place or a file that DVC cannot work
-            with, or a stage is running.
+        PipelineError: bad parameters or config, no Git repository, a place or a file that DVC
+            cannot work with, or a stage is running.
     """
     from ganloom.files import write_whole
     from ganloom.params import ParamsError, load
@@ -108,6 +112,11 @@ def read(*, force: str | None) -> list[Stage]:
 
     if problem := misplaced():
         raise PipelineError(problem)
+    if unknown := config.keys() - {"force"}:
+        raise PipelineError(
+            f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
+            "are in params.yaml"
+        )
     try:
         load()
     except ParamsError as error:
@@ -131,7 +140,7 @@ def read(*, force: str | None) -> list[Stage]:
             changed = set(repo.status())  # which refuses while a stage is running
             for mark in LOGS.glob("*.failed"):
                 mark.unlink()
-            forced = {s for s in stages if force and _matches(s.addressing, force)}
+            forced = _forced(stages, config["force"]) if "force" in config else set()
             stale = {s for s in stages if s.addressing in changed} | forced
             spreading = {s for s in stale if not _is_gate(s)}
             stale |= {stage for stage in stages if _upstream(graph, stage) & spreading}
@@ -174,11 +183,12 @@ def recall() -> list[Stage]:
 
 def failures() -> str:
     """The end of the log of each stage that failed, for the user to read last."""
-    return "\n".join(
-        f"\n--- {log.stem} failed; the end of {log}:\n{_tail(log)}"
-        for log in sorted(LOGS.glob("*.log"))
-        if log.with_suffix(".failed").exists()
-    )
+    marks = {mark: mark.read_text() for mark in sorted(LOGS.glob("*.failed"))}
+    logs = [mark.with_suffix(".log") for mark, text in marks.items() if text != STOPPED]
+    parts = [f"\n--- {log.stem} failed; the end of {log}:\n{_tail(log)}" for log in logs]
+    if STOPPED in marks.values():
+        parts.append("\nStopped; the same command continues.")
+    return "\n".join(parts)
 
 
 def _forget_zombies() -> None:
@@ -236,8 +246,31 @@ def _upstream(graph: object, stage: object) -> set:
     return nx.descendants(graph, stage)  # edges run from a stage to what it depends on
 
 
-def _matches(name: str, pattern: str) -> bool:
-    return any(fnmatch.fnmatchcase(part, pattern) for part in (name, name.partition("@")[0]))
+def _forced(stages: Iterable, pattern: object) -> set:
+    """The stages that a pattern names.
+
+    Raises:
+        PipelineError: there are none.
+    """
+    found = {
+        stage
+        for stage in stages
+        for name in (stage.addressing, _kind(stage))
+        if fnmatch.fnmatchcase(name, str(pattern))
+    }
+    if not found:
+        kinds = sorted({_kind(stage) for stage in stages})
+        close = difflib.get_close_matches(str(pattern), kinds, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise PipelineError(
+            f"--config force={pattern}: no stage has this name{hint} (allowed: "
+            f"{', '.join(kinds)}, one of several such as train@NAME, or a pattern such as train@a*)"
+        )
+    return found
+
+
+def _kind(stage: object) -> str:
+    return stage.addressing.partition("@")[0]
 
 
 def _waits_for(graph: object, stage: object, stale: set) -> list:
@@ -326,4 +359,7 @@ def _age(path: Path) -> None:
 
 
 def _tail(log: Path, lines: int = 20) -> str:
-    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    """The last lines as a terminal shows them: of a progress bar, its last state."""
+    text = log.read_bytes().decode(errors="replace")
+    shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))
+    return "\n".join(list(shown)[-lines:])

@@ -6,6 +6,7 @@ import bisect
 import csv
 import hashlib
 import io
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -198,15 +199,83 @@ def kind(reason: str) -> str:
     return "near-duplicate" if reason.startswith("near-duplicate") else reason.partition(":")[0]
 
 
-def holdout(clusters: Iterable[str], share: float, seed: int) -> set[str]:
-    """The clusters that are kept out of training, so that no copy of them is trained on.
+def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set[str]:
+    """The clusters that are held out of training, whole, so that no copy of them is trained on.
 
-    Clusters are ranked by a hash of seed and name: adding one moves few others.
+    Stratified by class: each class gives about the same share. Within a class, clusters are ranked
+    by a hash of seed and name, so that adding one moves few others.
+
+    Args:
+        pictures: Cluster and class of each picture. A cluster with pictures of several classes is
+            ranked in the first of them by name.
+        share: Share of the clusters.
+        seed: Of the choice.
 
     Returns:
-        round(share * n) of n clusters, but never all.
+        round(share * n) of n clusters; fewer where a class would have no cluster left in training.
     """
-    distinct = set(clusters)
-    count = min(round(share * len(distinct)), len(distinct) - 1)
-    rank = {c: hashlib.sha256(f"{seed}:{c}".encode()).digest() for c in distinct}
-    return set(sorted(distinct, key=rank.__getitem__)[: max(count, 0)])
+    classes: dict[str, set[str]] = defaultdict(set)  # of each cluster
+    for cluster, label in pictures:
+        classes[cluster].add(label)
+    rank = {c: hashlib.sha256(f"{seed}:{c}".encode()).digest() for c in classes}
+    strata: dict[str, list[str]] = defaultdict(list)
+    for cluster in sorted(classes, key=rank.__getitem__):
+        strata[min(classes[cluster])].append(cluster)
+    # Where in its class a cluster stands, 0 to 1: the first tenth of all is a tenth of each class.
+    place = {
+        cluster: (number + 0.5) / len(members)
+        for members in strata.values()
+        for number, cluster in enumerate(members)
+    }
+    left = Counter(label for labels in classes.values() for label in labels)
+    held: set[str] = set()
+    for cluster in sorted(classes, key=lambda c: (place[c], rank[c])):
+        if len(held) == round(share * len(classes)):
+            break
+        if all(left[label] > 1 for label in classes[cluster]):
+            held.add(cluster)
+            left.subtract(classes[cluster])
+    return held
+
+
+def class_warnings(
+    pictures: Iterable[Picture],
+    kept: Collection[Picture],
+    held_out: Collection[str],
+    share: float,
+) -> list[str]:
+    """What is wrong with the classes of a collection, each in a sentence; none without classes.
+
+    Args:
+        pictures: All that were fetched.
+        kept: Those that no rule dropped.
+        held_out: Clusters that are held out.
+        share: Share of the clusters that was to be held out.
+    """
+    every = {picture.label for picture in pictures}
+    classes = {picture.label for picture in kept}
+    measured = {picture.label for picture in kept if picture.cluster in held_out}
+    warnings: list[str] = []
+    if len(every) < 2:
+        return warnings
+    if gone := every - classes - {""}:
+        warnings.append(f"all pictures were dropped of {_named(gone)}: see data/dropped.csv")
+    if share and (small := classes - measured - {""}):
+        warnings.append(
+            f"too few pictures to hold any out of {_named(small)}: no model is measured against "
+            "unseen ones of them; add pictures, or raise curate.holdout"
+        )
+    if "" in classes:
+        count = sum(picture.label == "" for picture in kept)
+        warnings.append(
+            f"pictures without a class: {count}, beside the class folders or of a source without "
+            "classes; a model with a condition refuses them"
+        )
+    return warnings
+
+
+def _named(classes: Collection[str]) -> str:
+    """Up to ten classes in words."""
+    names = [repr(name) for name in sorted(classes)]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names[:10])}{more}"

@@ -69,16 +69,14 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
         what: A key of ``CONTENTS``.
         form: A key of ``FORMS``.
         project: The project's folder.
-        out: A file or folder that does not exist yet; it appears when it is complete.
+        out: A file, which is replaced, or a new or empty folder; it appears when it is complete.
 
     Returns:
         How many pictures were written.
 
     Raises:
-        ExportError: ``out`` exists, the pictures are not made yet or do not fit the form.
+        ExportError: the pictures are not made yet or do not fit the form.
     """
-    if out.exists():
-        raise ExportError(f"{out} exists; name another place, or remove it first")
     if form == "stylegan" and what != "slices":
         raise ExportError(
             "StyleGAN wants square pictures of one size: export `slices`, which params.yaml makes "

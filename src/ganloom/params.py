@@ -333,7 +333,7 @@ class Curate(Section):
         description="Drop blank pictures: standard deviation of grey below this, of 255"
     )
     holdout: Fraction = Field(
-        description="Share of clusters kept out of training, to measure against"
+        description="Share of the clusters of each class that is held out, to measure against"
     )
 
 
@@ -371,7 +371,7 @@ class Whole(_Augment):
 
     mode: Literal["whole"] = Field(description="slices of the pictures, or whole ones")
     fit: Literal["crop", "pad", "stretch"] = Field(
-        description="How to make it square: centre crop, pad with its border colour, or stretch"
+        description="How to make it square: crop to the centre, pad with the border colour, stretch"
     )
 
 
@@ -1196,7 +1196,8 @@ def parse(data: Any, where: str = "params") -> Params:
     try:
         return Params.model_validate(data)
     except ValidationError as error:
-        problems = [_explain(detail, data) for detail in error.errors()]
+        switched, rest = _switched(error.errors(), data)
+        problems = switched + [_explain(detail, data) for detail in rest]
         raise ParamsError("\n".join(f"{where}: {problem}" for problem in problems)) from None
 
 
@@ -1222,6 +1223,50 @@ def _keys_that_are_not_text(data: Any, path: str = "") -> Iterator[str]:
             yield from _keys_that_are_not_text(value, here)
 
 
+def _switched(errors: Sequence[ErrorDetails], data: Any) -> tuple[list[str], list[ErrorDetails]]:
+    """One line for each section whose `kind` or `mode` was changed but not its other keys.
+
+    Returns:
+        These lines, and the errors that they do not explain.
+    """
+    by_section: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    for error in errors:
+        if error["type"] in ("extra_forbidden", "missing"):
+            keys = tuple(_keys(error["loc"], data))
+            by_section.setdefault(keys[:-1], []).append(error)
+    lines, explained = [], []
+    for path, found in by_section.items():
+        section, tag = section_at(path, data), _tag(path, data)
+        if section is None or tag is None:
+            continue
+        extra = [error for error in found if error["type"] == "extra_forbidden"]
+        names = [str(error["loc"][-1]) for error in extra]
+        others = [other for other in _sections(path, data) if other is not section]
+        owner = max(others, key=lambda other: len(other.model_fields.keys() & set(names)))
+        foreign = [name for name in names if name in owner.model_fields]
+        if not foreign:
+            continue
+        missing = [error for error in found if error["type"] == "missing"]
+        lines.append(_switch(path, data, tag, foreign, [str(e["loc"][-1]) for e in missing]))
+        explained += missing + [error for error in extra if error["loc"][-1] in foreign]
+    return lines, [error for error in errors if error not in explained]
+
+
+def _switch(
+    path: Sequence[str], data: Any, tag: str, foreign: list[str], missing: list[str]
+) -> str:
+    """What to delete from a section and what to add, for the `kind` or `mode` that it has now."""
+    one = len(foreign) == 1
+    text = (
+        f"{'.'.join([*path, tag])}: {_at(data, path)[tag]!r} does not have the "
+        f"{'key' if one else 'keys'} {', '.join(foreign)}: delete {'it' if one else 'them'}"
+    )
+    if missing:
+        added = (f"{key} ({_description([*path, key], data)})" for key in missing)
+        text += f" and add {', '.join(added)}"
+    return text
+
+
 def _explain(error: ErrorDetails, data: Any) -> str:
     """One line: the key, its value, what is allowed, the closest spelling."""
     keys = list(_keys(error["loc"], data))
@@ -1237,7 +1282,7 @@ def _explain(error: ErrorDetails, data: Any) -> str:
         case "extra_forbidden":
             section = section_at(keys[:-1], data)
             fields = list(section.model_fields) if section else []
-            hint = _did_you_mean(keys[-1], fields)
+            hint = _did_you_mean(keys[-1], fields, cutoff=0.6)
             text = f"{path}: unknown key{hint} (allowed: {', '.join(fields)})"
         case "missing":
             text = f"{path}: missing key ({_description(keys, data)})"
@@ -1264,8 +1309,8 @@ def _explain(error: ErrorDetails, data: Any) -> str:
     return text
 
 
-def _did_you_mean(value: Any, options: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(value), options, n=1, cutoff=0.4)
+def _did_you_mean(value: Any, options: Sequence[str], cutoff: float = 0.4) -> str:
+    close = difflib.get_close_matches(str(value), options, n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
@@ -1294,7 +1339,15 @@ def _at(data: Any, keys: Sequence[str]) -> Any:
 
 def section_at(keys: Sequence[str], data: Any) -> type[Section] | None:
     """The class that describes the mapping under ``keys`` of a params file's ``data``."""
-    value = _at(data, keys)
+    options, tag = _sections(keys, data), _tag(keys, data)
+    for option in options:
+        if tag and _at(data, keys).get(tag) in get_args(option.model_fields[tag].annotation):
+            return option
+    return options[0] if options else None
+
+
+def _sections(keys: Sequence[str], data: Any) -> list[type[Section]]:
+    """The classes that may describe the mapping under ``keys``: several where it has a kind."""
     options: list[type[Section]] = [Params]
     for key in keys:
         inner: list[type[Section]] = []
@@ -1303,16 +1356,17 @@ def section_at(keys: Sequence[str], data: Any) -> type[Section] | None:
             if field is not None:
                 inner += sections_in(field.annotation)
         options = inner or options  # a name chosen by the user: sources.<name>, models.<name>
-    for option in options:
+    return options
+
+
+def _tag(keys: Sequence[str], data: Any) -> str | None:
+    """The key that tells the classes under ``keys`` apart, `kind` or `mode`; None: only one."""
+    options, value = _sections(keys, data), _at(data, keys)
+    if len(options) > 1 and isinstance(value, Mapping):
         for tag in ("kind", "mode"):
-            field = option.model_fields.get(tag)
-            if (
-                field
-                and isinstance(value, Mapping)
-                and value.get(tag) in get_args(field.annotation)
-            ):
-                return option
-    return options[0] if options else None
+            if all(tag in option.model_fields for option in options):
+                return tag
+    return None
 
 
 def sections_in(annotation: Any) -> list[type[Section]]:
@@ -1330,4 +1384,7 @@ def _description(keys: Sequence[str], data: Any) -> str:
     if field is None:
         return ""
     inner = sections_in(field.annotation)
-    return field.description or (inner[0].__doc__ or "" if inner else "")
+    text = field.description or (inner[0].__doc__ or "" if inner else "")
+    if get_origin(field.annotation) is Literal:
+        text += f"; allowed: {', '.join(map(repr, get_args(field.annotation)))}"
+    return text

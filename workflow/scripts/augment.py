@@ -48,6 +48,12 @@ def main() -> None:
     table = pd.DataFrame(reasons, columns=["sha256", "reason"])
     table.to_csv(OUT / "unused.csv", index=False, lineterminator="\n")
     preview(index)
+    if lost := {*labels["train"].values()} - {*index["label"]}:
+        print(
+            f"warning: no training image shows the class {', '.join(map(repr, sorted(lost)))}: "
+            "data/slices/unused.csv says why",
+            file=sys.stderr,
+        )
     print(
         f"{len(index)} training images from {index.sha256.nunique()} originals, "
         f"{len(held)} holdout images from {held.sha256.nunique()}; {len(reasons)} originals unused"

@@ -41,7 +41,11 @@ def main() -> None:
         ways = [f"; {limit}: lower it in params.yaml" for k, limit in limits.items() if k in counts]
         sys.exit(f"error: no picture is left of {len(pictures)}; dropped: {dropped}{''.join(ways)}")
 
-    held_out = curate.holdout((p.cluster for p in kept), params.curate.holdout, params.seed)
+    clusters_and_classes = ((p.cluster, p.label) for p in kept)
+    share = params.curate.holdout
+    held_out = curate.holdout(clusters_and_classes, share, params.seed)
+    for warning in curate.class_warnings(pictures, kept, held_out, share):
+        print(f"warning: {warning}", file=sys.stderr)
     rows = [(p.sha256, p.label, "holdout" if p.cluster in held_out else "train") for p in kept]
     write("kept.csv", rows, ["sha256", "label", "split"])
     write("dropped.csv", list(reasons.items()), ["sha256", "reason"])

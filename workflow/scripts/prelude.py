@@ -91,6 +91,9 @@ def misplaced() -> str:
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """What a stage says at last of an error that nothing handled."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("\nStopped; the same command continues.", file=sys.stderr)
+        return
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) and re.search(r"requested and \d+ written", str(error)):
         number = errno.ENOSPC  # numpy does not say why an array could not be written whole

@@ -29,17 +29,25 @@ def main() -> None:
 
 
 def remove_what_is_not_listed() -> None:
-    """Remove results of models that are no longer in params.yaml; DVC's cache still has them.
+    """Remove results of models that are no longer in params.yaml, and say how to get them back.
 
     They lie in directories that this stage depends on: left there, they would make its result
     depend on what was once tried.
     """
+    removed = set()
     for folder in ("animations", "cloths", "inversions", "metrics", "models", "samples"):
         for path in Path("results", folder).iterdir():
             if path.is_dir() and path.name not in params.models:
                 shutil.rmtree(path)
+                removed.add(path.name)
             elif path.suffix == ".json" and path.stem not in {"reference", *params.models}:
                 path.unlink()
+    for name in sorted(removed):
+        print(
+            f"warning: {name} is not under `models` in params.yaml any more: its folders in "
+            "results were removed. To get them back: put it there again as it was (git checkout "
+            "params.yaml), then: dvc checkout"
+        )
 
 
 if __name__ == "__main__":

@@ -31,10 +31,7 @@ def main() -> None:
         )
     except (BusyError, DamagedError, DataError, DivergedError, TransferError) as error:
         sys.exit(f"error: {error}")
-    judgement = json.loads((out / "judgement.json").read_text())
-    for alarm in judgement["alarms"]:
-        print(f"warning: {alarm['sentence']}")
-    chosen = judgement["chosen"]
+    chosen = json.loads((out / "judgement.json").read_text())["chosen"]
     print(f"{name}: the state at {chosen['kimg']:g} kimg, in {out}. {chosen['why']}")
 
 

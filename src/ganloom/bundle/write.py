@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,9 @@ from ganloom.files import write_whole
 from ganloom.images.shards import sha256
 from ganloom.models import ModelError
 from ganloom.privacy import shareable
+from ganloom.sampling.files import whole_folder
 from ganloom.sources import SourceError, read_rows
+from ganloom.trained import trained
 
 SOURCE = Path(__file__).parents[1]
 # What the app imports, beside the network of each model: the bundle needs no ganloom installed.
@@ -71,10 +72,8 @@ def write(project: Path, names: Sequence[str], out: Path) -> int:
     try:
         if out.suffix == ".zip":
             write_whole(out, _zipped(files))
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise BundleError(f"{out} is there already; a bundle needs a new folder")
         else:
-            _write_folder(out.resolve(), files)
+            _write_folder(out, files)
     except OSError as error:
         raise BundleError(f"{out} cannot be written: {error.strerror}") from None
     return total
@@ -83,14 +82,11 @@ def write(project: Path, names: Sequence[str], out: Path) -> int:
 def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Everything in it, by path, in the order of the paths."""
     models, abouts = {}, {}
+    known = trained(project)
     for name in names:
-        path = project / "results/models" / name / "generator.safetensors"
-        if not path.is_file():
-            trained = (p.parent.name for p in path.parents[1].glob("*/generator.safetensors"))
-            raise BundleError(
-                f"{path} does not exist. Trained here: {', '.join(sorted(trained)) or 'nothing'}; "
-                f"to train it: snakemake --cores 8 {path}"
-            )
+        if name not in known:
+            raise BundleError(f"{name} is not trained here, only {', '.join(known) or 'nothing'}")
+        path = known[name].generator
         try:
             abouts[name] = check(path)
         except ModelError as error:
@@ -188,14 +184,11 @@ Read `CREDITS.md` first: some licences ask for more than a list of names.
 
 def _write_folder(out: Path, files: Mapping[str, bytes]) -> None:
     """Write a new folder, or one in the place of an empty one; it appears when it is complete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as folder:
-        new = Path(folder) / out.name
+    with whole_folder(out) as new:
         for name, data in files.items():
             path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        new.replace(out)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

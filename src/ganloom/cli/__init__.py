@@ -25,3 +25,6 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except FloatingPointError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:  # files appear when they are complete
+        print("\nStopped; nothing was written. To start over: the same command.", file=sys.stderr)
+        sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 if TYPE_CHECKING:
     from ganloom.enlarging.network import Enlarger
     from ganloom.models import Generator
+    from ganloom.trained import Trained
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -19,16 +21,40 @@ TRUNCATIONS = 0.01, 2.0
 SIDES = 16, 4096  # of an enlarged picture, in px
 
 
-def trained(model: str) -> Path:
-    """The file of a trained model; ends the command where there is none."""
-    path = Path("results/models") / model / "generator.safetensors"
-    if not path.exists():
-        known = sorted(p.parent.name for p in Path("results/models").glob("*/*.safetensors"))
-        sys.exit(
-            f"{path} does not exist. Trained here: {', '.join(sorted(set(known))) or 'nothing'}; "
-            f"to train it: snakemake --cores 8 {path}"
-        )
-    return path
+def trained(model: str) -> Trained:
+    """A finished model, or its former state while it is trained; ends the command without one."""
+    from ganloom.trained import GENERATOR, MODELS
+    from ganloom.trained import trained as find
+
+    known = find(Path())
+    if model in known:
+        found = known[model]
+        if found.finished:
+            print(
+                f"{model} is not in {MODELS}: it is being trained, or was removed. Using its last "
+                f"finished training, of {found.finished}, from DVC's cache."
+            )
+        return found
+    planned = _planned()
+    close = difflib.get_close_matches(model, {*known, *planned}, n=1)
+    here = f"trained here: {', '.join(known) or 'nothing'}"
+    if model in planned:
+        path = MODELS / model / GENERATOR
+        sys.exit(f"--model {model} is not trained yet: snakemake --cores 8 {path} ({here})")
+    hint = f"did you mean {close[0]}? " if close else ""
+    untrained = [name for name in planned if name not in known]
+    more = f"; in params.yaml, not trained yet: {', '.join(untrained)}" if untrained else ""
+    sys.exit(f"--model {_short(model)} is not known; {hint}{here}{more}")
+
+
+def _planned() -> list[str]:
+    """The names under `models` in params.yaml; none where it cannot be read."""
+    from ganloom.params import PARAMS_FILE, ParamsError, load
+
+    try:
+        return list(load(PARAMS_FILE).models)
+    except (OSError, ParamsError):
+        return []
 
 
 def loaded(path: Path) -> tuple[Generator, dict[str, Any]]:
@@ -81,15 +107,15 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def new_file(out: Path, suffixes: Sequence[str], *, force: bool) -> None:
+def new_file(out: Path, suffixes: Sequence[str] | None, *, force: bool) -> None:
     """End the command where ``--out`` is no file that may be written.
 
     Args:
         out: The file.
-        suffixes: What it may end in, in lower case.
+        suffixes: What it may end in, in lower case; None: anything.
         force: Whether a file that is there may be replaced.
     """
-    if out.suffix.lower() not in suffixes:
+    if suffixes is not None and out.suffix.lower() not in suffixes:
         sys.exit(f"--out {out} is not possible; allowed: a file that ends in {', '.join(suffixes)}")
     if not out.parent.is_dir():
         sys.exit(f"--out {out} is not possible: {out.parent} is not a folder")
@@ -97,6 +123,45 @@ def new_file(out: Path, suffixes: Sequence[str], *, force: bool) -> None:
         sys.exit(f"--out {out} is not possible: it is a folder")
     if out.exists() and not force:
         sys.exit(f"--out {out} is not possible: the file exists; --force replaces it")
+
+
+def new_folder(out: Path) -> None:
+    """End the command where ``--out`` is anything but a folder that is new or empty."""
+    if out.exists() and not out.is_dir():
+        sys.exit(f"--out {out} is not possible: it is a file; name a folder")
+    if out.exists() and any(out.iterdir()):
+        sys.exit(
+            f"--out {out} is not possible: the folder has files, which would be replaced or mixed "
+            "with others; name a new folder, or delete this one first"
+        )
+
+
+def facts(model: str, found: Trained, **more: Any) -> dict[str, Any]:
+    """What made a picture, for its metadata.
+
+    Args:
+        model: Name of the model.
+        found: Files of the model.
+        **more: What else is told of the picture.
+
+    Returns:
+        ``model``, ``sha256`` (of the generator's file), ``commit`` of the project where it has one,
+        ``licences`` and ``credits`` of the collection where they are known, and what is given.
+    """
+    from ganloom.images.shards import sha256
+    from ganloom.weaving.origin import commit, origin
+
+    at = commit(Path())
+    return {
+        "model": model,
+        "sha256": sha256(found.generator.read_bytes()),
+        **({"commit": at} if at else {}),
+        **origin(Path()),
+        **more,
+    }
+
+
+FORCE = "replace the file if it exists"
 
 
 def class_number(label: str | None, model: str, classes: list[str], option: str) -> int | None:

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ganloom.cli.common import (
+    FORCE,
     NO_ENLARGER,
     SEEDS,
     SIDES,
     TRUNCATIONS,
     Commands,
+    cannot_write,
     class_number,
     enlarger,
+    facts,
     loaded,
+    new_file,
+    new_folder,
     trained,
     whole,
     within,
@@ -59,7 +64,7 @@ def add(commands: Commands) -> None:
     generate.add_argument(
         "--sheet", action="store_true", help="also write sheet.png, with all pictures"
     )
-    generate.add_argument("--out", type=Path, required=True, help="folder for the PNG files")
+    generate.add_argument("--out", type=Path, required=True, help="a new folder for the PNG files")
     generate.set_defaults(run=_generate)
 
     animate = commands.add_parser(
@@ -88,31 +93,31 @@ def add(commands: Commands) -> None:
     animate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
     animate.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
     animate.add_argument("--out", type=Path, required=True, help="a .mp4, .gif or .webp file")
+    animate.add_argument("--force", action="store_true", help=FORCE)
     animate.set_defaults(run=_animate)
 
 
 def _generate(options: argparse.Namespace) -> None:
-    path = trained(options.model)
+    found = trained(options.model)
     if options.n < 1:
         sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
     within("--seed", options.seed, *SEEDS)
     within("--truncation", options.truncation, *TRUNCATIONS)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
+    new_folder(options.out)
 
-    import csv
-
+    import numpy as np
     from PIL import Image
 
     from ganloom.enlarging import network
     from ganloom.export import folder_name
-    from ganloom.images.encoding import save_png
     from ganloom.images.sheets import contact_sheet
-    from ganloom.sampling.files import tagged_png, text
+    from ganloom.sampling.files import save, tagged_png, text, whole_folder
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import new
     from ganloom.weaving.tile import enlarged
 
-    net, about = loaded(path)
+    net, about = loaded(found.generator)
     classes = about["classes"] if net.inputs.classes else []
     label = class_number(options.label, options.model, classes, "--class")
     v = new(net.inputs, options.n, options.seed, label)
@@ -124,42 +129,53 @@ def _generate(options: argparse.Namespace) -> None:
         folder / f"{options.model}_{number:0{digits}d}.png" for number, folder in enumerate(folders)
     ]
     enlarges = enlarger() if size else None
-    facts = {
-        "model": options.model,
-        "sha256": sha256(path.read_bytes()),
-        "seed": options.seed,
-        "count": options.n,
-        "truncation": options.truncation,
-        "size": size or about["resolution"],
-    }
+    all_of_them = facts(
+        options.model,
+        found,
+        seed=options.seed,
+        count=options.n,
+        truncation=options.truncation,
+        size=size or about["resolution"],
+    )
     if size:
-        facts["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
+        all_of_them["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
+    # Names may take more room than a small picture: of all pictures, only the sheet has them.
+    each = {key: value for key, value in all_of_them.items() if key != "credits"}
     columns = math.ceil(math.sqrt(options.n))
     small = min(SHEET, max(SHEET_WIDTH // columns, SIDES[0]))
     shrunk = []
-    for number, (file, picture) in enumerate(zip(files, generate(net, v), strict=True)):
-        made = facts | {"number": number} | ({"class": names[number]} if names else {})
-        shown = enlarged(picture, size, enlarges) if size else picture
-        (options.out / file).parent.mkdir(parents=True, exist_ok=True)
-        (options.out / file).write_bytes(tagged_png(shown, text(made)))
+    with whole_folder(options.out) as out:
+        for number, (file, picture) in enumerate(zip(files, generate(net, v), strict=True)):
+            # Nine digits: every float32 comes back as it was.
+            told = {"latent": net.inputs.latent, "v": [float(f"{x:.9g}") for x in v[number]]}
+            made = each | told | {"number": number} | ({"class": names[number]} if names else {})
+            shown = enlarged(picture, size, enlarges) if size else picture
+            (out / file).parent.mkdir(parents=True, exist_ok=True)
+            (out / file).write_bytes(tagged_png(shown, text(made)))
+            if options.sheet:
+                shrunk.append(Image.fromarray(shown))
+                shrunk[-1].thumbnail((small, small), Image.Resampling.LANCZOS)
         if options.sheet:
-            shrunk.append(Image.fromarray(shown))
-            shrunk[-1].thumbnail((small, small), Image.Resampling.LANCZOS)
-    if options.sheet:
-        side = max(shrunk[0].size)
-        save_png(contact_sheet(shrunk, columns, side), options.out / "sheet.png")
-    if names:
-        with (options.out / "labels.csv").open("w", encoding="utf-8", newline="") as table:
-            rows = csv.writer(table, lineterminator="\n")
-            rows.writerow(["file", "label"])
-            rows.writerows((file.as_posix(), name) for file, name in zip(files, names, strict=True))
+            sheet = contact_sheet(shrunk, columns, max(shrunk[0].size))
+            save(np.asarray(sheet), out / "sheet.png", all_of_them)
+        if names:
+            _write_labels(files, names, out / "labels.csv")
     print(f"{options.n} pictures in {options.out}")
     if size and not enlarges:
         print(NO_ENLARGER.format("pictures"))
 
 
+def _write_labels(files: list[Path], names: list[str], path: Path) -> None:
+    import csv
+
+    with path.open("w", encoding="utf-8", newline="") as table:
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(["file", "label"])
+        rows.writerows((file.as_posix(), name) for file, name in zip(files, names, strict=True))
+
+
 def _animate(options: argparse.Namespace) -> None:
-    path = trained(options.model)
+    found = trained(options.model)
     for option, value, low, high in (
         ("--seconds", options.seconds, 0.1, 120),
         ("--fps", options.fps, 1, 60),
@@ -170,22 +186,22 @@ def _animate(options: argparse.Namespace) -> None:
         within(option, value, low, high)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
     out: Path = options.out
-    if not out.parent.is_dir():
-        sys.exit(f"{out.parent} is not a folder")
+    new_file(out, tuple(PIXELS), force=options.force)
+    suffix = out.suffix.lower()
+    if options.kind == "timelapse" and found.finished:
+        sys.exit(f"--kind timelapse is not possible before {options.model} is trained again")
 
-    from ganloom.sampling import animation, paths
+    from ganloom.sampling import animation, files, paths
     from ganloom.sampling.generate import film
 
-    if out.suffix not in animation.SUFFIXES:
-        sys.exit(f"{out} must end in one of {', '.join(animation.SUFFIXES)}")
-    if out.suffix == ".gif":
+    if suffix == ".gif":
         within("--fps", options.fps, 1, animation.GIF_FPS)
     count = max(1, round(options.seconds * options.fps))
-    net, about = loaded(path)
+    net, about = loaded(found.generator)
     if options.kind == "timelapse":
         try:
             frames = animation.timelapse(
-                path.parent / "timeline", count, about["resolution"], options.grid
+                found.generator.parent / "timeline", count, about["resolution"], options.grid
             )
         except animation.TimelineError as error:
             sys.exit(str(error))
@@ -197,7 +213,7 @@ def _animate(options: argparse.Namespace) -> None:
             sys.exit(f"{options.model}: {error}")
         v[..., : net.inputs.latent] *= options.truncation
         if size:
-            _check_frames(size, options.grid or 4, count, out.suffix)
+            _check_frames(size, options.grid or 4, count, suffix)
         frames = film(net, v)
     shown: NDArray[np.uint8] | Film = frames
     enlarges = enlarger() if size else None
@@ -205,12 +221,24 @@ def _animate(options: argparse.Namespace) -> None:
         from ganloom.weaving.film import Film
 
         columns = max(frames.shape[1:3]) // about["resolution"]
-        _check_frames(size, columns, count, out.suffix)
+        _check_frames(size, columns, count, suffix)
         shown = Film(frames, about["resolution"], size, enlarges)
+    made = facts(
+        options.model,
+        found,
+        kind=options.kind,
+        seed=options.seed,
+        seconds=options.seconds,
+        fps=options.fps,
+        grid=options.grid,
+        truncation=options.truncation,
+        size=size or about["resolution"],
+    )
     try:
-        animation.save(shown, out, options.fps, as_is=size is not None)
+        with files.whole(out) as new:
+            animation.save(shown, new, options.fps, as_is=size is not None, made=files.text(made))
     except OSError as error:
-        sys.exit(f"{out} cannot be written: {error.strerror}")
+        cannot_write(out, error)
     seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6
     print(f"{out}: {len(frames)} frames, {seconds:.1f} s, {megabytes:.2f} MB")
     if size and not enlarges:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganloom.cli.common import (
+    FORCE,
     NO_ENLARGER,
     SEEDS,
     SIDES,
@@ -15,6 +16,7 @@ from ganloom.cli.common import (
     cannot_write,
     class_number,
     enlarger,
+    facts,
     loaded,
     new_file,
     one_of,
@@ -63,7 +65,7 @@ def add(commands: Commands) -> None:
     mix.add_argument(
         "--out", type=Path, required=True, help="a .png or .tif file; or .mp4, .gif or .webp"
     )
-    mix.add_argument("--force", action="store_true", help="replace the file if it exists")
+    mix.add_argument("--force", action="store_true", help=FORCE)
     mix.set_defaults(run=_mix)
 
     edit = commands.add_parser(
@@ -83,12 +85,12 @@ def add(commands: Commands) -> None:
     )
     edit.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
     edit.add_argument("--out", type=Path, required=True, help="a .png, .tif or .tiff file")
-    edit.add_argument("--force", action="store_true", help="replace the file if it exists")
+    edit.add_argument("--force", action="store_true", help=FORCE)
     edit.set_defaults(run=_edit)
 
 
 def _mix(options: argparse.Namespace) -> None:
-    path = trained(options.model)
+    found = trained(options.model)
     out: Path = options.out
     new_file(out, STRIPS + ANIMATIONS, force=options.force)
     _check_ends(options)
@@ -102,7 +104,7 @@ def _mix(options: argparse.Namespace) -> None:
     if options.steps is not None:
         steps = whole("--steps", options.steps, *STEPS)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
-    net, about = loaded(path)
+    net, about = loaded(found.generator)
     side = size or about["resolution"]
     _check_pixels("--size", side, steps * side**2)
     classes = about["classes"] if net.inputs.classes else []
@@ -111,24 +113,19 @@ def _mix(options: argparse.Namespace) -> None:
     pictures = generate(net, v[:, 0])
     if size:
         pictures = _enlarged(pictures, size)
-    facts = {
-        "model": options.model,
-        "sha256": sha256(path.read_bytes()),
-        **ends,
-        "steps": steps,
-        "linear": options.linear,
-        "size": side,
-    }
+    made = facts(options.model, found, **ends, steps=steps, linear=options.linear, size=side)
     try:
         if moves:
             frames = mixing.there_and_back(pictures)
             with files.whole(out) as temporary:
-                animation.save(frames, temporary, mixing.FPS, as_is=size is not None)
+                animation.save(
+                    frames, temporary, mixing.FPS, as_is=size is not None, made=files.text(made)
+                )
             seconds = len(frames) / mixing.FPS
             print(f"{out}: {len(frames)} frames, {seconds:.1f} s")
         else:
             strip = grid(pictures, len(pictures))
-            files.save(strip, out, facts)
+            files.save(strip, out, made)
             print(f"{out}: {steps} pictures, {strip.shape[1]} x {strip.shape[0]} px")
     except OSError as error:
         cannot_write(out, error)
@@ -200,7 +197,7 @@ def _enlarged(pictures: Any, size: int) -> Any:
 
 
 def _edit(options: argparse.Namespace) -> None:
-    path = trained(options.model)
+    model = trained(options.model)
     out: Path = options.out
     new_file(out, STRIPS, force=options.force)
     steps = whole("--steps", options.steps, *SEARCH)
@@ -216,7 +213,7 @@ def _edit(options: argparse.Namespace) -> None:
     from ganloom.sampling import editing, files
     from ganloom.sampling.generate import generate
 
-    net, about = loaded(path)
+    net, about = loaded(model.generator)
     try:
         photo = editing.squared(data, about["resolution"], max_pixels)
         shown = photo if size is None else editing.squared(data, size, max_pixels)
@@ -256,18 +253,18 @@ def _edit(options: argparse.Namespace) -> None:
     sheet = []
     for row in changed:
         sheet += [shown, recovered, *row, *[white] * (columns - 2 - len(row))]
-    facts = {
-        "model": options.model,
-        "sha256": sha256(path.read_bytes()),
-        "photo": sha256(data),
-        "steps": steps,
-        "loss": options.loss,
-        "predictor": guess.v is not None,
-        "size": side,
-        "rows": [change.name for change in changes],
-    }
+    made = facts(
+        options.model,
+        model,
+        photo=sha256(data),
+        steps=steps,
+        loss=options.loss,
+        predictor=guess.v is not None,
+        size=side,
+        rows=[change.name for change in changes],
+    )
     try:
-        files.save(grid(np.stack(sheet), columns), out, facts)
+        files.save(grid(np.stack(sheet), columns), out, made)
     except OSError as error:
         cannot_write(out, error)
     psnr, ms_ssim = float(found.psnr[-1]), float(found.ms_ssim[-1])

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ganloom.cli.common import Commands
+from ganloom.cli.common import FORCE, Commands, cannot_write, new_file, new_folder, trained
 
 
 def add(commands: Commands) -> None:
@@ -21,11 +21,15 @@ def add(commands: Commands) -> None:
         required=True,
         help="plain files, a folder a class, a zip with dataset.json, or tar shards",
     )
-    export.add_argument("--out", type=Path, required=True, help="a new folder (stylegan: zip file)")
+    export.add_argument(
+        "--out", type=Path, required=True, help="a new folder (stylegan: a zip file)"
+    )
+    export.add_argument("--force", action="store_true", help=FORCE)
     export.set_defaults(run=_export)
 
     credit = commands.add_parser("credits", help="write whom to credit for the pictures in use")
     credit.add_argument("--out", type=Path, help="a Markdown file; without it, the terminal")
+    credit.add_argument("--force", action="store_true", help=FORCE)
     credit.set_defaults(run=_credits)
 
     studio = commands.add_parser(
@@ -50,6 +54,7 @@ def add(commands: Commands) -> None:
         "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
     )
     bundle.add_argument("--out", type=Path, required=True, help="a .zip file or a new folder")
+    bundle.add_argument("--force", action="store_true", help=FORCE)
     bundle.set_defaults(run=_bundle)
 
     doctor = commands.add_parser(
@@ -72,6 +77,11 @@ def add(commands: Commands) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.format == "stylegan":
+        new_file(options.out, None, force=options.force)
+    else:
+        new_folder(options.out)
+
     from ganloom.export import ExportError, export
     from ganloom.images.shards import ShardError
 
@@ -83,7 +93,11 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _credits(options: argparse.Namespace) -> None:
+    if options.out:
+        new_file(options.out, None, force=options.force)
+
     from ganloom.credits import COLUMNS, credits, markdown
+    from ganloom.files import write_whole
     from ganloom.sources import SourceError, read_rows
 
     data = Path("data")
@@ -97,9 +111,9 @@ def _credits(options: argparse.Namespace) -> None:
     text = markdown(credits(manifest, {row["sha256"] for row in kept}))
     if options.out:
         try:
-            options.out.write_text(text, encoding="utf-8")
+            write_whole(options.out.resolve(), text.encode())
         except OSError as error:
-            sys.exit(f"{options.out} cannot be written: {error.strerror}")
+            cannot_write(options.out, error)
     else:
         print(text, end="")
 
@@ -123,6 +137,13 @@ def _studio(options: argparse.Namespace) -> None:
 
 
 def _bundle(options: argparse.Namespace) -> None:
+    if options.out.suffix == ".zip":
+        new_file(options.out, [".zip"], force=options.force)
+    else:
+        new_folder(options.out)
+    for name in options.model:
+        trained(name)
+
     from ganloom.bundle.read import BundleError
     from ganloom.bundle.write import write
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ganloom.cli.common import (
+    FORCE,
     NO_ENLARGER,
     SEEDS,
     TRUNCATIONS,
@@ -18,6 +19,7 @@ from ganloom.cli.common import (
     cannot_write,
     class_number,
     enlarger,
+    facts,
     loaded,
     new_file,
     one_of,
@@ -80,7 +82,7 @@ def add(commands: Commands) -> None:
         help="part of the sample that is folded, in sides of the sample, 0 to 2 (0,0)",
     )
     weave.add_argument("--out", type=Path, required=True, help="a .png, .tif or .tiff file")
-    weave.add_argument("--force", action="store_true", help="replace the file if it exists")
+    weave.add_argument("--force", action="store_true", help=FORCE)
     weave.set_defaults(run=_weave)
 
 
@@ -157,7 +159,7 @@ def _place(text: str) -> tuple[float, float]:
 
 
 def _weave(options: argparse.Namespace) -> None:
-    path = trained(options.model)
+    found = trained(options.model)
     plan = _tiled(options, _plan(options))
 
     import torch
@@ -168,13 +170,12 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.sampling.latents import new
     from ganloom.weaving import weave
     from ganloom.weaving.groups import moved
-    from ganloom.weaving.origin import commit, origin
     from ganloom.weaving.tile import make_tile
 
-    net, about = loaded(path)
+    net, about = loaded(found.generator)
     classes = about["classes"] if net.inputs.classes else []
     label = class_number(options.label, options.model, classes, "--class")
-    judge = None if plan.choose is None else _judge(path, plan.choose)
+    judge = None if plan.choose is None else _judge(found.discriminator, plan.choose)
     enlarges = enlarger()
 
     v = new(net.inputs, plan.choose or 1, plan.seed, label)
@@ -191,11 +192,10 @@ def _weave(options: argparse.Namespace) -> None:
             picture = make_tile(moved(samples[0], *plan.place), pattern.group, plan.tile, enlarges)
     height, width, _ = picture.shape
 
-    known, at = origin(Path()), commit(Path())
-    facts = weave.facts(
-        pattern,
-        model=options.model,
-        sha256=sha256(path.read_bytes()),
+    made = facts(
+        options.model,
+        found,
+        **weave.facts(pattern),
         enlarger=sha256(network.PATH.read_bytes()) if enlarges else None,
         seed=plan.seed,
         number=number,
@@ -205,11 +205,9 @@ def _weave(options: argparse.Namespace) -> None:
         size=[width, height],
         tile=plan.tile,
         **{"class": classes[int(net.inputs.parts(v)[1].argmax())]} if classes else {},
-        **{"commit": at} if at else {},
-        **known,
     )
     try:
-        save(picture, options.out, facts, plan.dpi)
+        save(picture, options.out, made, plan.dpi)
     except OSError as error:
         cannot_write(options.out, error)
 
@@ -226,7 +224,7 @@ def _weave(options: argparse.Namespace) -> None:
         if plan.tile > detailed:
             words += ", and finer detail is the enlarger's"
         print(f"The originals have detail for tiles of up to {detailed} px; {words}.")
-    if not known:
+    if "licences" not in made:
         print(
             "Whom to credit is not known: data/manifest.csv or data/kept.csv is missing. "
             "To make them: dvc repro curate"
@@ -254,11 +252,11 @@ def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
 
 
 def _judge(path: Path, choose: int) -> Discriminator:
-    """The discriminator beside a generator; ends the command where it cannot be used."""
+    """The discriminator in a file; ends the command where it cannot be used."""
     from ganloom.models import ModelError, load_discriminator
 
     try:
-        return load_discriminator(path.with_name("discriminator.safetensors"), "cpu")[0]
+        return load_discriminator(path, "cpu")[0]
     except ModelError as error:
         sys.exit(f"--choose {choose} is not possible: {error}")
 

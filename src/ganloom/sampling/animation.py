@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 Frame = NDArray[np.uint8]
 Frames = NDArray[np.uint8]
@@ -30,7 +30,14 @@ GIF_FPS = 50  # browsers show faster ones at 10 frames a second
 HOLD = 0.2  # share of a timelapse that shows its last moment
 
 
-def save(frames: Sequence[Frame] | Frames, path: Path, fps: int, *, as_is: bool = False) -> None:
+def save(
+    frames: Sequence[Frame] | Frames,
+    path: Path,
+    fps: int,
+    *,
+    as_is: bool = False,
+    made: str = "",
+) -> None:
     """Write an animation in the format that the suffix names, one of ``SUFFIXES``.
 
     Args:
@@ -39,17 +46,19 @@ def save(frames: Sequence[Frame] | Frames, path: Path, fps: int, *, as_is: bool 
         fps: Frames per second.
         as_is: Whether frames keep their size: otherwise small ones are enlarged, and images of
             more than ``IMAGE_BYTES`` halved.
+        made: What made the animation, in ASCII: an MP4's or GIF's comment, the ImageDescription of
+            a WebP's Exif data.
 
     Raises:
         OSError: the file cannot be written.
     """
     if path.suffix == ".mp4":
-        save_mp4(frames, path, fps, 0 if as_is else MP4_SIDE)
+        save_mp4(frames, path, fps, 0 if as_is else MP4_SIDE, made)
     else:
         write = save_gif if path.suffix == ".gif" else save_webp
         side, most = (0, sys.maxsize) if as_is else (IMAGE_SIDE, IMAGE_BYTES)
         every = frames if isinstance(frames, np.ndarray) else np.stack(list(frames))
-        write(enlarged(every, side), path, fps, most)
+        write(enlarged(every, side), path, fps, most, made)
 
 
 class TimelineError(ValueError):
@@ -95,7 +104,9 @@ def enlarged(frames: Frames, at_least: int) -> Frames:
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def save_mp4(frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int = 0) -> None:
+def save_mp4(
+    frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int = 0, made: str = ""
+) -> None:
     """Write H.264 as every browser and phone plays it: yuv420p, index in front.
 
     That format needs even sides; an odd one gets its last row or column twice.
@@ -105,10 +116,13 @@ def save_mp4(frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int =
         path: Path of the file.
         fps: Frames per second.
         side: Of a frame in px, at least.
+        made: The file's comment; "": none.
     """
     height, width = enlarged(frames[0][None], side).shape[1:3]
     even = ((0, height % 2), (0, width % 2), (0, 0))
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+        if made:
+            container.metadata["comment"] = made
         # A constant quantiser: otherwise x264 saves on the last frames, as none depends on them,
         # and a loop jumps where it begins again. One thread: bytes would depend on the cores.
         options = {"qp": "20", "preset": "medium", "threads": "1"}
@@ -128,35 +142,38 @@ def save_mp4(frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int =
         container.mux(stream.encode())
 
 
-def save_webp(frames: Frames, path: Path, fps: int, max_bytes: int) -> None:
+def save_webp(frames: Frames, path: Path, fps: int, max_bytes: int, made: str = "") -> None:
     """Write an endless WebP animation in the best quality that ``max_bytes`` allow.
 
     Frames that do not fit even in the worst one are halved in size until they do.
     """
     for quality in (85, 60, 35):
-        data = _webp(frames, fps, quality)
+        data = _webp(frames, fps, quality, made)
         if len(data) <= max_bytes:
             path.write_bytes(data)
             return
-    save_webp(_halved(frames), path, fps, max_bytes)
+    save_webp(_halved(frames), path, fps, max_bytes, made)
 
 
-def save_gif(frames: Frames, path: Path, fps: int, max_bytes: int) -> None:
+def save_gif(frames: Frames, path: Path, fps: int, max_bytes: int, made: str = "") -> None:
     """Write an endless GIF of as many colours as ``max_bytes`` allow, or halve it as a WebP."""
     for colours in (256, 128, 64):
-        data = _gif(frames, fps, colours)
+        data = _gif(frames, fps, colours, made)
         if len(data) <= max_bytes:
             path.write_bytes(data)
             return
-    save_gif(_halved(frames), path, fps, max_bytes)
+    save_gif(_halved(frames), path, fps, max_bytes, made)
 
 
 def _halved(frames: Frames) -> Frames:
     return np.stack([np.asarray(Image.fromarray(frame).reduce(2)) for frame in frames])
 
 
-def _webp(frames: Frames, fps: int, quality: int) -> bytes:
+def _webp(frames: Frames, fps: int, quality: int, made: str) -> bytes:
     first, *rest = map(Image.fromarray, frames)
+    exif = Image.Exif()
+    if made:
+        exif[ExifTags.Base.ImageDescription] = made
     file = io.BytesIO()
     first.save(
         file,
@@ -167,11 +184,12 @@ def _webp(frames: Frames, fps: int, quality: int) -> bytes:
         loop=0,
         quality=quality,
         method=4,
+        exif=exif.tobytes() if made else b"",
     )
     return file.getvalue()
 
 
-def _gif(frames: Frames, fps: int, colours: int) -> bytes:
+def _gif(frames: Frames, fps: int, colours: int, made: str) -> bytes:
     # One palette for all: with one of its own, a frame's still parts would flicker.
     some = frames[:: max(1, len(frames) // 16)]
     palette = Image.fromarray(np.concatenate(some)).quantize(colours)
@@ -189,5 +207,6 @@ def _gif(frames: Frames, fps: int, colours: int) -> bytes:
         append_images=rest,
         duration=np.diff(ends).astype(int).tolist(),
         loop=0,
+        comment=made.encode(),
     )
     return file.getvalue()

@@ -16,6 +16,7 @@ from ganloom.enlarging import network
 from ganloom.enlarging.network import Enlarger, EnlargerError
 from ganloom.images.shards import sha256
 from ganloom.models import METADATA, Generator, ModelError, load_generator
+from ganloom.trained import trained
 
 # Made by benchmarks/bundled_generator.py. No model of a project can have this name: it has a slash.
 EXAMPLE = "ganloom/kene"
@@ -72,16 +73,24 @@ class Generators:
         """Where each lies at this moment; the example comes last."""
         if self.bundle is not None:
             return self.bundle
-        trained = sorted((self.project / "results/models").glob("*/generator.safetensors"))
-        return {path.parent.name: path for path in trained} | {EXAMPLE: EXAMPLE_FILE}
+        known = trained(self.project)
+        return {name: model.generator for name, model in known.items()} | {EXAMPLE: EXAMPLE_FILE}
 
     def predictor(self, name: str) -> Path:
         """Where the network lies that guesses what this generator was told, if there is one."""
         return self.project / "results/inversions" / name / "predictor.safetensors"
 
     def listing(self) -> list[dict[str, Any]]:
-        """What a page must know of each; of a file that cannot be used, what is wrong with it."""
-        return [self._described(name, path) for name, path in self.paths.items()]
+        """What a page must know of each; of a file that cannot be used, what is wrong with it.
+
+        ``former`` is when the training ended, for a model that is only in DVC's cache; else "".
+        """
+        known = {} if self.bundle is not None else trained(self.project)
+        former = {name: model.finished for name, model in known.items()}
+        return [
+            self._described(name, path) | {"former": former.get(name, "")}
+            for name, path in self.paths.items()
+        ]
 
     def load(self, name: str) -> Loaded:
         """A generator.

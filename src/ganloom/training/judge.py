@@ -236,7 +236,7 @@ def alarms(history: History, model: params.Model) -> list[Alarm]:
         over = history[last + 1]["kimg"] if last + 1 < len(held) else None
         tick, kimg = int(row["tick"]), row["kimg"]
         until = "" if over is None else f", until {over:g} kimg"
-        sentence = f"At {kimg:g} kimg (tick {tick}){until}: {seen}. {advice}."
+        sentence = f"At {kimg:g} kimg (tick {tick}){until}: {seen}. {advice(model)}."
         found.append(Alarm(kind, tick, kimg, over, sentence))
     return sorted(found, key=lambda alarm: alarm.tick)
 
@@ -302,36 +302,90 @@ def _late(history: History, name: str, ticks: int) -> list[float]:
     return values if len(values) == ticks else []
 
 
+# --- advice: only what a model's own settings leave open ------------------------------------------
+
+
+def _more_varied(model: params.Model) -> str:
+    return (
+        f"It draws few kinds of picture: try {_either([*_missing(model), 'a lower optimizer.lr'])}"
+    )
+
+
+def _recall_again(model: params.Model) -> str:
+    ways = ["keep the best state", "train for less kimg", *_missing(model)[:1]]
+    return f"It has lost variety: {_either(ways)}"
+
+
+def _stronger(model: params.Model) -> str:
+    D = model.discriminator
+    ways = ["more channels", "a higher optimizer.lr_discriminator"]
+    rates = getattr(D, "dropout", 0.0)
+    if any(rates) if isinstance(rates, list) else rates:
+        ways.insert(1, "less dropout")
+    return f"The generator learns nothing from it: give the discriminator {_either(ways)}"
+
+
+def _weaker(model: params.Model) -> str:
+    ways = [way for way in _missing(model) if "stddev" not in way]
+    ways.append("a lower optimizer.lr_discriminator")
+    return f"The generator gets no direction from it: try {_either(ways)}"
+
+
+def _missing(model: params.Model) -> list[str]:
+    """What helps against few and similar pictures, as far as the model may have it and has not."""
+    D, penalties = model.discriminator, model.penalties or params.Penalties()
+    ways = []
+    if not model.diffaugment and D.kind != "began":
+        ways.append("diffaugment")
+    if getattr(D, "minibatch_stddev", None) is False and not (
+        penalties.gradient or model.objective.kind == "wasserstein"
+    ):
+        ways.append("minibatch_stddev")
+    if (
+        not penalties.r1
+        and D.kind not in ("began", "projected")
+        and (getattr(D, "norm", "none") != "batch")
+    ):
+        ways.append("penalties.r1")
+    return ways
+
+
+def _either(ways: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
+
+
 # Kind of alarm: when it holds, what was seen, what to do.
-_CHECKS: dict[str, tuple[Callable[[History, params.Model], bool], str, str]] = {
+_CHECKS: dict[
+    str,
+    tuple[Callable[[History, params.Model], bool], str, Callable[[params.Model], str]],
+] = {
     "collapse": (
         _has_collapsed,
         "its pictures differ from each other less than half as much as training images do",
-        "It draws few kinds of picture: try diffaugment, minibatch_stddev or penalties.r1, "
-        "or a lower optimizer.lr",
+        _more_varied,
     ),
     "recall": (
         _has_lost_recall,
         f"for {LOOKS_WITHOUT_RECALL} looks no training image has lain among its pictures, as "
         "some did before",
-        "It has lost variety: keep the best state, train for less kimg, or try diffaugment",
+        _recall_again,
     ),
     "blind": (
         _is_blind,
         f"for {TICKS_DEAD} ticks the discriminator has given real and generated pictures the "
         "same marks",
-        "The generator learns nothing from it: give it more channels, less dropout, or a higher "
-        "optimizer.lr_discriminator",
+        _stronger,
     ),
     "won": (
         _has_won,
         f"for {TICKS_DEAD} ticks the discriminator has been right about nearly every picture",
-        "The generator gets no direction from it: try diffaugment, penalties.r1 or a lower "
-        "optimizer.lr_discriminator",
+        _weaker,
     ),
     "still": (
         _stands_still,
         f"for {TICKS_STILL} ticks neither loss has moved by more than {STILL:.0%}",
-        "It has stopped learning: train for less kimg, or try another optimizer.lr or objective",
+        lambda _: (
+            "It has stopped learning: train for less kimg, or try another optimizer.lr or objective"
+        ),
     ),
 }

@@ -83,6 +83,12 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     _make_reproducible(seed, threads)
 
     images = data.load(slices, model.resolution, model.batch, seed, device)
+    if model.condition and "" in images.classes and len(images.classes) > 1:
+        raise data.DataError(
+            f"models.{name}.condition: {int((images.label == 0).sum())} of {len(images)} "
+            "training images have no class, such as pictures beside class folders; give them a "
+            "folder of their own, or leave the condition out"
+        )
     if model.condition and len(images.classes) < 2:
         raise data.DataError(
             f"models.{name}.condition: all training images have one label, {images.classes[0]!r}; "
@@ -192,6 +198,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         )
         saved, pause = time.monotonic(), CHECKPOINT_SECONDS
         meter = energy.Meter()
+        said: set[str] = set()  # kinds of alarm
 
         while state.step < steps and not (judging and judging.is_enough(state.history)):
             take_step(due(state.step), *images.batch(state.step, model.batch))
@@ -220,8 +227,9 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
                     if judging.section.keep == "best" and judge.best(state.history) is row:
                         state.keep()
                 for alarm in judge.alarms(state.history, model):
-                    if alarm.tick == tick:
-                        progress.write(f"{name}: {alarm.sentence}")
+                    if alarm.kind not in said:  # this process may have begun after its tick
+                        said.add(alarm.kind)
+                        progress.write(f"warning: {name}: {alarm.sentence}")
                 record.log(live, row)
                 progress.set_postfix({k: f"{v:.2f}" for k, v in row.items() if "loss" in k})
             state.seconds += time.monotonic() - saved

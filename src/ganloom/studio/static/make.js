@@ -80,6 +80,10 @@ export async function fillModels(select, fits = () => true) {
   const { models } = await ask("/api/models");
   const whole = models.filter((model) => !model.problem && fits(model));
   standing = models.filter((m) => m.problem).map((m) => ({ words: m.problem, problem: true }));
+  for (const { name, former } of models.filter((model) => model.former && !model.problem)) {
+    const words = `${name} is being trained, or was removed: this is its last finished training, of ${former}.`;
+    standing.push({ words });
+  }
   if (models.every((model) => model.example || model.problem)) {
     const words =
       "No model is trained here yet: this is a small one that comes with ganloom. " +

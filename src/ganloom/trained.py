@@ -1,0 +1,100 @@
+"""The finished models of a project, also while they are trained again.
+
+DVC deletes the outputs of a stage before it runs it. Until the new training has ended, dvc.lock
+still names the files of the last one, and DVC's cache has them. The same holds for a model that was
+taken out of params.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+MODELS = Path("results/models")
+GENERATOR, DISCRIMINATOR, RUN = "generator.safetensors", "discriminator.safetensors", "run.json"
+
+
+class Trained(NamedTuple):
+    """The files of a finished training.
+
+    Attributes:
+        generator: In results/models/<name>, or in DVC's cache.
+        discriminator: The same; it need not exist.
+        finished: When the training ended (ISO 8601), for a model that is only in DVC's cache;
+            "" for one in results/models.
+    """
+
+    generator: Path
+    discriminator: Path
+    finished: str = ""
+
+
+def trained(project: Path) -> dict[str, Trained]:
+    """Every finished model of a project by its name: those in results/models, then the others."""
+    here = {
+        path.parent.name: Trained(path, path.with_name(DISCRIMINATOR))
+        for path in sorted((project / MODELS).glob(f"*/{GENERATOR}"))
+    }
+    try:
+        stamp = (project / "dvc.lock").stat().st_mtime_ns
+    except OSError:
+        return here
+    former = _former(project, stamp)
+    return here | {
+        name: model
+        for name, model in former.items()
+        if name not in here and model.generator.is_file()
+    }
+
+
+@lru_cache(maxsize=4)
+def _former(project: Path, stamp: int) -> dict[str, Trained]:
+    """The models of dvc.lock, as files in DVC's cache; ``stamp`` is when it was written."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        lock = YAML(typ="safe").load((project / "dvc.lock").read_text(encoding="utf-8"))
+        stages = {
+            name.removeprefix("train@"): {out["path"]: out["md5"] for out in stage["outs"]}
+            for name, stage in lock["stages"].items()
+            if name.startswith("train@")
+        }
+        cached = _cache(project)
+    except (OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError):
+        return {}  # no lock that DVC could read: it says so itself
+    found = {}
+    for name, outputs in sorted(stages.items()):
+        generator, discriminator, run = (
+            cached(outputs.get(f"{MODELS}/{name}/{file}", ""))
+            for file in (GENERATOR, DISCRIMINATOR, RUN)
+        )
+        found[name] = Trained(generator, discriminator, _finished(run))
+    return found
+
+
+def _cache(project: Path) -> Callable[[str], Path]:
+    """Where the project's DVC keeps a file, by its MD5.
+
+    Raises:
+        ValueError: the project has no usable DVC.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(project)) as repo:
+            local = repo.cache.local
+            return lambda md5: Path(local.oid_to_path(md5))
+    except DvcException as error:
+        raise ValueError(str(error)) from None
+
+
+def _finished(run: Path) -> str:
+    try:
+        return str(json.loads(run.read_bytes())["finished"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "an unknown time"
