@@ -96,6 +96,18 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         assert project.ran() == [], edit.__name__
 
 
+@pytest.mark.parametrize("command", ["snakemake pictures", "dvc repro sample weave"])
+def test_pictures_come_before_what_measures_them(project: Project, command: str) -> None:
+    project.edit("models.dcgan.discriminator.dropout", 0.5)
+    said = project.run(*command.replace("snakemake", "snakemake --cores 2").split())
+    pictures = {"check", "train@dcgan", "sample@dcgan", "weave@dcgan"}
+    assert_ran(project, pictures)
+    for folder in ("results/samples", "results/animations", "results/cloths"):
+        assert folder in said
+    project.snakemake()
+    assert_ran(project, {"report"} | MODELS - pictures)
+
+
 @EACH
 def test_touching_every_file_runs_nothing(project: Project, name: str) -> None:
     for path in project.path.rglob("*"):
