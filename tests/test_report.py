@@ -26,6 +26,7 @@ from ganloom.images.shards import sha256, write_shards
 from ganloom.report import collection, figures, models
 from ganloom.report.build import build
 from ganloom.report.figures import Picture
+from ganloom.report.versions import Version
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
@@ -516,6 +517,34 @@ def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
     assert read.text.count("kid_lite2 500 real pictures (holdout); seed 7") == 2
     assert "features change by 41.5 in all, 1.8 times the distance of the two ends" in read.text
     assert f"{HOSTILE} 30 50% 0 – –" in read.text
+
+
+def test_shows_experiments_that_were_asked_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = encoding.png(tiles(9, 3))
+
+    def versions(_: Path, names: list[str]) -> list[Version]:
+        return [
+            Version(
+                name, "", {"rate": str(n), "seed": "1"}, {"dcgan": {"swd": n}}, {}, {"dcgan": grid}
+            )
+            for n, name in enumerate(names)
+        ]
+
+    monkeypatch.setattr("ganloom.report.build.versions", versions)
+    loaded = params.load(project / "params.yaml")
+    about = params.Report(title="Weaves", about="About these.", experiments=[HOSTILE])
+    page = build(project, about, loaded.models, loaded.fetch)
+    assert "onerror=alert(2)>" not in page
+    section = Reader(
+        page[page.index('<section id="experiments"') : page.index("Make it again</h2>")]
+    )
+    words = " ".join(" ".join(section.words).split())
+    assert f"workspace finished rate 0 {HOSTILE} finished rate 1" in words
+    assert "Seed 1: the same latents in each rate 0 rate 1" in words
+    alts = [attributes["alt"] for tag, attributes in section.tags if tag == "img"]
+    assert alts == ["Samples of dcgan: rate 0", "Samples of dcgan: rate 1"]
 
 
 def test_a_column_that_no_model_has_is_left_out() -> None:
