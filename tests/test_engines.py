@@ -373,7 +373,8 @@ def test_the_queue_runs_the_code_and_parameters_that_it_recorded(apart: Project)
         data = experiment["revs"][-1]["data"]
         models = data["params"]["params.yaml"]["data"]["models"]
         rate = models["dcgan"]["discriminator"]["dropout"]
-        found[str(rate)] = data["metrics"]["results/metrics/dcgan.json"]["data"]["kid_lite2"]
+        measured = data["metrics"]["results/key_metrics/dcgan.json"]["data"]["dcgan"]
+        found[str(rate)] = measured["kid_lite2"]
     assert sorted(found) == rates
     assert len(set(found.values())) == len(rates)
 

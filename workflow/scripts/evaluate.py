@@ -57,6 +57,8 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 COLUMNS = 8
 COPIES = 4
 TILE = 64
+# What DVC shows of a model: few enough for a table. All numbers are in results/metrics.
+KEY_METRICS = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
 
 evaluate, seed = params.evaluate, params.seed
 
@@ -97,7 +99,7 @@ def main() -> None:
     numbers["nearest_train_train"] = float(others.median())
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder.with_suffix(".json"), rounded(numbers))
+    write_metrics(name, rounded(numbers))
     if scores:
         write_json(folder / "classes.json", [rounded(score._asdict()) for score in scores])
     made = measures(numbers, evaluate, against=real.against, train=len(real.rows), samples=len(v))
@@ -274,6 +276,13 @@ def side_by_side(columns: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def rounded(values: dict[str, Any]) -> dict[str, Any]:
     return {key: readable(x) if isinstance(x, float) else x for key, x in values.items()}
+
+
+def write_metrics(name: str, numbers: dict[str, Any]) -> None:
+    write_json(Path(f"results/metrics/{name}.json"), numbers)
+    # Under the model's name, so that DVC's columns are called `dcgan.kid_lite2`.
+    key_metrics = {name: {key: numbers[key] for key in KEY_METRICS}}
+    write_json(Path(f"results/key_metrics/{name}.json"), key_metrics)
 
 
 def write_json(path: Path, content: Any) -> None:
