@@ -12,10 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import dvc.config
 import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from dvc_render import VegaRenderer, render_html
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -814,6 +816,32 @@ def test_a_column_sorts_the_models(chromium: Browser, address: str) -> None:
     assert names() == ["dcgan", "dcgan_diffaug", *references]  # the highest first
     assert kid.get_attribute("aria-sort") is None
     view.close()
+
+
+@pytest.mark.browser
+def test_the_page_of_dvc_plots_draws_curves_without_a_network(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    """DVC's own template loads Vega from a CDN: offline it shows no curve."""
+    rows = [
+        {"step": str(step), "loss": str(step * slope), "rev": rev}
+        for rev, slope in (("HEAD", 2), ("<b>half", 3))
+        for step in (1, 2, 3)
+    ]
+    curve = VegaRenderer(rows, "loss.tsv", x="step", y="loss", template="linear", title="loss.tsv")
+    config = dvc.config.Config.load_file(str(ROOT / ".dvc/config"))
+    template = ROOT / ".dvc" / config["plots"]["html_template"]
+    page_of_plots = tmp_path / "index.html"
+    render_html([curve], page_of_plots, html_template=template)
+    tab = chromium.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page_of_plots.as_uri())
+    assert asked == [page_of_plots.as_uri()]
+    lines = tab.locator("polyline").evaluate_all("all => all.map(e => e.points.length)")
+    assert lines == [3, 3]
+    assert tab.locator(".key").all_inner_texts() == ["HEAD 6.00", "<b>half 9.00"]
+    tab.close()
 
 
 @pytest.mark.browser
