@@ -1,6 +1,7 @@
-# The two commands of the README. Both make .venv and install what they need.
+# The commands of the README. Each makes .venv and installs what it needs.
 #
 #   make report                      the recipe in params.yaml, to results/report.html
+#   make pictures                    only train, sample, enlarge and weave; make report goes on
 #   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml, of which it keeps a copy
 #   make recipe RECIPE=tiny.yaml     the same without running it
 #   make test                        every test that this machine can run
@@ -12,13 +13,18 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
-.PHONY: report recipe test test-lowest test-newest
+.PHONY: report pictures recipe test test-lowest test-newest
 
-report: .venv/installed $(if $(RECIPE),recipe)
+report: TARGET = results/report.html
+report: WHERE = Open results/report.html
+pictures: TARGET = pictures
+pictures: WHERE = Samples are in results/samples, animations in results/animations, \
+	enlarged samples, tiles and cloths in results/cloths. To measure them: make report
+report pictures: .venv/installed $(if $(RECIPE),recipe)
 	@git rev-parse --git-dir >/dev/null 2>&1 || \
 		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
-	$(BIN)/python -m snakemake --cores $(CORES) results/report.html
-	@echo "Open results/report.html"
+	$(BIN)/python -m snakemake --cores $(CORES) $(TARGET)
+	@echo "$(WHERE)"
 
 # What was written by hand is kept under the next free number; an untouched recipe need not be.
 recipe:

@@ -35,6 +35,18 @@ rule all:
     localrule: True
 
 
+# What there is to look at, without measuring it. `results/report.html` goes on from there.
+rule pictures:
+    input:
+        [
+            path
+            for stage in STAGES
+            if stage.kind in ("sample", "weave")
+            for path in stage.files + stage.directories
+        ],
+    localrule: True
+
+
 for stage in STAGES:
 
     # Everything that differs between stages is evaluated here, when the rule is made: a function

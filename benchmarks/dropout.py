@@ -5,6 +5,7 @@
     dvc queue start --jobs 2                       # reckoned: an hour and a half on two cores
     pip install matplotlib
     python benchmarks/dropout.py table             # what has run: dropout.csv, .svg and .webp
+    ganloom compare --html compare.html            # every metric, beside real images
 
 Every cell is a DVC experiment with a name of its own; what has run before is not queued again.
 """
@@ -111,7 +112,10 @@ def table() -> None:
     for experiment in experiments():
         data = (experiment["revs"] or [{}])[-1].get("data") or {}
         files = data.get("metrics") or {}
-        found = [files.get(f"results/metrics/{model}.json", {}).get("data") for model in MODELS]
+        found = [
+            (files.get(f"results/key_metrics/{model}.json", {}).get("data") or {}).get(model)
+            for model in MODELS
+        ]
         if experiment["name"] not in by_name or None in found:  # failed, or still running
             continue
         cell, seed = by_name[experiment["name"]]

@@ -96,6 +96,18 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         assert project.ran() == [], edit.__name__
 
 
+@pytest.mark.parametrize("command", ["snakemake pictures", "dvc repro sample weave"])
+def test_pictures_come_before_what_measures_them(project: Project, command: str) -> None:
+    project.edit("models.dcgan.discriminator.dropout", 0.5)
+    said = project.run(*command.replace("snakemake", "snakemake --cores 2").split())
+    pictures = {"check", "train@dcgan", "sample@dcgan", "weave@dcgan"}
+    assert_ran(project, pictures)
+    for folder in ("results/samples", "results/animations", "results/cloths"):
+        assert folder in said
+    project.snakemake()
+    assert_ran(project, {"report"} | MODELS - pictures)
+
+
 @EACH
 def test_touching_every_file_runs_nothing(project: Project, name: str) -> None:
     for path in project.path.rglob("*"):
@@ -361,7 +373,8 @@ def test_the_queue_runs_the_code_and_parameters_that_it_recorded(apart: Project)
         data = experiment["revs"][-1]["data"]
         models = data["params"]["params.yaml"]["data"]["models"]
         rate = models["dcgan"]["discriminator"]["dropout"]
-        found[str(rate)] = data["metrics"]["results/metrics/dcgan.json"]["data"]["kid_lite2"]
+        measured = data["metrics"]["results/key_metrics/dcgan.json"]["data"]["dcgan"]
+        found[str(rate)] = measured["kid_lite2"]
     assert sorted(found) == rates
     assert len(set(found.values())) == len(rates)
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from ganloom import evaluation, params
+from ganloom.cli.compare import SHOWN
 from ganloom.training import loop
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +105,8 @@ def test_everything_is_written_and_the_same_with_and_without_kept_features(
     assert set(numbers) > CONTRACT
     assert all(isinstance(value, int | float) for value in numbers.values())
     assert {"kid_gap", "logit_auc", "path_length", "class_score_holdout"} < set(numbers)
+    (shown,) = written(project / "results/key_metrics").values()  # as a table of DVC has it
+    assert json.loads(shown) == {"tried": {key: numbers[key] for key in SHOWN}}
     assert set(read("reference.json")[str(SIDE)]["holdout"]) >= CONTRACT - {"kimg"}
     classes = read("tried/classes.json")
     assert [row["name"] for row in classes] == ["dark", "light"]
@@ -119,9 +122,9 @@ def test_everything_is_written_and_the_same_with_and_without_kept_features(
     nearest = pd.read_csv(project / "results/metrics/tried/nearest.csv")
     assert nearest["sample"].tolist() == list(range(samples))
     assert {*nearest["sha256"], *nearest["sha256_pixels"]} <= {f"t{n:02d}" for n in range(40)}
-    shown = read("tried/neighbours.json")
-    assert len(shown) == TINY.evaluate.neighbours
-    assert shown[0]["distance"] == nearest["distance"][shown[0]["sample"]]
+    neighbours = read("tried/neighbours.json")
+    assert len(neighbours) == TINY.evaluate.neighbours
+    assert neighbours[0]["distance"] == nearest["distance"][neighbours[0]["sample"]]
     with Image.open(project / "results/metrics/tried/neighbours.png") as sheet:
         assert sheet.width % 4 == 0
 

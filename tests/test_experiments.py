@@ -1,7 +1,8 @@
-"""Named experiments in the report: read from Git and DVC's cache, beside what is here."""
+"""Experiments side by side, read from Git and DVC's cache: for the report and the terminal."""
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -14,20 +15,27 @@ from typing import Any
 
 import pytest
 from dvc.repo import Repo
+from dvc.repo.experiments import Experiments
+from dvc.repo.experiments.serialize import ExpExecutor, ExpRange, ExpState
 from PIL import Image
 from ruamel.yaml import YAML
 
-from ganloom.report.experiments import (
-    ExperimentError,
-    Version,
-    changed,
-    differences,
-    experiments,
-)
+from ganloom import cli
+from ganloom.report.experiments import Setting, comparison, sheets
+from ganloom.report.versions import ExperimentError, Version, versions, versions_in_any_state
 
 ROOT = Path(__file__).parents[1]
-PIXELS = 10_000
+PIXELS, BYTES = 10_000, 500_000
 GRID = "results/samples/dcgan/grid.png"
+DROPOUT = "models.dcgan.dropout"
+REAL = {"16": {"holdout": {"kid_lite2": 0.0625, "swd": 1.0}}}
+# Name -> dropout, seed, KID and colour of its samples. KID of the other model is its seed.
+EXPERIMENTS = {
+    "half-s1": (0.5, 1, 0.25, "red"),
+    "half-s2": (0.5, 2, 0.75, "red"),
+    "none-s1": (0.0, 1, 1.5, "lime"),
+    "none-s2": (0.0, 2, 1.5, "lime"),
+}
 
 
 def git(project: Path, *arguments: str) -> str:
@@ -36,15 +44,22 @@ def git(project: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def run(project: Path, dropout: float, kid: float, colour: str) -> None:
+def run(project: Path, dropout: float, seed: int, kid: float, colour: str) -> None:
     """What a run of the project leaves, committed; samples are in DVC's cache alone."""
-    models = {"dcgan": {"dropout": dropout, "sizes": [1, 2]}, "other": {"dropout": 0.1}}
+    other = {"dropout": 0.1, "resolution": 16}
+    models = {"dcgan": {"dropout": dropout, "sizes": [1, 2], "resolution": 16}, "other": other}
+    values = {"seed": seed, "models": models, "report": {"title": str(dropout)}}
     with (project / "params.yaml").open("w") as file:
-        YAML().dump({"models": models, "report": {"title": str(dropout)}}, file)
-    for name, value in (("dcgan", kid), ("other", 0.5)):
+        YAML().dump(values, file)
+    metrics = {
+        "dcgan": {"kid_lite2": kid, "against": "holdout"},
+        "other": {"kid_lite2": float(seed)},
+        "reference": REAL,
+    }
+    for name, numbers in metrics.items():
         path = project / f"results/metrics/{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"kid_lite2": value, "against": "holdout"}))
+        path.write_text(json.dumps(numbers))
     (project / GRID).parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (48, 48), colour).save(project / GRID)
     with Repo(str(project)) as repo:
@@ -55,21 +70,19 @@ def run(project: Path, dropout: float, kid: float, colour: str) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Experiments ``half`` and ``none``, as DVC keeps them, and another state here."""
+    """Experiments as DVC keeps them, on the commit of another state, which is here."""
     project = tmp_path_factory.mktemp("runs")
     git(project, "init", "--quiet")
     Repo.init(str(project)).close()
     (project / ".gitignore").unlink(missing_ok=True)
-    git(project, "commit", "--quiet", "--allow-empty", "--message", "Start")
+    (project / "dvc.yaml").write_text("stages:\n  one:\n    cmd: 'false'\n    params: [seed]\n")
+    run(project, 0.35, 1, 0.125, "blue")
     base = git(project, "rev-parse", "HEAD")
-    for name, dropout, kid, colour in (
-        ("half", 0.5, 0.25, "red"),
-        ("none", 0.0, 0.75, "lime"),
-    ):
-        run(project, dropout, kid, colour)
+    for name, values in EXPERIMENTS.items():
+        run(project, *values)
         git(project, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", "HEAD")
         git(project, "reset", "--quiet", "--hard", base)
-    run(project, 0.35, 0.125, "blue")
+    Image.new("RGB", (48, 48), "blue").save(project / GRID)
     return project
 
 
@@ -79,43 +92,83 @@ def project(runs: Path, tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / "project"
 
 
-def colour(uri: str) -> Any:
-    import base64
+def rows(settings: list[Setting]) -> list[tuple[str, str]]:
+    return [(setting.row.name, setting.words("kid_lite2")) for setting in settings]
 
+
+def colour(uri: str) -> str:
     data = base64.b64decode(uri.partition(",")[2])
-    return Image.open(io.BytesIO(data)).convert("RGB").getpixel((20, 20))
+    pixel = Image.open(io.BytesIO(data)).convert("RGB").getpixel((20, 20))
+    assert isinstance(pixel, tuple)
+    return ("red", "lime", "blue")[pixel.index(max(pixel))]
 
 
-def test_experiments_stand_beside_what_is_here(project: Path) -> None:
-    found = experiments(project, ["half", "none"], PIXELS)
-    assert found.versions == ["workspace", "half", "none"]
-    assert [(d.key, d.values) for d in found.differences] == [
-        ("models.dcgan.dropout", ["0.35", "0.5", "0.0"])
+def test_runs_that_differ_in_the_seed_are_one_row_with_a_deviation(project: Path) -> None:
+    found = comparison(versions(project, ["workspace", *EXPERIMENTS]))
+    assert [(v.name, dict(v.differences)) for v in found.versions[:3]] == [
+        ("workspace", {"seed": "1", DROPOUT: "0.35"}),
+        ("half-s1", {"seed": "1", DROPOUT: "0.5"}),
+        ("half-s2", {"seed": "2", DROPOUT: "0.5"}),
     ]
-    (dcgan,) = found.models  # the other one is the same everywhere
-    assert [(row.name, row.values) for row in dcgan.rows] == [
-        ("workspace", {"kid_lite2": 0.125}),
-        ("half", {"kid_lite2": 0.25}),
-        ("none", {"kid_lite2": 0.75}),
+    dcgan, other = found.models
+    assert rows(dcgan.settings) == [
+        ("dropout 0.0", "1.50 ± 0.00"),
+        ("dropout 0.35", "0.125"),
+        ("dropout 0.5", "0.500 ± 0.354"),
     ]
-    assert [row.best for row in dcgan.rows] == [{"kid_lite2"}, set(), set()]
-    for sample, channel in zip(dcgan.samples, (2, 0, 1), strict=True):
-        seen = colour(sample.picture.uri)
-        assert seen[channel] > 200
-        assert seen[(channel + 1) % 3] < 100
+    assert dcgan.settings[0].versions == ["none-s1", "none-s2"]
+    assert [bool(s.row.best) for s in dcgan.settings] == [False, True, False]
+    assert rows(dcgan.references) == [("Real: unseen originals", "0.0625")]
+    # The other model's runs: dropout does not reach it, so that each seed counts once.
+    assert rows(other.settings) == [("All", "1.50 ± 0.71")]
+    assert [s.runs for s in other.settings] == [2]
     assert git(project, "status", "--porcelain") == ""  # nothing was checked out
+
+
+def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
+    known = versions(project, ["workspace", *EXPERIMENTS])
+    found = sheets(comparison(known), known, PIXELS, BYTES)
+    assert found.pop("other") == []
+    shown = [
+        [(s.setting, colour(s.picture.uri)) for s in sheet.samples] for sheet in found["dcgan"]
+    ]
+    none, half = ("dropout 0.0", "lime"), ("dropout 0.5", "red")
+    assert shown == [[none, ("dropout 0.35", "blue"), half], [none, half]]
+    assert [(s.seed, s.same_latents) for s in found["dcgan"]] == [("1", True), ("2", True)]
+
+
+@pytest.mark.parametrize(
+    ("kids", "sentence"),
+    [
+        ([[1.0, 1.1], [1.05, 1.2]], "(1.05 ± 0.07), then dropout 1 (1.12 ± 0.11). Chance may"),
+        ([[1.0, 1.1, 1.05], [2.0, 2.1, 2.05]], "Chance hardly explains the difference"),
+        ([[1.0], [2.0, 2.1]], "A single seed cannot tell this from chance"),
+        ([[1.0], []], ""),
+    ],
+)  # fmt: skip
+def test_the_verdict_tells_a_lead_from_chance(kids: list[list[float]], sentence: str) -> None:
+    found = comparison(
+        [
+            Version(f"{rate}-{seed}", "", {DROPOUT: str(rate), "seed": str(seed)},
+                    {"dcgan": {"kid_lite2": kid}})
+            for rate, of_rate in enumerate(kids)
+            for seed, kid in enumerate(of_rate)
+        ]
+        + [Version("other", "", {}, {"dcgan": {"swd": 1.0}})]
+    )  # fmt: skip
+    assert sentence in found.models[0].verdict
+    assert bool(sentence) == bool(found.models[0].verdict)
 
 
 @pytest.mark.parametrize("file", ["workflow/scripts/prelude.py", "src/ganloom/doctor.py"])
 def test_the_advice_on_a_full_disk_keeps_every_experiment(project: Path, file: str) -> None:
     text = re.sub(r'"\s+"', "", (ROOT / file).read_text(encoding="utf-8"))
     (options,) = re.findall(r"dvc gc ((?:--[a-z-]+ )+)removes", text)
-    before = experiments(project, ["half", "none"], PIXELS)
+    before = versions(project, [*EXPERIMENTS])
     command = [sys.executable, "-m", "dvc", "gc", *options.split(), "--force"]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
-    after = experiments(project, ["half", "none"], PIXELS)
-    assert [m.samples for m in after.models] == [m.samples for m in before.models]
-    assert all(m.samples for m in after.models)
+    assert versions(project, [*EXPERIMENTS]) == before
+    assert all(version.grids for version in before)
 
 
 def test_experiments_say_neither_who_made_them_nor_in_whose_home(
@@ -124,42 +177,81 @@ def test_experiments_say_neither_who_made_them_nor_in_whose_home(
     monkeypatch.setenv("HOME", "/home/al")
     with (project / "params.yaml").open("a") as file:
         file.write("network: {contact: al@example.org}\nfetch: {shards: /home/al/shards}\n")
-    assert [(d.key, d.values) for d in experiments(project, ["HEAD"], PIXELS).differences] == [
-        ("fetch.shards", ["$HOME/shards", "–"])
+    found = comparison(versions(project, ["workspace", "HEAD"])).versions
+    assert [dict(version.differences) for version in found] == [
+        {"fetch.shards": "$HOME/shards"},
+        {"fetch.shards": "–"},
     ]
 
 
 def test_a_branch_a_tag_and_a_commit_are_names_as_well(project: Path) -> None:
     git(project, "tag", "v1")
-    assert experiments(project, ["v1", "HEAD"], PIXELS).differences == []
-    assert experiments(project, ["v1", "HEAD"], PIXELS).models == []
+    found = comparison(versions(project, ["workspace", "v1", "HEAD"]))
+    assert found.models == []
+    assert found.unchanged == ["dcgan", "other"]
 
 
 def test_a_name_that_is_not_known_lists_those_that_are(project: Path) -> None:
-    with pytest.raises(ExperimentError, match=r"no experiment 'haf'; known: half, none$"):
-        experiments(project, ["half", "haf"], PIXELS)
-    git(project, "tag", "empty", "HEAD~1")
-    with pytest.raises(ExperimentError, match="'empty' cannot be read"):
-        experiments(project, ["empty"], PIXELS)
+    known = ", ".join(EXPERIMENTS)
+    for read in (versions, versions_in_any_state):
+        with pytest.raises(ExperimentError, match=rf"no experiment 'haf'; known: {known}$"):
+            read(project, ["half-s1", "haf"])
 
 
 @pytest.mark.parametrize(
     "text", ["train: 1\n", "- models\n", "models: 5\n", "models: [\n", "models: 2024-99-99\n", ""]
 )
-def test_a_commit_of_another_form_is_refused_by_name(project: Path, text: str) -> None:
+def test_a_commit_of_another_form_is_named(project: Path, text: str) -> None:
     (project / "params.yaml").write_text(text)
     git(project, "commit", "--quiet", "--all", "--message", "Another form")
     git(project, "tag", "old")
     git(project, "checkout", "--quiet", "HEAD~1")
     with pytest.raises(ExperimentError, match=r"'old' cannot be read: params\.yaml"):
-        experiments(project, ["old"], PIXELS)
+        versions(project, ["old"])
+    first, old = versions_in_any_state(project, ["HEAD", "old"])
+    assert old.state.startswith("cannot be read: params.yaml")
+    assert len(comparison([first, old]).versions[1].differences) == 0
 
 
-def test_samples_that_are_nowhere_are_left_out(project: Path) -> None:
+def test_numbers_and_pictures_that_make_no_sense_are_left_out(project: Path) -> None:
+    (project / "results/metrics/dcgan.json").write_text('{"kid_lite2": NaN, "swd": "<b>"}')
+    (project / GRID).write_bytes(b"no picture")
+    known = versions(project, ["workspace", "half-s1"])
+    assert known[0].metrics["dcgan"] == {}
+    (sheet,) = sheets(comparison(known), known, PIXELS, BYTES)["dcgan"]
+    assert [sample.setting for sample in sheet.samples] == ["dropout 0.5"]
+
+
+def test_what_is_nowhere_is_left_out(project: Path) -> None:
     shutil.rmtree(project / ".dvc/cache")
-    (dcgan,) = experiments(project, ["half"], PIXELS).models
-    assert [sample.version for sample in dcgan.samples] == ["workspace"]
-    assert len(dcgan.rows) == 2
+    here, half = versions(project, ["workspace", "half-s1"])
+    assert "dcgan" in here.grids
+    assert "dcgan" in half.metrics  # of which Git has a copy
+    assert half.grids == {}
+    (project / GRID).with_suffix(".png.dvc").unlink()
+    for name in ("dcgan", "other"):
+        path = project / f"results/metrics/{name}.json"
+        git(project, "rm", "--quiet", "--cached", str(path))
+        with Repo(str(project)) as repo:
+            repo.add(str(path))
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--all", "--message", "Metrics in the cache")
+    git(project, "tag", "cached")
+    shutil.rmtree(project / ".dvc/cache")
+    git(project, "tag", "unmeasured", git(project, "commit-tree", "-m", "x", tree_of(project)))
+    cached, unmeasured = versions_in_any_state(project, ["cached", "unmeasured"])
+    assert cached.state == "not in DVC's cache"
+    assert unmeasured.state == "not measured"
+
+
+def tree_of(project: Path) -> str:
+    """A commit with params.yaml alone."""
+    blob = git(project, "rev-parse", "HEAD:params.yaml")
+    made = subprocess.run(
+        ["git", "mktree"], cwd=project, check=True, capture_output=True, text=True,
+        input=f"100644 blob {blob}\tparams.yaml\n",
+    )  # fmt: skip
+    return made.stdout.strip()
 
 
 def test_a_queued_experiment_finds_the_others(
@@ -168,22 +260,85 @@ def test_a_queued_experiment_finds_the_others(
     """It runs in a copy that has not their references; DVC says where the original is."""
     copy = tmp_path / "copy"
     git(project, "clone", "--quiet", str(project), str(copy))
-    shutil.copytree(project / "results", copy / "results", dirs_exist_ok=True)
-    with pytest.raises(ExperimentError, match="no experiment 'half'"):
-        experiments(copy, ["half"], PIXELS)
+    with pytest.raises(ExperimentError, match="no experiment 'half-s1'"):
+        versions(copy, ["half-s1"])
     monkeypatch.setenv("DVC_ROOT", str(project))
-    assert experiments(copy, ["half"], PIXELS).models[0].rows[1].values["kid_lite2"] == 0.25
+    assert versions(copy, ["half-s1"])[0].metrics["dcgan"]["kid_lite2"] == 0.25
 
 
-def test_keys_and_models_that_a_version_has_not() -> None:
-    old = Version("old", {"a": "1", "b": "2", "report.title": "x"}, {}, {})
-    new = Version("new", {"a": "1", "c": "3", "report.title": "y"}, {"m": {"swd": 0.5}}, {})
-    assert [(d.key, d.values) for d in differences([old, new])] == [
-        ("b", ["2", "–"]),
-        ("c", ["–", "3"]),
-    ]
-    (model,) = changed([old, new], PIXELS)
-    assert [row.name for row in model.rows] == ["new"]
+def test_experiments_that_are_not_finished_have_a_row_with_their_state(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Repo(str(project)) as repo:
+        monkeypatch.chdir(project)
+        repo.experiments.run(queue=True, name="waiting", params=[f"{DROPOUT}=0.9"])
+    found = {version.name: version for version in versions_in_any_state(project, [])}
+    assert list(found) == ["workspace", *EXPERIMENTS, "waiting"]
+    assert found["waiting"].state == "queued"
+    assert found["waiting"].params[DROPOUT] == "0.9"
+    assert found["waiting"].metrics == {}  # those in its commit are of HEAD
+    assert found["half-s1"].state == ""
+
+    def show(self: Experiments, **options: Any) -> list[ExpState]:
+        head = git(project, "rev-parse", "HEAD")
+        found = [("a", "failed"), ("a", "success"), ("b", "running"), ("c", "failed")]
+        ranges = [ExpRange([ExpState(head)], ExpExecutor(state), name) for name, state in found]
+        return [ExpState(head, experiments=ranges)]
+
+    monkeypatch.setattr(Experiments, "show", show)
+    states = [(version.name, version.state) for version in versions_in_any_state(project, [])]
+    assert states == [("workspace", ""), ("a", ""), ("b", "running"), ("c", "failed")]
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", ["80", "140"])
+def test_the_command_prints_tables_and_writes_a_page(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: str,
+) -> None:
+    hostile = "<script>alert(1)</script>\x1b[31m[bold]"
+    with (project / "params.yaml").open("a") as file:
+        file.write(f"network: {{agent: {json.dumps(hostile)}}}\n")
+    git(project, "update-ref", "refs/tags/<b>x</b>", "HEAD")
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("COLUMNS", columns)
+    names = ["workspace", "<b>x</b>", *EXPERIMENTS]
+    cli.main(["compare", *names, "--html", "compare.html"])
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= int(columns)
+    assert "\x1b" not in said
+    assert "[bold]" in said
+    for words in ("<b>x</b>", "half-s2", "dropout 0.5", "± 0.354", "Real:", "Open compare.html"):
+        assert words in said
+    page = (project / "compare.html").read_text()
+    assert "<b>x" not in page
+    assert "&lt;b&gt;x&lt;/b&gt;" in page
+    assert "alert(1)</script>" not in page
+    assert "± 0.354" in page
+    assert "Seed 2: the same latents in each" in page
+    assert not re.findall(r'(?:src|href)="(?!data:image/webp;base64,)', page)
+    assert "default-src 'none'" in page
+    with pytest.raises(SystemExit, match="the file exists"):
+        cli.main(["compare", "--html", "compare.html"])
+
+
+def test_the_command_says_why_there_is_nothing_to_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="there are no experiments here: "):
+        cli.main(["compare"])
+    git(tmp_path, "init", "--quiet")
+    Repo.init(str(tmp_path)).close()
+    with pytest.raises(SystemExit, match="there are no experiments here: nothing was committed"):
+        cli.main(["compare"])
+
+
+# --- the report --------------------------------------------------------------------------------
 
 
 def test_the_stage_says_which_name_is_not_known(project: Path) -> None:

@@ -246,6 +246,12 @@ def test_imports_point_one_way() -> None:
             )
 
 
+def test_dvc_shows_only_the_key_metrics() -> None:
+    """A table of all numbers, and of those of real images, would have hundreds of columns."""
+    shown = {path for stage in STAGES.values() for path in stage.get("metrics", [])}
+    assert shown == {"results/key_metrics/${key}.json"}
+
+
 def test_no_stage_turns_the_run_cache_off() -> None:
     for name, stage in STAGES.items():
         for out in [*stage.get("outs", []), *stage.get("metrics", [])]:

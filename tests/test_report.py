@@ -12,10 +12,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import dvc.config
 import numpy as np
 import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from dvc_render import VegaRenderer, render_html
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
@@ -26,6 +28,7 @@ from ganloom.images.shards import sha256, write_shards
 from ganloom.report import collection, figures, models
 from ganloom.report.build import build
 from ganloom.report.figures import Picture
+from ganloom.report.versions import Version
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
@@ -518,6 +521,34 @@ def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
     assert f"{HOSTILE} 30 50% 0 – –" in read.text
 
 
+def test_shows_experiments_that_were_asked_for(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = encoding.png(tiles(9, 3))
+
+    def versions(_: Path, names: list[str]) -> list[Version]:
+        return [
+            Version(
+                name, "", {"rate": str(n), "seed": "1"}, {"dcgan": {"swd": n}}, {}, {"dcgan": grid}
+            )
+            for n, name in enumerate(names)
+        ]
+
+    monkeypatch.setattr("ganloom.report.build.versions", versions)
+    loaded = params.load(project / "params.yaml")
+    about = params.Report(title="Weaves", about="About these.", experiments=[HOSTILE])
+    page = build(project, about, loaded.models, loaded.fetch)
+    assert "onerror=alert(2)>" not in page
+    section = Reader(
+        page[page.index('<section id="experiments"') : page.index("Make it again</h2>")]
+    )
+    words = " ".join(" ".join(section.words).split())
+    assert f"workspace finished rate 0 {HOSTILE} finished rate 1" in words
+    assert "Seed 1: the same latents in each rate 0 rate 1" in words
+    alts = [attributes["alt"] for tag, attributes in section.tags if tag == "img"]
+    assert alts == ["Samples of dcgan: rate 0", "Samples of dcgan: rate 1"]
+
+
 def test_a_column_that_no_model_has_is_left_out() -> None:
     few, all_of_them = ({"m": {"kid_lite2": 0.1} | more} for more in ({}, {"fid_inception": 40.0}))
     assert "FID" not in [metric.name for metric in models.columns(few)]
@@ -785,6 +816,32 @@ def test_a_column_sorts_the_models(chromium: Browser, address: str) -> None:
     assert names() == ["dcgan", "dcgan_diffaug", *references]  # the highest first
     assert kid.get_attribute("aria-sort") is None
     view.close()
+
+
+@pytest.mark.browser
+def test_the_page_of_dvc_plots_draws_curves_without_a_network(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    """DVC's own template loads Vega from a CDN: offline it shows no curve."""
+    rows = [
+        {"step": str(step), "loss": str(step * slope), "rev": rev}
+        for rev, slope in (("HEAD", 2), ("<b>half", 3))
+        for step in (1, 2, 3)
+    ]
+    curve = VegaRenderer(rows, "loss.tsv", x="step", y="loss", template="linear", title="loss.tsv")
+    config = dvc.config.Config.load_file(str(ROOT / ".dvc/config"))
+    template = ROOT / ".dvc" / config["plots"]["html_template"]
+    page_of_plots = tmp_path / "index.html"
+    render_html([curve], page_of_plots, html_template=template)
+    tab = chromium.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(page_of_plots.as_uri())
+    assert asked == [page_of_plots.as_uri()]
+    lines = tab.locator("polyline").evaluate_all("all => all.map(e => e.points.length)")
+    assert lines == [3, 3]
+    assert tab.locator(".key").all_inner_texts() == ["HEAD 6.00", "<b>half 9.00"]
+    tab.close()
 
 
 @pytest.mark.browser

@@ -46,6 +46,9 @@ COLUMNS = 8
 COPIES = 4
 TILE = 64
 
+# Metrics that DVC shows of a model, few enough for a table; all are in results/metrics.
+KEY_METRICS = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
+
 
 @dataclass(frozen=True)
 class Real:
@@ -111,10 +114,15 @@ class Evaluation:
     copies: Array
     samples: Array
 
-    def write(self, folder: Path) -> None:
-        """Write the metrics beside ``folder``, everything else into it."""
+    def write(self, name: str, results: Path) -> None:
+        """Write it as the evaluation of the model ``name`` to the folder ``results``."""
+        folder = results / "metrics" / name
+        metrics = rounded(self.metrics)
+        write_json(results / "metrics" / f"{name}.json", metrics)
+        # Under the model's name, so that DVC's columns are called `dcgan.kid_lite2`.
+        key_metrics = {name: {key: metrics[key] for key in KEY_METRICS}}
+        write_json(results / "key_metrics" / f"{name}.json", key_metrics)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder.with_suffix(".json"), rounded(self.metrics))
         if self.classes:
             write_json(
                 folder / "classes.json", [rounded(score._asdict()) for score in self.classes]

@@ -34,7 +34,7 @@ def main(name: str) -> None:
         network=network,
         device=device,
     )
-    found.write(Path(f"results/metrics/{name}"))
+    found.write(name, Path("results"))
     print(
         f"{name}: KID-lite2 {found.metrics['kid_lite2']:.4f} against {found.protocol['against']}, "
         f"authenticity {found.metrics['authenticity']:.2f}"

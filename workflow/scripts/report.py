@@ -9,7 +9,7 @@ from prelude import begin
 params = begin()
 
 from ganloom.report.build import build
-from ganloom.report.experiments import ExperimentError
+from ganloom.report.versions import ExperimentError
 
 REPORT = Path("results/report.html")
 # What a mail may carry; pictures are encoded so that ten models stay below it.
@@ -21,7 +21,7 @@ def main() -> None:
     try:
         page = build(Path(), params.report, params.models, params.fetch).encode()
     except ExperimentError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: report.experiments: {error}")
     REPORT.write_bytes(page)
     print(f"{REPORT}: {len(params.models)} models, {len(page) / 1e6:.1f} MB")
     if len(page) > LARGEST:

@@ -122,9 +122,8 @@ def distances(
     real: Pictures, fake: Array, evaluate: params.Evaluate, seed: int
 ) -> dict[str, float]:
     """KID and SWD of pictures to as many real ones, and SWD at the finest scale alone."""
-    made = Pictures.made(fake)
     n = min(len(real.images), len(fake))
-    real, made = real.first(n), made.first(n)
+    real, made = real.first(n), Pictures.made(fake[:n])
     levels = swd(real.images, made.images, evaluate.swd_projections, seed)
     return {
         "n": n,

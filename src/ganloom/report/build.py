@@ -1,26 +1,22 @@
 """The report: what a run read, made and measured, as one HTML page that needs nothing else.
 
 The modules beside this one turn the files of the stages into plain values; the template lays them
-out. All text from the data is hostile until proven otherwise: the template escapes it, addresses
-become links only when they are http(s), and the page's own policy lets no request leave it.
+out.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-import jinja2
-
 from ganloom import params
-from ganloom.credits import is_web_address
 from ganloom.report import cloths, collection, experiments, models, reproduction
-from ganloom.report.figures import number
+from ganloom.report.page import page
 from ganloom.report.tables import read_json
+from ganloom.report.versions import WORKSPACE, versions
 
-HERE = Path(__file__).parent
+# Of the pictures of all experiments together.
+EXPERIMENT_BYTES = 500_000
 
 
 def build(
@@ -40,9 +36,11 @@ def build(
     Raises:
         ExperimentError: an experiment that is to be shown cannot be read.
     """
-    compared = None  # first of all: a name that is not known is found before the rest is read
-    if about.experiments:
-        compared = experiments.experiments(project, about.experiments, fetch.max_pixels)
+    compared, sheets = None, {}
+    if about.experiments:  # first of all: an unknown name is found before the rest is read
+        found = versions(project, [WORKSPACE, *about.experiments])
+        compared = experiments.comparison(found)
+        sheets = experiments.sheets(compared, found, fetch.max_pixels, EXPERIMENT_BYTES)
     metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
     reference = read_json(project / "results/metrics/reference.json")
     shown = {
@@ -61,7 +59,8 @@ def build(
         name: read_json(project / f"results/metrics/{name}/protocol.json").get("warnings", [])
         for name in specs
     }
-    return _page(
+    return page(
+        "template.html.j2",
         about=about,
         collection=collection.collection(project, fetch.max_pixels),
         models=list(shown.values()),
@@ -69,26 +68,7 @@ def build(
         metrics=models.columns(metrics),
         comparisons=models.comparisons(metrics, resolutions, reference, warnings),
         experiments=compared,
+        sheets=sheets,
         enlarger=cloths.enlarger(project, resolutions),
         reproduction=reproduction.reproduction(project),
-    )
-
-
-def _page(**context: object) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.tests["web_address"] = is_web_address
-    environment.filters["number"] = number
-    script = (HERE / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("template.html.j2").render(
-        style=(HERE / "report.css").read_text(encoding="utf-8"),
-        script=script,
-        script_hash=f"sha256-{digest}",
-        **context,
     )

@@ -1,163 +1,294 @@
-"""Named experiments of DVC beside the workspace: metrics, parameters that differ, samples.
-
-Everything is read from Git's objects and DVC's cache; nothing is checked out. A picture that the
-cache lacks is asked of DVC's remote, where there is one, and left out where there is none.
-"""
+"""Versions of a run side by side: what differs, metrics over seeds, and samples of each model."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ganloom.images.decoding import ImageError, decode
+from ganloom.report.figures import Picture, number, picture
+from ganloom.report.models import METRICS, Metric, Row, Values, columns, compare
+from ganloom.report.versions import Version
 
-from ganloom.images.decoding import decode
-from ganloom.params import PARAMS_FILE
-from ganloom.report.figures import Picture, picture
-from ganloom.report.models import Row, Values, compare
-from ganloom.report.tables import parameters
-
-WORKSPACE = "workspace"
 MISSING = "–"
-# Of all sample grids together, and the longer side of one in px.
-BYTES, SIDE = 500_000, 256
-
-
-class ExperimentError(ValueError):
-    """An experiment cannot be read; the message names it, and those that can."""
+SEED = "seed"
+KID = "kid_lite2"
+# Rows of reference.json, in fewer words than on the report's own tables: terminals are narrow.
+REAL = {"train_half": "Real: training halves", "holdout": "Real: unseen originals"}
+# The longer side of a sample grid in px.
+SIDE = 256
+# Two settings differ by more than chance below this p-value.
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Version:
-    """The workspace or an experiment.
+class Setting:
+    """Runs of one model that differ in nothing but the seed.
 
     Attributes:
-        name: WORKSPACE, or as it is called in the parameters.
-        params: Dotted keys and their values in words.
-        metrics: Of those of its models that were measured.
-        grids: Files with samples of its models, those that could be had.
+        row: The differing parameters as its name, and the mean of each metric.
+        deviations: Sample standard deviation of each metric; empty for a single run.
+        runs: Number of distinct runs.
+        versions: Names of the versions that hold them.
     """
 
-    name: str
-    params: Mapping[str, str]
-    metrics: Mapping[str, Values]
-    grids: Mapping[str, bytes]
+    row: Row
+    deviations: Mapping[str, float]
+    runs: int
+    versions: list[str]
 
+    def mean(self, key: str) -> str:
+        """The mean of a metric in words; "–" if not measured."""
+        return number(self.row.values[key]) if key in self.row.values else MISSING
 
-@dataclass(frozen=True)
-class Difference:
-    """A parameter, and its value in each version."""
+    def deviation(self, key: str) -> str:
+        """Its standard deviation, with as many decimals: "± 0.004"; empty for a single run."""
+        if key not in self.deviations:
+            return ""
+        decimals = len(self.mean(key).partition(".")[2])
+        return f"± {self.deviations[key]:,.{decimals}f}"
 
-    key: str
-    values: list[str]
-
-
-@dataclass(frozen=True)
-class Sample:
-    version: str
-    picture: Picture
+    def words(self, key: str) -> str:
+        return f"{self.mean(key)} {self.deviation(key)}".rstrip()
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it is in each version that has it."""
+    """A model that is not the same in all versions.
+
+    Attributes:
+        name: Of the model.
+        settings: In the order of their parameters.
+        references: Rows of real images.
+        verdict: Which setting has the lowest KID, and whether chance explains its lead.
+    """
 
     name: str
-    rows: list[Row]
-    samples: list[Sample]
+    settings: list[Setting]
+    references: list[Setting]
+    verdict: str
 
 
 @dataclass(frozen=True)
-class Experiments:
-    versions: list[str]
-    differences: list[Difference]
+class Listed:
+    """A version, its state, and its values of the parameters that differ between versions."""
+
+    name: str
+    state: str
+    differences: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    versions: list[Listed]
     models: list[Model]
+    unchanged: list[str]
+    metrics: list[Metric]
 
 
-def experiments(project: Path, names: Sequence[str], max_pixels: int) -> Experiments:
-    """Compare the workspace with experiments.
+@dataclass(frozen=True)
+class Sample:
+    setting: str
+    picture: Picture
 
-    Args:
-        project: The folder that holds ``params.yaml`` and ``results``.
-        names: Of experiments, branches, tags or commits.
-        max_pixels: Refuse sample grids with more.
 
-    Raises:
-        ExperimentError: a name is not known, or there is no run under it.
-    """
-    versions = [_version(WORKSPACE, lambda path: (project / path).read_bytes())]
-    versions += [_experiment(project, name) for name in names]
-    return Experiments(
-        [version.name for version in versions], differences(versions), changed(versions, max_pixels)
+@dataclass(frozen=True)
+class Sheet:
+    """Sample grids of one model with one seed; ``same_latents``: drawn from the same latents."""
+
+    seed: str
+    same_latents: bool
+    samples: list[Sample]
+
+
+def comparison(versions: Sequence[Version]) -> Comparison:
+    """Compare versions: parameters that differ, and metrics of the models that differ."""
+    keys = differing(versions)
+    names = dict.fromkeys(name for version in versions for name in version.metrics)
+    models = [_model(name, versions) for name in names]
+    return Comparison(
+        [
+            Listed(v.name, v.state, {k: v.params.get(k, MISSING) for k in keys if v.params})
+            for v in versions
+        ],
+        [model for model in models if model],
+        [name for name, model in zip(names, models, strict=True) if not model],
+        columns({f"{v.name} {name}": v.metrics[name] for v in versions for name in v.metrics}),
     )
 
 
-def differences(versions: Sequence[Version]) -> list[Difference]:
-    """The parameters that are not the same in all versions; the report's own are left out."""
-    keys = dict.fromkeys(key for version in versions for key in version.params)
-    found = [Difference(key, [v.params.get(key, MISSING) for v in versions]) for key in keys]
-    return [d for d in found if len(set(d.values)) > 1 and not d.key.startswith("report.")]
+def sheets(
+    comparison: Comparison, versions: Sequence[Version], max_pixels: int, limit: int
+) -> dict[str, list[Sheet]]:
+    """The sample grids of each model in a comparison, those of the same seed together.
+
+    Args:
+        comparison: Of the versions.
+        versions: As compared.
+        max_pixels: Leave out grids with more, before decoding.
+        limit: Size of all pictures in bytes, at most.
+    """
+    share = limit // max(1, len(comparison.models))
+    return {m.name: _sheets(m.name, versions, max_pixels, share) for m in comparison.models}
 
 
-def changed(versions: Sequence[Version], max_pixels: int) -> list[Model]:
-    """The models that are not the same in all versions."""
-    names = list(dict.fromkeys(name for version in versions for name in version.metrics))
-    limit = BYTES // (max(1, len(names)) * len(versions))
+def _sheets(model: str, versions: Iterable[Version], max_pixels: int, limit: int) -> list[Sheet]:
+    shown = [version for version in versions if model in version.grids]
+    keys = _relevant(shown, model)
+    own = (f"models.{model}.{key}" for key in ("generator.latent", "condition", "code"))
+    same_latents = not any(key.startswith(("sample.", *own)) for key in keys)
+    grids: dict[str, dict[str, bytes]] = {}
+    for version in sorted(shown, key=lambda version: _order(version, [SEED, *keys])):
+        of_seed = grids.setdefault(version.params.get(SEED, MISSING), {})
+        of_seed.setdefault(_label(version, keys), version.grids[model])
+    count = sum(map(len, grids.values()))
     found = []
-    for name in names:
-        group = {v.name: v.metrics[name] for v in versions if name in v.metrics}
-        first, *others = group.values()
-        if len(group) == len(versions) and all(values == first for values in others):
-            continue
-        samples = [
-            Sample(v.name, picture(decode(v.grids[name], max_pixels), SIDE, limit))
-            for v in versions
-            if name in v.grids
-        ]
-        found.append(Model(name, compare(group), samples))
+    for seed, of_seed in grids.items():
+        samples = []
+        for setting, file in of_seed.items():
+            try:
+                image = decode(file, max_pixels)
+            except ImageError:
+                continue
+            samples.append(Sample(setting, picture(image, SIDE, limit // count)))
+        found.append(Sheet(seed, same_latents, samples))
     return found
 
 
-def _experiment(project: Path, name: str) -> Version:
-    # Most reports show no experiments, and need not wait for DVC.
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc.scm import RevError
-
-    # A queued experiment runs in a copy, whose Git knows nothing of the others; DVC says where
-    # the original is.
-    home = os.environ.get("DVC_ROOT", str(project))
-    try:
-        return _version(name, DVCFileSystem(home, rev=name).read_bytes)
-    except RevError:
-        found = Repo(home).experiments.ls(all_commits=True).values()
-        known = sorted({experiment for of_commit in found for experiment, _ in of_commit})
-        raise ExperimentError(
-            f"report.experiments: there is no experiment {name!r}; "
-            f"known: {', '.join(known) or 'none, see docs/experiments.md'}"
-        ) from None
-    except (DvcException, OSError) as error:
-        raise ExperimentError(f"report.experiments: {name!r} cannot be read: {error}") from None
-    # An older commit may hold anything under these names.
-    except (YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ExperimentError(
-            f"report.experiments: {name!r} cannot be read: {PARAMS_FILE} or metrics of another "
-            f"form than now ({type(error).__name__}: {error})"
-        ) from None
+def differing(versions: Iterable[Version]) -> list[str]:
+    """Keys of the parameters that are not the same in all versions, but for the report's own."""
+    known = [version.params for version in versions if version.params]
+    keys = dict.fromkeys(key for params in known for key in params)
+    return [
+        key
+        for key in keys
+        if not key.startswith("report.") and len({p.get(key, MISSING) for p in known}) > 1
+    ]
 
 
-def _version(name: str, read: Callable[[str], bytes]) -> Version:
-    params = YAML(typ="safe", pure=True).load(read(str(PARAMS_FILE)))
-    metrics, grids = {}, {}
-    for model in params["models"]:
+def _relevant(versions: Iterable[Version], model: str) -> list[str]:
+    """Differing parameters that distinguish settings of a model: no seed, no other model's."""
+    own = f"models.{model}."
+    return [
+        key
+        for key in differing(versions)
+        if key != SEED and (key.startswith(own) or not key.startswith("models."))
+    ]
+
+
+def _model(name: str, versions: Sequence[Version]) -> Model | None:
+    """A model in all versions that have it; None if it is the same in all finished ones."""
+    measured = [version for version in versions if name in version.metrics]
+    finished = [version for version in versions if not version.state]
+    if len(measured) == len(finished) and len(_runs(measured, name)) == 1:
+        return None
+    keys = _relevant(measured, name)
+    groups: dict[tuple[str, ...], list[Version]] = {}
+    for version in sorted(measured, key=lambda version: _order(version, keys)):
+        values = tuple(version.params.get(key, MISSING) for key in keys)
+        groups.setdefault(values, []).append(version)
+    runs = [_runs(group, name) for group in groups.values()]
+    rows = compare({str(n): _means(found) for n, found in enumerate(runs)})
+    settings = [
+        Setting(
+            replace(row, name=_label(group[0], keys)),
+            _deviations(found),
+            len(found),
+            [version.name for version in group],
+        )
+        for row, found, group in zip(rows, runs, groups.values(), strict=True)
+    ]
+    return Model(name, settings, _references(measured, name), verdict(settings))
+
+
+def _runs(versions: Iterable[Version], model: str) -> list[Values]:
+    """Metrics of distinct runs: a version that repeats another says nothing new."""
+    found = {
+        (v.params.get(SEED), *sorted(v.metrics[model].items())): v.metrics[model] for v in versions
+    }
+    return list(found.values())
+
+
+def _references(versions: Sequence[Version], model: str) -> list[Setting]:
+    """Rows of real images at the resolutions of a model."""
+    key = f"models.{model}.resolution"
+    resolutions = list(dict.fromkeys(v.params[key] for v in versions if key in v.params))
+    found = []
+    for resolution in resolutions:
+        tables = [v.reference[resolution] for v in versions if resolution in v.reference]
+        for name in dict.fromkeys(row for table in tables for row in table):
+            of_row = [table[name] for table in tables if name in table]
+            distinct = list({tuple(sorted(row.items())): row for row in of_row}.values())
+            end = f", {resolution} px" if len(resolutions) > 1 else ""
+            row = Row(REAL.get(name, name) + end, True, _means(distinct), frozenset())
+            found.append(Setting(row, _deviations(distinct), len(distinct), []))
+    return found
+
+
+def _columns(runs: Iterable[Values]) -> dict[str, list[float]]:
+    found = {m.key: [run[m.key] for run in runs if m.key in run] for m in METRICS}
+    return {key: values for key, values in found.items() if values}
+
+
+def _means(runs: Sequence[Values]) -> dict[str, float]:
+    return {key: statistics.fmean(values) for key, values in _columns(runs).items()}
+
+
+def _deviations(runs: Sequence[Values]) -> dict[str, float]:
+    found = _columns(runs).items()
+    return {key: statistics.stdev(values) for key, values in found if len(values) > 1}
+
+
+def _label(version: Version, keys: Sequence[str]) -> str:
+    """The values of parameters in words, each under the shortest name: "dropout 0.5"."""
+
+    def ends(key: str) -> list[str]:
+        parts = key.split(".")
+        return [".".join(parts[n:]) for n in reversed(range(len(parts)))]
+
+    known = Counter(end for key in keys for end in ends(key))
+    names = (next((end for end in ends(key) if known[end] == 1), key) for key in keys)
+    values = (version.params.get(key, MISSING) for key in keys)
+    return ", ".join(map(" ".join, zip(names, values, strict=True))) or "All"
+
+
+def _order(version: Version, keys: Sequence[str]) -> list[tuple[float, str]]:
+    """Sorts by the values of parameters: numbers by size, before words."""
+
+    def sortable(value: str) -> tuple[float, str]:
         try:
-            metrics[model] = json.loads(read(f"results/metrics/{model}.json"))
-            grids[model] = read(f"results/samples/{model}/grid.png")
-        except FileNotFoundError:
-            continue
-    return Version(name, parameters(params), metrics, grids)
+            return float(value), ""
+        except ValueError:
+            return float("inf"), value
+
+    return [sortable(version.params.get(key, MISSING)) for key in keys]
+
+
+def verdict(settings: Iterable[Setting]) -> str:
+    """Which setting has the lowest KID, and whether chance explains its lead, in words.
+
+    Returns:
+        Empty where there are not two settings to compare.
+    """
+    measured = [setting for setting in settings if KID in setting.row.values]
+    if len(measured) < 2:
+        return ""
+    best, second = sorted(measured, key=lambda setting: setting.row.values[KID])[:2]
+    lead = (
+        f"Lowest KID-lite2: {best.row.name} ({best.words(KID)}), "
+        f"then {second.row.name} ({second.words(KID)})."
+    )
+    if best.runs < 2 or second.runs < 2:
+        return f"{lead} A single seed cannot tell this from chance: run others, `-S seed=2`."
+    from scipy.stats import ttest_ind_from_stats
+
+    tested = ttest_ind_from_stats(
+        *(v for s in (best, second) for v in (s.row.values[KID], s.deviations[KID], s.runs)),
+        equal_var=False,
+    )
+    test = f"Welch's t-test, p = {tested.pvalue:.2g}"
+    if tested.pvalue < SIGNIFICANT:
+        return f"{lead} Chance hardly explains the difference ({test})."
+    return f"{lead} Chance may explain the difference ({test}): run more seeds."
