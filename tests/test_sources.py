@@ -6,6 +6,7 @@ import gzip
 import os
 import socket
 import tracemalloc
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,20 @@ def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
     assert rows[0]["licence"] == "CC0"
     assert set(sources.CANDIDATE) < set(rows[0])
     assert read(folder(tmp_path), rows[1]) == picture(1)
+
+
+def test_a_class_is_one_whether_its_accent_is_composed_or_not(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        put(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png", picture())
+    rows = listed(folder(tmp_path))
+    assert [row["label"] for row in rows] == ["café", "café"]
+    assert [read(folder(tmp_path), row) for row in rows] == [picture()] * 2
+
+
+def test_a_licence_may_be_unknown(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", picture())
+    [row] = listed(FolderSource(kind="folder", path=str(tmp_path), licence=None))
+    assert row["licence"] == ""
 
 
 def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Path) -> None:

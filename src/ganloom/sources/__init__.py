@@ -12,6 +12,7 @@ import collections
 import csv
 import importlib
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -80,10 +81,13 @@ def module(kind: str) -> ModuleType:
 
 
 def candidate(name: str, key: str, url: str, **known: str) -> Row:
-    """A row for a candidate of the source ``name``; what is not ``known`` stays empty."""
-    return (
-        dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
-    )
+    """A row for a candidate of the source ``name``; what is not ``known`` stays empty.
+
+    The label is composed Unicode (NFC): macOS decomposes names of files, and ``café`` from there
+    would be another class than ``café`` from elsewhere.
+    """
+    row = dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
+    return row | {"label": unicodedata.normalize("NFC", row["label"])}
 
 
 def candidates(name: str, spec: Source, context: Context) -> list[Row]:
