@@ -226,18 +226,6 @@ def test_a_folder_must_be_one_and_hold_pictures(tmp_path: Path) -> None:
         listed(folder(tmp_path))
 
 
-def test_a_missing_path_names_the_key_and_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SourceError, match=r"sources\.mine\.path: '/no/such': .*params\.yaml"):
-        sources.require_path("mine", folder("/no/such"))
-    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone"
-    copy.mkdir(parents=True)
-    monkeypatch.chdir(copy)
-    with pytest.raises(SourceError, match="absolute path"):
-        sources.require_path("mine", folder("pictures"))
-
-
 @pytest.mark.data
 def test_a_real_folder_of_classes(shared_data: Path) -> None:
     spec = folder(shared_data / "decor")

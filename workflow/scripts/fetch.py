@@ -24,6 +24,7 @@ from ganloom.fetch import (
     unread,
 )
 from ganloom.images.shards import ShardError, Shards, pack_shards
+from ganloom.sources import paths
 
 RAW = Path("data/raw")
 # Not in an output: engines delete those before a stage runs.
@@ -60,7 +61,8 @@ def main() -> None:
                 results = fetch(rows, job, params.threads, progress.update)
             lost = require_reached(results, params.fetch)
         except ShardError as error:
-            sys.exit(f"error: fetch.shards: {error}")
+            problem = paths.missing(str(params.fetch.shards), "folder") or error
+            sys.exit(f"error: fetch.shards: {problem}")
         except (sources.SourceError, LostError) as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:

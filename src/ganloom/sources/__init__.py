@@ -99,10 +99,8 @@ def candidates(name: str, spec: Source, context: Context) -> list[Row]:
         SourceWarning: it offers less than was asked for.
 
     Raises:
-        SourceError: its path does not exist, it cannot be read, offers nothing or offers the same
-            id twice.
+        SourceError: it cannot be read, offers nothing or offers the same id twice.
     """
-    require_path(name, spec)
     try:
         rows: list[Row] = module(spec.kind).search(name, spec, context)
     except SourceError as error:
@@ -113,27 +111,6 @@ def candidates(name: str, spec: Source, context: Context) -> list[Row]:
         if times > 1:
             raise SourceError(f"sources.{name}: {times} candidates have the id {most!r}")
     return sorted(rows, key=lambda row: row["id"])
-
-
-def require_path(name: str, spec: Source) -> None:
-    """Check that the path of a source exists.
-
-    Raises:
-        SourceError: it does not; the message names the key, the value and the way out.
-    """
-    path = Path(spec.path)
-    if path.exists():
-        return
-    place = Path.cwd()
-    problem = f"sources.{name}.path: {spec.path!r}: no such file or folder"
-    if path.is_absolute():
-        raise SourceError(f"{problem}; correct it in params.yaml")
-    if ".dvc/tmp/exps" in place.as_posix():
-        raise SourceError(
-            f"{problem} seen from this experiment's copy of the project, which holds only what Git "
-            "tracks; write an absolute path"
-        )
-    raise SourceError(f"{problem} seen from {place}; correct it in params.yaml")
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:

@@ -8,13 +8,10 @@ kind of source, but read by the kind ``archive``, which follows none.
 from __future__ import annotations
 
 import collections
-import errno
 import hashlib
 import os
 import re
-import stat
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from ganloom import params
@@ -29,23 +26,7 @@ from ganloom.sources import (
     candidate,
     warn,
 )
-
-# Their files are no pictures, may have no end, and lead back to every folder.
-_SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
-
-
-class Contents(NamedTuple):
-    """What lies in a folder, behind links, too, without what is hidden.
-
-    Attributes:
-        files: Files, by the path that leads to them.
-        linked: Links to folders that were followed.
-        refused: What is not read, and why.
-    """
-
-    files: list[Path]
-    linked: list[Path]
-    refused: list[tuple[Path, str]]
+from ganloom.sources.tree import contents, refusal, shown
 
 
 def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
@@ -70,7 +51,7 @@ def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
     if found.linked:
         warn(
             name,
-            f"{root} has links to folders ({_shown(found.linked[0])}, {len(found.linked)} in all), "
+            f"{root} has links to folders ({shown(found.linked[0])}, {len(found.linked)} in all), "
             "and DVC does not notice edits behind these; after one, run: "
             f"dvc repro --force search@{name}",
         )
@@ -86,8 +67,8 @@ def reader(spec: params.FolderSource, context: Context) -> Reader:
             path = Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
             if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
                 raise FetchError(f"outside of the source's folder: {url}")
-            if refusal := _refusal(path):
-                raise FetchError(f"{refusal}: {_printable(_shown(path))}")
+            if reason := refusal(path):
+                raise FetchError(f"{reason}: {_printable(shown(path))}")
             return path.read_bytes()
         except OSError as error:
             raise FetchError(f"cannot be read: {error.strerror}") from error
@@ -97,89 +78,15 @@ def reader(spec: params.FolderSource, context: Context) -> Reader:
     return read
 
 
-def contents(root: Path) -> Contents:
-    """List a folder, following links, each folder once.
-
-    A folder that several links lead to is read through the first of them, and not through a link
-    if it lies in ``root`` itself.
-    """
-    found = Contents([], [], [])
-    seen: set[tuple[int, int]] = set()
-    pending = collections.deque([root])  # links are followed after what lies in the folder itself
-
-    def unreadable(error: OSError) -> None:
-        found.refused.append((Path(error.filename), f"cannot be read ({error.strerror})"))
-
-    while pending:
-        start = pending.popleft()
-        if start != root:
-            if refusal := _folder_refusal(start, root, seen):
-                found.refused.append((start, refusal))
-                continue
-            found.linked.append(start)
-        for folder, folders, names in os.walk(start, onerror=unreadable):
-            identity = _identity(Path(folder))
-            if identity in seen:
-                folders.clear()
-                continue
-            seen.add(identity)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            pending += [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
-            for path in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
-                if refusal := _refusal(path):
-                    found.refused.append((path, refusal))
-                else:
-                    found.files.append(path)
-    return found
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _folder_refusal(link: Path, root: Path, seen: set[tuple[int, int]]) -> str:
-    """Why a link to a folder is not followed; empty if it is."""
-    target = link.resolve()
-    if _is_system(target):
-        return "link into a system folder"
-    if root.resolve().is_relative_to(target):
-        return "link in a circle"
-    return "link to a folder that is read already" if _identity(link) in seen else ""
-
-
-def _refusal(path: Path) -> str:
-    """Why a file is not read; empty if it is, or if it is not there."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "dangling link" if path.is_symlink() else ""
-    except OSError as error:
-        return "link in a circle" if error.errno == errno.ELOOP else f"cannot be read ({error})"
-    # Opening a pipe or a device would hang.
-    if not stat.S_ISREG(mode):
-        return "pipe, socket or device"
-    return "link into a system folder" if path.is_symlink() and _is_system(path.resolve()) else ""
-
-
-def _is_system(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in _SYSTEM)
-
-
 def _counted(refused: list[tuple[Path, str]]) -> str:
     """How many are refused for each reason, with the first: ``2 x dangling link (a -> b)``."""
     groups = collections.defaultdict(list)
-    for path, refusal in refused:
-        groups[refusal].append(path)
+    for path, reason in refused:
+        groups[reason].append(path)
     return ", ".join(
-        f"{len(paths)} x {refusal} ({_printable(_shown(min(paths)))})"
-        for refusal, paths in groups.items()
+        f"{len(paths)} x {reason} ({_printable(shown(min(paths)))})"
+        for reason, paths in groups.items()
     )
-
-
-def _shown(path: Path) -> str:
-    """A path, and where it leads if it is a link."""
-    return f"{path} -> {path.readlink()}" if path.is_symlink() else str(path)
 
 
 def _is_picture(path: Path) -> bool:
