@@ -331,6 +331,8 @@ class _Web:
 
 
 def _require_allowed(row: Row, limits: params.Fetch) -> None:
+    if row.get("refusal"):
+        raise FetchError(row["refusal"])
     size = row.get("bytes") or ""
     # Python reads no number of thousands of digits; these are enough.
     _require_within(limits, int(size[:20]) if size.isdecimal() else 0)

@@ -3,7 +3,8 @@
 ``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and more
 of its own. ``reader(spec, context)`` gives a function from a candidate's url to the file's bytes;
 kinds whose urls are on the web have none, since the stage ``fetch`` downloads these itself. Where a
-row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds.
+row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds; where it has a
+``refusal``, it fails with that reason.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import importlib
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -132,15 +133,6 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
     Raises:
         SourceError: it cannot be used; the message names the line.
     """
-    return [row for _, row in numbered_rows(path, columns)]
-
-
-def numbered_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """The rows of a CSV table as ``read_rows`` gives them, each after the number of its last line.
-
-    Raises:
-        SourceError: as ``read_rows``.
-    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, strict=True)
         try:
@@ -149,13 +141,15 @@ def numbered_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row
                     raise SourceError(
                         f"{path}, line 1: no column {column!r}, only {table.fieldnames}"
                     )
+            rows = []
             for row in table:
                 if None in row or None in row.values():
                     raise SourceError(
                         f"{path}, line {table.line_num}: more or fewer cells than the header"
                     )
-                yield table.line_num, row
+                rows.append(row)
         except csv.Error as error:
             raise SourceError(f"{path}, line {table.reader.line_num}: {error}") from error
         except UnicodeDecodeError as error:
             raise SourceError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    return rows
