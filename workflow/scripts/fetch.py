@@ -20,6 +20,7 @@ from ganloom.fetch import (
     failures,
     fetch,
     merge,
+    repeated,
     require_reached,
     unread,
 )
@@ -75,7 +76,7 @@ def main() -> None:
         sys.exit(f"error: none of {len(rows)} candidates could be fetched: {reasons}")
     sources.write_rows(Path("data/manifest.csv"), manifest, MANIFEST)
     sources.write_rows(Path("data/fetch_log.csv"), [result.log for result in results], LOG)
-    for line in [*by_host(results), lost]:
+    for line in [*by_host(results), *repeated(results), lost]:
         print(line)
     print(
         f"fetched {len(fetched)} of {len(rows)} candidates ({len(set(fetched))} different files); "
