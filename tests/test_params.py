@@ -96,6 +96,7 @@ def message(data: Any) -> str:
         ("report.title", None, ["report.title: null is not possible; give a value (text)"]),
         ("report.title", 2024, ["report.title: 2024", "text: put it in quotes"]),
         ("train", None, ["train: null is not possible; give a value (a section)"]),
+        ("enlarge", None, ["enlarge: None is not possible", "delete the line"]),
         ("evaluate.inception", None, ["evaluate.inception: null", "delete the line"]),
         ("sources.zip", ARCHIVE | {"encoding": "hex"}, ["zip.encoding: 'hex'", "such as 'cp949'"]),
         ("seed", -1, ["seed: -1", "greater than or equal to 0"]),

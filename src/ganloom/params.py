@@ -1122,6 +1122,9 @@ class Params(Section):
                 raise _refusal("invert.predictors", name, f"the models: {', '.join(self.models)}")
         for name, source in self.sources.items():
             _check_source(name, source, self.network)
+        for key in ("enlarge", "weave"):
+            if key in self.model_fields_set and getattr(self, key) is None:
+                raise _refusal(key, None, "a section; delete the line: DVC cannot read it as null")
         if self.weave and self.weave.size < 2 * self.weave.tile:
             raise _refusal(
                 "weave.size",
