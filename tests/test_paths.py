@@ -144,12 +144,12 @@ def test_what_dvc_could_not_hash_is_refused(project: Path) -> None:
 
     for target in ("/dev/zero", "b.png"):
         link.symlink_to(target)
-        assert f"b.png -> {target}: a " in problem("pictures")
+        assert f"b.png -> {target} (" in problem("pictures")
         link.unlink()
 
     Path("pictures/.hidden").mkdir()
     os.mkfifo("pictures/.hidden/pipe")
-    assert "pictures/.hidden/pipe: a pipe, socket or device" in problem("pictures")
+    assert "pictures/.hidden/pipe (pipe, socket or device); move it" in problem("pictures")
     os.mkfifo("pipe.csv")
     assert "a pipe, socket or device" in problem("pipe.csv", LIST)
     with socket.socket(socket.AF_UNIX) as server:

@@ -54,15 +54,11 @@ def problems(known: params.Params, project: Path = Path()) -> list[str]:
 
 def dangling(link: Path) -> str:
     """Describe a link that leads nowhere, and what to do about it."""
-    from dvc.repo import Repo
-
     target = link.resolve()
     text = f"{link}: a link to {target}, which is not there"
-    if root := _root(link.parent):
-        with Repo(root) as repo:
-            cache = Path(repo.cache.local.path).parents[1].resolve()
-        if target.is_relative_to(cache):
-            return f"{text}; mount the disk of DVC's cache, or get it from a remote: dvc pull"
+    cache = _cache(link.parent)
+    if cache and target.is_relative_to(cache):
+        return f"{text}; mount the disk of DVC's cache, or get it from a remote: dvc pull"
     return f"{text}; bring it back, or delete the link"
 
 
@@ -78,6 +74,20 @@ def _root(place: Path) -> str | None:
     try:
         return Repo.find_root(str(place))
     except NotDvcRepoError:
+        return None
+
+
+def _cache(place: Path) -> Path | None:
+    """The folder of DVC's cache of the project around a place."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    root = _root(place)
+    try:
+        with Repo(root) if root else contextlib.nullcontext() as repo:
+            return Path(repo.cache.local.path).parents[1].resolve() if repo else None
+    except (DvcException, SCMError):  # such as a repository of another user
         return None
 
 
@@ -176,10 +186,8 @@ def _unwatched_inside(root: Path, ignore: DvcIgnoreFilter | None) -> str:
     refused = [(path, reason) for path in sorted(watched) if (reason := refusal(path))]
     if refused:
         path, reason = refused[0]
-        if reason == DANGLING:
-            remedy = dangling(path)
-        else:
-            remedy = f"{shown(path)}: a {reason}; move it to another folder"
+        remedy = f"{shown(path)} ({reason}); move it to another folder"
+        remedy = dangling(path) if reason == DANGLING else remedy
         return f"DVC cannot read {len(refused)} of its files; the first: {remedy}"
     ignored = [
         path

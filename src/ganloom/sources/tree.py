@@ -12,7 +12,7 @@ from typing import NamedTuple
 DANGLING = "dangling link"
 
 # Their files are no pictures, may have no end, and lead back to every folder.
-_SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
+_SYSTEM = (Path("/proc"), Path("/sys"))
 
 
 class Contents(NamedTuple):
@@ -91,7 +91,7 @@ def refusal(path: Path) -> str:
     # Opening a pipe or a device would hang.
     if not stat.S_ISREG(mode):
         return "pipe, socket or device"
-    return "link into a system folder" if path.is_symlink() and _is_system(path.resolve()) else ""
+    return "link into a system folder" if _is_system(path.resolve()) else ""
 
 
 def shown(path: Path) -> str:
