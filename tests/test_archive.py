@@ -9,6 +9,7 @@ import lzma
 import struct
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -142,6 +143,79 @@ def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
     assert labels("pets/1.png", "pets/2.png") == ["pets", "pets"]
     assert labels("pets/1.png", "people/2.png", "3.png") == ["pets", "people", ""]
     assert labels("cat/1.png", "cats/2.png", "../cat/3.png") == ["cat", "cats", ""]
+
+
+WORDS = {
+    # The last bytes of 表 and ソ are backslashes.
+    "cp932": ["写真/猫.png", "表/ソ.png", "ネコ/1.png", "USB機器/2.png"],
+    "gbk": ["风景/1.png", "新建文件夹/2.png"],
+    "big5": ["貓/1.png", "新資料夾/2.png"],
+    "cp437": ["Möbel/1.png", "forêt/2.png", "crème brûlée/3.png", "niño/4.png"],
+    "cp866": ["Кошки/Фото.png", "СОБАКИ/2.png"],
+    "utf-8": ["café/1.png", "猫/2.png", "plain/3.png"],
+}
+
+
+def with_raw_names(made: bytes, names: list[str], encoding: str) -> bytes:
+    """An archive whose names ``0000...`` become others, of the same length and without a flag."""
+    for number, name in enumerate(names):
+        raw = name.encode(encoding)
+        made = made.replace(str(number).encode() * len(raw), raw)
+    return made
+
+
+def with_names(kind: str, names: list[str], encoding: str) -> bytes:
+    plain = {
+        str(number) * len(name.encode(encoding)): FILES["cat/a.png"]
+        for number, name in enumerate(names)
+    }
+    if kind == "zip":
+        return with_raw_names(zipped(plain), names, encoding)
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", encoding=encoding, format=tarfile.GNU_FORMAT) as made:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = len(FILES["cat/a.png"])
+            made.addfile(info, io.BytesIO(FILES["cat/a.png"]))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("encoding", WORDS)
+def test_names_in_the_usual_code_pages_are_read(encoding: str, kind: str, put: Any) -> None:
+    names = WORDS[encoding]
+    path = put(f"a.{kind}", with_names(kind, names, encoding))
+    rows = listed(path)
+    assert [row["title"] for row in rows] == names
+    assert [row["label"] for row in rows] == [name.partition("/")[0] for name in names]
+    assert [read(path, row) for row in rows] == [FILES["cat/a.png"]] * len(names)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_an_encoding_can_be_given_where_a_guess_is_wrong(kind: str, put: Any) -> None:
+    path = put(f"a.{kind}", with_names(kind, ["고양이/1.png"], "cp949"))
+    assert [row["label"] for row in listed(path, encoding="cp949")] == ["고양이"]
+    assert len(listed(path)) == 1
+
+
+def test_a_name_in_unicode_beside_one_in_a_code_page_is_taken(put: Any) -> None:
+    def extra(stored: bytes) -> bytes:
+        field = struct.pack("<BL", 1, zlib.crc32(stored)) + "고양이/1.png".encode()
+        return struct.pack("<HH", 0x7075, len(field)) + field
+
+    for stored, label in ((b"cat/1.png", "고양이"), (b"other", "cat")):
+        file, info = io.BytesIO(), zipfile.ZipInfo("cat/1.png")
+        info.extra = extra(stored)
+        with zipfile.ZipFile(file, "w") as made:
+            made.writestr(info, FILES["cat/a.png"])
+        assert [row["label"] for row in listed(put("a.zip", file.getvalue()))] == [label]
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_a_class_is_one_whether_its_accent_is_composed_or_not(make: Any, put: Any) -> None:
+    names = [unicodedata.normalize(form, "café/1.png") for form in ("NFC", "NFD")]
+    rows = listed(put("a", make(dict.fromkeys(names, FILES["cat/a.png"]))))
+    assert [row["label"] for row in rows] == ["café", "café"]
 
 
 def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:

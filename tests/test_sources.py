@@ -6,6 +6,7 @@ import gzip
 import os
 import socket
 import tracemalloc
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ganloom import sources
 from ganloom.images import decoding, encoding
 from ganloom.images.shards import sha256
 from ganloom.params import DigitsSource, FolderSource, TorchvisionSource, load
-from ganloom.sources import Context, FetchError, SourceError
+from ganloom.sources import Context, FetchError, SourceError, SourceWarning
 
 CONTEXT = Context(1, load(Path(__file__).parents[1] / "params.yaml").network)
 LIMIT = 1_000_000
@@ -66,6 +67,20 @@ def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
     assert read(folder(tmp_path), rows[1]) == picture(1)
 
 
+def test_a_class_is_one_whether_its_accent_is_composed_or_not(tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        put(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png", picture())
+    rows = listed(folder(tmp_path))
+    assert [row["label"] for row in rows] == ["café", "café"]
+    assert [read(folder(tmp_path), row) for row in rows] == [picture()] * 2
+
+
+def test_a_licence_may_be_unknown(tmp_path: Path) -> None:
+    put(tmp_path / "a.png", picture())
+    [row] = listed(FolderSource(kind="folder", path=str(tmp_path), licence=None))
+    assert row["licence"] == ""
+
+
 def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Path) -> None:
     for name in ("broken.jpg", "new.avif", "empty.gif"):
         put(tmp_path / name, b"")
@@ -80,19 +95,72 @@ def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Pat
     ]
 
 
-def test_links_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
-    outside = put(tmp_path / "outside" / "secret.png", picture())
-    inside = put(tmp_path / "in" / "a.png", picture())
-    (tmp_path / "in" / "out.png").symlink_to(outside)
-    (tmp_path / "in" / "out_folder").symlink_to(outside.parent)
-    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> None:
+    put(tmp_path / "disk" / "cats" / "1.png", picture(1))
+    put(tmp_path / "disk" / "cats" / "old" / "2.png", picture(2))
+    cached = put(tmp_path / "cache" / "ab" / "cdef", picture(3))
+    inside = put(tmp_path / "in" / "dog" / "3.png", picture(4))
+    put(tmp_path / "disk" / "other.png", picture(5))
+    (tmp_path / "in" / "cat").symlink_to("../disk/cats")
+    (tmp_path / "in" / "whole disk").symlink_to("../disk")  # without the cats, which are read
+    (tmp_path / "in" / "dog" / "cached.png").symlink_to(cached)
     (tmp_path / "in" / "same.png").symlink_to(inside)
-    (tmp_path / "in" / "dangling.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "link to in").symlink_to("in")
+    for spec in (folder(tmp_path / "in"), folder(tmp_path / "link to in")):
+        with pytest.warns(SourceWarning) as warned:
+            rows = listed(spec)
+        assert {row["id"]: (row["label"], row["sha256"]) for row in rows} == {
+            "mine/cat/1.png": ("cat", sha256(picture(1))),
+            "mine/cat/old/2.png": ("cat", sha256(picture(2))),
+            "mine/dog/3.png": ("dog", sha256(picture(4))),
+            "mine/dog/cached.png": ("dog", sha256(picture(3))),
+            "mine/same.png": ("", sha256(picture(4))),
+            "mine/whole disk/other.png": ("whole disk", sha256(picture(5))),
+        }
+        assert [sha256(read(spec, row)) for row in rows] == [row["sha256"] for row in rows]
+        [text] = [str(warning.message) for warning in warned]  # nothing is left out
+        assert "in/cat -> ../disk/cats, 2 in all" in text
+        assert "dvc repro --force search@mine" in text
+
+
+def test_what_cannot_be_read_is_counted_with_the_reason(tmp_path: Path) -> None:
+    put(tmp_path / "disk" / "2.png", picture(2))
+    put(tmp_path / "in" / "a" / "1.png", picture(1))
+    links = {
+        "gone.png": "/mnt/unplugged/gone.png",
+        "gone too.png": "/mnt/unplugged/too.png",
+        "itself.png": "itself.png",
+        "zero.png": "/dev/zero",
+        "version.png": "/proc/version",
+        "system": "/proc/self",
+        "up": "..",
+        "top": "/",
+        "again": "a",
+        "disk": "../disk",
+        "disk again": "../disk",
+    }
+    for name, target in links.items():
+        (tmp_path / "in" / name).symlink_to(target)
+    (tmp_path / "disk" / "back").symlink_to("../in")
     os.mkfifo(tmp_path / "in" / "pipe.png")
     spec = folder(tmp_path / "in")
-    assert ids(listed(spec)) == ["mine/a.png", "mine/same.png"]
-    with pytest.raises(FetchError, match="outside"):
-        read(spec, {"url": outside.as_uri()})
+    with pytest.warns(SourceWarning) as warned:
+        assert ids(listed(spec)) == ["mine/a/1.png", "mine/disk/2.png"]
+    [text] = [str(w.message) for w in warned if "left out of" in str(w.message)]
+    for part in (
+        f"2 x dangling link ({tmp_path}/in/gone too.png -> /mnt/unplugged/too.png)",
+        "2 x pipe, socket or device (",
+        "2 x link into a system folder (",
+        "4 x link in a circle (",
+        "2 x link to a folder that is read already (",
+    ):
+        assert part in text
+    for name, reason in (("gone.png", "dangling link"), ("pipe.png", "pipe"), ("zero.png", "pipe")):
+        with pytest.raises(FetchError, match=f"{reason}.*: .*{name}"):
+            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
+    for name in ("../disk/2.png", "disk/../2.png", "disk/../a/1.png"):
+        with pytest.raises(FetchError, match="outside"):
+            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
 
 
 @pytest.mark.parametrize(
@@ -156,18 +224,6 @@ def test_a_folder_must_be_one_and_hold_pictures(tmp_path: Path) -> None:
         listed(folder(path))
     with pytest.raises(SourceError, match=r"sources\.mine: .*no pictures"):
         listed(folder(tmp_path))
-
-
-def test_a_missing_path_names_the_key_and_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SourceError, match=r"sources\.mine\.path: '/no/such': .*params\.yaml"):
-        sources.require_path("mine", folder("/no/such"))
-    copy = tmp_path / ".dvc" / "tmp" / "exps" / "standalone"
-    copy.mkdir(parents=True)
-    monkeypatch.chdir(copy)
-    with pytest.raises(SourceError, match="absolute path"):
-        sources.require_path("mine", folder("pictures"))
 
 
 @pytest.mark.data

@@ -991,20 +991,23 @@ def test_x_robots_tag_is_obeyed(server: Server) -> None:
 
 def test_what_came_is_kept_by_address(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    kept = store.put("http://a.example/1", b"one")
+    kept = store.put("http://a.example/1", b"one", "http://a.example/2")
     assert store.take("http://a.example/1", 10) == kept
     assert kept.path.read_bytes() == b"one"
     assert Store(tmp_path).take("http://a.example/1", 10) == kept
     assert store.take("http://a.example/2", 10) is None
     assert store.take("http://a.example/1", 2) is None  # a limit that was lowered since
-    store.put("http://a.example/1", b"other")
+    store.put("http://a.example/1", b"other", "http://a.example/2")
     assert store.take("http://a.example/1", 10) != kept
+    assert store.take("http://a.example/1", 10).final_url == "http://a.example/2"
+    store.forget("http://a.example/1")
+    assert store.take("http://a.example/1", 10) is None
 
 
 @pytest.mark.parametrize("damage", ["content", "entry", "path", "link", "url", "time", "list"])
 def test_nothing_in_the_store_is_believed(damage: str, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    kept = store.put("http://a.example/1", b"one")
+    kept = store.put("http://a.example/1", b"one", "http://a.example/2")
     (entry,) = (tmp_path / "urls").iterdir()
     text = entry.read_text()
     match damage:

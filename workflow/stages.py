@@ -108,6 +108,7 @@ def read(config: Mapping[str, object]) -> list[Stage]:
     """
     from ganloom.files import write_whole
     from ganloom.params import ParamsError, load
+    from ganloom.sources import paths
     from prelude import misplaced
 
     if problem := misplaced():
@@ -118,9 +119,11 @@ def read(config: Mapping[str, object]) -> list[Stage]:
             "are in params.yaml"
         )
     try:
-        load()
+        problems = paths.problems(load())  # before DVC looks there
     except ParamsError as error:
         raise PipelineError(str(error)) from None
+    if problems:
+        raise PipelineError("\n".join(problems))
 
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
@@ -319,15 +322,12 @@ def _is_directory(path: str) -> bool:
 
 def _unreadable(error: OSError) -> str:
     """What is wrong with a file that DVC looks at, and what to do."""
+    from ganloom.sources import paths
+
     if not error.filename:
         return str(error)
-    path, problem = Path(error.filename), f"{error.filename}: {error.strerror}"
-    if not path.is_symlink():
-        return problem
-    return (
-        f"{problem}: a link to {path.readlink()}, which is not there; mount the disk of DVC's "
-        "cache, or delete the link and run again"
-    )
+    path = Path(error.filename)
+    return paths.dangling(path) if path.is_symlink() else f"{path}: {error.strerror}"
 
 
 def _unprotect(repo: object, paths: Iterable[str]) -> None:

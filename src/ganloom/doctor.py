@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 
 from ganloom import params
 from ganloom.privacy import homes, renamed
+from ganloom.sources import paths
 
 ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
 EXTRAS = ("studio", "heic", "inception", "test", "cluster", "s3")
@@ -263,8 +264,13 @@ def _params(project: Path) -> Iterator[Finding]:
         known = params.load(path)
     except params.ParamsError as error:
         yield Finding("project", "params.yaml", str(error), "missing", "mend what it names")
-    else:
-        yield Finding("project", "params.yaml", f"fine; models: {', '.join(known.models)}")
+        return
+    yield Finding("project", "params.yaml", f"fine; models: {', '.join(known.models)}")
+    problems = paths.problems(known, project)
+    for problem in problems:
+        yield Finding("project", "paths", problem, "missing")
+    if not problems:
+        yield Finding("project", "sources", ", ".join(known.sources))
 
 
 def _repository(project: Path) -> Iterator[Finding]:

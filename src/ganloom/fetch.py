@@ -6,6 +6,7 @@ import asyncio
 import collections
 import contextlib
 import fnmatch
+import itertools
 import multiprocessing
 import re
 import signal
@@ -15,18 +16,34 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ganloom import params, sources
 from ganloom.images import decoding
 from ganloom.images.decoding import HEIC, INSTALL_HEIC
 from ganloom.images.shards import sha256
-from ganloom.sources import CANDIDATE, FetchError, Reader, Row, SourceError
+from ganloom.sources import (
+    CANDIDATE,
+    NAMED_AS_PICTURE,
+    FetchError,
+    Reader,
+    Row,
+    SourceError,
+)
 from ganloom.web.client import Client, WebError, web_url
 from ganloom.web.store import Kept, Store
 
 MANIFEST = (*CANDIDATE, "error", "sha256", "bytes", "width", "height", "mime")
-LOG = ("id", "retrieved_at", "status", "attempts", "seconds", "http_status", "taken_from")
+LOG = (
+    "id",
+    "retrieved_at",
+    "status",
+    "attempts",
+    "seconds",
+    "http_status",
+    "taken_from",
+    "final_url",
+)
 
 # What comes in the place of a picture that is gone.
 _GONE = {"not an image", "empty file", "changed since it was listed"}
@@ -133,7 +150,9 @@ async def _fetch_all(
                 ]
         except ExceptionGroup as several:
             raise several.exceptions[0] from None
-    return [task.result() for task in tasks]
+    results = _without_placeholders(rows, [task.result() for task in tasks])
+    _clear(results, job.spool, store)
+    return results
 
 
 def is_web(url: str) -> bool:
@@ -289,12 +308,19 @@ class _Web:
             kept = await asyncio.to_thread(self._store.take, url, job.limits.max_bytes)
             if kept is not None:
                 found = await self._judge(row, kept)
-                log = _log(found, kept.retrieved_at, 0, attempts=0, taken_from="kept")
+                log = _log(
+                    found,
+                    kept.retrieved_at,
+                    0,
+                    attempts=0,
+                    taken_from="kept",
+                    final_url=kept.final_url,
+                )
                 # What was no use may be another file, or a whole one, by now; not another format.
                 if _kind(found["error"]) in ("", _UNREAD):
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
-            kept = await asyncio.to_thread(self._store.put, url, page.data)
+            kept = await asyncio.to_thread(self._store.put, url, page.data, page.url)
             page = page._replace(data=b"")  # many wait for a worker: they must not fill the memory
             found = await self._judge(row, kept)
             log = _log(
@@ -304,6 +330,7 @@ class _Web:
                 attempts=page.attempts,
                 http_status=page.status,
                 taken_from="network",
+                final_url=page.url,
             )
             return Result(found, log, host, lost=_kind(found["error"]) in _GONE)
         except FetchError as error:
@@ -327,10 +354,67 @@ class _Web:
         )
 
 
+# --- placeholders ------------------------------------------------------------------------------
+
+
+def _without_placeholders(rows: Sequence[Row], results: Sequence[Result]) -> list[Result]:
+    """Fail candidates that only have a placeholder, such as a ``removed.png`` for all that is gone.
+
+    A placeholder is a file to which candidates of different names are redirected, and which does
+    not have their names. Where several addresses give the same file without a redirect, they may
+    as well be honest copies; a candidate whose hash was listed is what was wanted.
+    """
+    names: dict[str, set[str]] = collections.defaultdict(set)
+    places: dict[str, set[str]] = collections.defaultdict(set)
+    unsure = [
+        bool(r.log["final_url"]) and not row.get("sha256")
+        for row, r in zip(rows, results, strict=True)
+    ]
+    for result in itertools.compress(results, unsure):
+        found, final_url = result.manifest, result.log["final_url"]
+        if not found["error"] and _name(final_url) != _name(found["url"]):
+            names[found["sha256"]].add(_name(found["url"]))
+            places[found["sha256"]].add(final_url)
+    kept = []
+    for row, result, is_unsure in zip(rows, results, unsure, strict=True):
+        digest = result.manifest["sha256"]
+        if is_unsure and len(names[digest]) > 1:
+            reason = f"{len(names[digest])} different pictures lead to {min(places[digest])[:200]}"
+            found = _blank(row) | {"error": f"placeholder: {reason}"}
+            log = result.log | {"status": "failed"}
+            kept.append(Result(found, log, result.host, lost=True))
+        else:
+            kept.append(result)
+    return kept
+
+
+def _name(url: str) -> str:
+    """What a URL calls its file; of a script, which may serve many, with the query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    name = unquote(parts.path.rpartition("/")[2])
+    return name if NAMED_AS_PICTURE.search(name) else f"{name}?{parts.query}"
+
+
+def _clear(results: Sequence[Result], spool: Path, store: Store) -> None:
+    """Delete placeholders, and ask for the pictures again next time."""
+    used = {result.manifest["sha256"] for result in results if not result.manifest["error"]}
+    for path in spool.iterdir():
+        if path.name.partition(".")[0] not in used:
+            path.unlink()
+    for result in results:
+        if _kind(result.manifest["error"]) == "placeholder":
+            store.forget(result.manifest["url"])
+
+
 # --- both --------------------------------------------------------------------------------------
 
 
 def _require_allowed(row: Row, limits: params.Fetch) -> None:
+    if row.get("refusal"):
+        raise FetchError(row["refusal"])
     size = row.get("bytes") or ""
     # Python reads no number of thousands of digits; these are enough.
     _require_within(limits, int(size[:20]) if size.isdecimal() else 0)
@@ -386,6 +470,7 @@ def _log(
     attempts: int = 1,
     http_status: int | str = "",
     taken_from: str = "",
+    final_url: str = "",
 ) -> Row:
     return {
         "id": found["id"],
@@ -395,6 +480,7 @@ def _log(
         "seconds": f"{seconds:.3f}",
         "http_status": str(http_status),
         "taken_from": taken_from,
+        "final_url": final_url,
     }
 
 
@@ -449,6 +535,19 @@ def by_host(results: Sequence[Result], most: int = 10) -> list[str]:
         f"{host}: {sum(not row['error'] for row in rows)} of {len(rows)} fetched"
         + (f"; failed: {reasons}" if (reasons := failures(rows)) else "")
         for host, rows in shown
+    ]
+
+
+def repeated(results: Sequence[Result]) -> list[str]:
+    """A line for each file that three or more addresses of a host gave: perhaps a placeholder."""
+    groups = collections.defaultdict(list)
+    for result in results:
+        if result.host and not result.manifest["error"]:
+            groups[result.host, result.manifest["sha256"]].append(result.manifest["url"])
+    return [
+        f"{host}: {len(urls)} addresses gave the same file; copies, or a placeholder? {min(urls)}"
+        for (host, _), urls in sorted(groups.items())
+        if len(urls) >= 3
     ]
 
 

@@ -109,7 +109,9 @@ class FolderSource(_Source):
     """A folder of pictures, read recursively; the first sub-folder is the class."""
 
     kind: Literal["folder"] = Field(description="Kind of source")
-    licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+    licence: str | None = Field(
+        description="Licence of the pictures, for the manifest and the credits; null: not known"
+    )
 
 
 class TorchvisionSource(_Source):
@@ -208,6 +210,18 @@ class UrlsSource(_Source):
     kind: Literal["urls"] = Field(description="Kind of source")
 
 
+def _codec(name: str) -> str:
+    try:
+        is_usable = b"a.png".decode(name, "replace") == "a.png"
+    except (LookupError, ValueError):  # not known, or not an encoding of text
+        is_usable = False
+    if not is_usable:
+        raise PydanticCustomError(
+            "codec", "Input should be an encoding that Python knows, such as 'cp949' or 'euc_jp'"
+        )
+    return name
+
+
 class ArchiveSource(_Source):
     """Pictures in a zip, tar or npz file, local or downloaded; the first folder is the class."""
 
@@ -220,7 +234,13 @@ class ArchiveSource(_Source):
         description="Refuse any other file; needed with a url; null: not checked"
     )
     max_bytes: Count = Field(description="Refuse a larger archive, in bytes")
-    licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+    encoding: Annotated[str, AfterValidator(_codec)] | None = Field(
+        default=None,
+        description="Encoding of the names that are not UTF-8; null or missing: guessed from them",
+    )
+    licence: str | None = Field(
+        description="Licence of the pictures, for the manifest and the credits; null: not known"
+    )
 
 
 Source = Annotated[
@@ -1102,6 +1122,9 @@ class Params(Section):
                 raise _refusal("invert.predictors", name, f"the models: {', '.join(self.models)}")
         for name, source in self.sources.items():
             _check_source(name, source, self.network)
+        for key in ("enlarge", "weave"):
+            if key in self.model_fields_set and getattr(self, key) is None:
+                raise _refusal(key, None, "a section; delete the line: DVC cannot read it as null")
         if self.weave and self.weave.size < 2 * self.weave.tile:
             raise _refusal(
                 "weave.size",
@@ -1293,6 +1316,14 @@ def _explain(error: ErrorDetails, data: Any) -> str:
             hint = _did_you_mean(context["tag"], re.findall(r"'([^']*)'", options))
             tag = context["discriminator"].strip("'")
             text = f"{path}.{tag}: {context['tag']!r} is not possible{hint} (allowed: {options})"
+        case "string_type" if value is not None:
+            text = f"{path}: {value!r} is not possible; allowed: text: put it in quotes"
+        case _ if value is None:
+            section = section_at(keys[:-1], data)
+            field = section.model_fields.get(keys[-1]) if section else None
+            is_optional = field is not None and not field.is_required()
+            remedy = "delete the line" if is_optional else f"give a value ({_allowed(error)})"
+            text = f"{path}: null is not possible; {remedy}"
         case "literal_error":
             options = context["expected"]
             hint = _did_you_mean(value, re.findall(r"'([^']*)'", options))
@@ -1304,9 +1335,19 @@ def _explain(error: ErrorDetails, data: Any) -> str:
                 "allowed: lower-case letters, digits and _, a letter first"
             )
         case _:
-            allowed = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
-            text = f"{path}: {value!r} is not possible; allowed: {allowed}"
+            text = f"{path}: {value!r} is not possible; allowed: {_allowed(error)}"
     return text
+
+
+def _allowed(error: ErrorDetails) -> str:
+    plain = {
+        "string_type": "text",
+        "dict_type": "a section",
+        "model_type": "a section",
+        "model_attributes_type": "a section",
+    }
+    allowed = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    return plain.get(error["type"], allowed)
 
 
 def _did_you_mean(value: Any, options: Sequence[str], cutoff: float = 0.4) -> str:

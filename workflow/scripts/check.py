@@ -7,18 +7,12 @@ from prelude import begin
 
 params = begin()
 
-from ganloom import sources
+from ganloom.sources import paths
 
 
 def main() -> None:
-    problems = []
-    for name, spec in params.sources.items():
-        try:
-            sources.require_path(name, spec)
-        except sources.SourceError as error:
-            problems.append(f"error: {error}")
-    if problems:
-        sys.exit("\n".join(problems))
+    if problems := paths.problems(params):
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
     checked = Path("data/.checked")
     checked.parent.mkdir(exist_ok=True)
     checked.write_text("params.yaml can be used\n")

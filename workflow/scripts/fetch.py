@@ -20,10 +20,12 @@ from ganloom.fetch import (
     failures,
     fetch,
     merge,
+    repeated,
     require_reached,
     unread,
 )
 from ganloom.images.shards import ShardError, Shards, pack_shards
+from ganloom.sources import paths
 
 RAW = Path("data/raw")
 # Not in an output: engines delete those before a stage runs.
@@ -60,7 +62,8 @@ def main() -> None:
                 results = fetch(rows, job, params.threads, progress.update)
             lost = require_reached(results, params.fetch)
         except ShardError as error:
-            sys.exit(f"error: fetch.shards: {error}")
+            problem = paths.missing(str(params.fetch.shards), "folder") or error
+            sys.exit(f"error: fetch.shards: {problem}")
         except (sources.SourceError, LostError) as error:
             sys.exit(f"error: {error}")
         except KeyboardInterrupt:
@@ -73,7 +76,7 @@ def main() -> None:
         sys.exit(f"error: none of {len(rows)} candidates could be fetched: {reasons}")
     sources.write_rows(Path("data/manifest.csv"), manifest, MANIFEST)
     sources.write_rows(Path("data/fetch_log.csv"), [result.log for result in results], LOG)
-    for line in [*by_host(results), lost]:
+    for line in [*by_host(results), *repeated(results), lost]:
         print(line)
     print(
         f"fetched {len(fetched)} of {len(rows)} candidates ({len(set(fetched))} different files); "

@@ -25,6 +25,7 @@ SOURCE = Path(__file__).parents[1]
 # What the app imports, beside the network of each model: the bundle needs no ganloom installed.
 MODULES = [
     "__init__.py",
+    "geometry.py",
     "images/__init__.py",
     "images/arrays.py",
     "images/encoding.py",

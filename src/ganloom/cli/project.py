@@ -62,7 +62,7 @@ def add(commands: Commands) -> None:
     )
     doctor.set_defaults(run=_doctor)
 
-    check = commands.add_parser("check", help="check a params file")
+    check = commands.add_parser("check", help="check a params file and the paths in it")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
     check.set_defaults(run=_check)
 
@@ -167,11 +167,14 @@ def _doctor(options: argparse.Namespace) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from ganloom.params import ParamsError, load
+    from ganloom.sources.paths import problems
 
     try:
-        load(options.file)
+        known = load(options.file)
     except ParamsError as error:
         sys.exit(str(error))
+    if found := problems(known):
+        sys.exit("\n".join(f"{options.file}: {problem}" for problem in found))
     print(f"{options.file} is fine")
 
 

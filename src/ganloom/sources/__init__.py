@@ -3,7 +3,8 @@
 ``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and more
 of its own. ``reader(spec, context)`` gives a function from a candidate's url to the file's bytes;
 kinds whose urls are on the web have none, since the stage ``fetch`` downloads these itself. Where a
-row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds.
+row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds; where it has a
+``refusal``, it fails with that reason.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import collections
 import csv
 import importlib
 import re
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -80,10 +82,13 @@ def module(kind: str) -> ModuleType:
 
 
 def candidate(name: str, key: str, url: str, **known: str) -> Row:
-    """A row for a candidate of the source ``name``; what is not ``known`` stays empty."""
-    return (
-        dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
-    )
+    """A row for a candidate of the source ``name``; what is not ``known`` stays empty.
+
+    The label is composed Unicode (NFC): macOS decomposes names of files, and ``café`` from there
+    would be another class than ``café`` from elsewhere.
+    """
+    row = dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
+    return row | {"label": unicodedata.normalize("NFC", row["label"])}
 
 
 def candidates(name: str, spec: Source, context: Context) -> list[Row]:
@@ -95,10 +100,8 @@ def candidates(name: str, spec: Source, context: Context) -> list[Row]:
         SourceWarning: it offers less than was asked for.
 
     Raises:
-        SourceError: its path does not exist, it cannot be read, offers nothing or offers the same
-            id twice.
+        SourceError: it cannot be read, offers nothing or offers the same id twice.
     """
-    require_path(name, spec)
     try:
         rows: list[Row] = module(spec.kind).search(name, spec, context)
     except SourceError as error:
@@ -109,27 +112,6 @@ def candidates(name: str, spec: Source, context: Context) -> list[Row]:
         if times > 1:
             raise SourceError(f"sources.{name}: {times} candidates have the id {most!r}")
     return sorted(rows, key=lambda row: row["id"])
-
-
-def require_path(name: str, spec: Source) -> None:
-    """Check that the path of a source exists.
-
-    Raises:
-        SourceError: it does not; the message names the key, the value and the way out.
-    """
-    path = Path(spec.path)
-    if path.exists():
-        return
-    place = Path.cwd()
-    problem = f"sources.{name}.path: {spec.path!r}: no such file or folder"
-    if path.is_absolute():
-        raise SourceError(f"{problem}; correct it in params.yaml")
-    if ".dvc/tmp/exps" in place.as_posix():
-        raise SourceError(
-            f"{problem} seen from this experiment's copy of the project, which holds only what Git "
-            "tracks; write an absolute path"
-        )
-    raise SourceError(f"{problem} seen from {place}; correct it in params.yaml")
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
@@ -151,15 +133,6 @@ def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
     Raises:
         SourceError: it cannot be used; the message names the line.
     """
-    return [row for _, row in numbered_rows(path, columns)]
-
-
-def numbered_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """The rows of a CSV table as ``read_rows`` gives them, each after the number of its last line.
-
-    Raises:
-        SourceError: as ``read_rows``.
-    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, strict=True)
         try:
@@ -168,13 +141,15 @@ def numbered_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row
                     raise SourceError(
                         f"{path}, line 1: no column {column!r}, only {table.fieldnames}"
                     )
+            rows = []
             for row in table:
                 if None in row or None in row.values():
                     raise SourceError(
                         f"{path}, line {table.line_num}: more or fewer cells than the header"
                     )
-                yield table.line_num, row
+                rows.append(row)
         except csv.Error as error:
             raise SourceError(f"{path}, line {table.reader.line_num}: {error}") from error
         except UnicodeDecodeError as error:
             raise SourceError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    return rows

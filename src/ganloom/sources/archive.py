@@ -22,8 +22,11 @@ import math
 import os
 import re
 import stat
+import struct
 import tarfile
+import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path, PurePosixPath
@@ -45,6 +48,7 @@ from ganloom.sources import (
     SourceError,
     candidate,
 )
+from ganloom.sources.names import decode, guess
 from ganloom.web.client import WebError, browser
 
 DOWNLOADS = Path("work/archives")
@@ -71,7 +75,7 @@ class Member(NamedTuple):
 
     Attributes:
         number: Its position.
-        name: In print.
+        name: In print, Unicode composed (NFC).
         folders: That it lies in, from the top; of an array's picture its class.
         size: In bytes; of an array's picture unpacked.
         refusal: Why it is not read; empty if it is.
@@ -114,7 +118,7 @@ def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]
             f"{member.number:06d}",
             f"archive:{member.number}/{quote(member.name)}",
             title=member.name,
-            licence=spec.licence,
+            licence=spec.licence or "",
             label=label,
             bytes=str(member.size),
         )
@@ -165,22 +169,22 @@ def _open(spec: params.ArchiveSource, context: Context) -> Opened:
     file = path.open("rb")
     try:
         with _damage_is_an_error():
-            return _recognised(file, path.stat().st_size)
+            return _recognised(file, path.stat().st_size, spec.encoding)
     except SourceError:
         file.close()
         raise
 
 
-def _recognised(file: BinaryIO, size: int) -> Opened:
+def _recognised(file: BinaryIO, size: int, encoding: str | None) -> Opened:
     head = file.read(6)
     file.seek(0)
     if not head.startswith((b"PK\3\4", b"PK\5\6")):
-        return _Tar(file, _unpacker(file, head), size)
+        return _Tar(file, _unpacker(file, head), size, encoding)
     archive = zipfile.ZipFile(_Bounded(file, MAX_BLOCK, size))
     _require_sane(archive, size)
     names = archive.namelist()
     is_npz = bool(names) and all(name.endswith(".npy") for name in names)
-    return _Npz(archive) if is_npz else _Zip(archive)
+    return _Npz(archive) if is_npz else _Zip(archive, encoding)
 
 
 def _local(spec: params.ArchiveSource, context: Context) -> Path:
@@ -293,7 +297,7 @@ def _member(number: int, name: str, size: int, refusal: str) -> Member:
         refusal = "an archive in the archive: unpack it first"
     elif not refusal and size > MAX_MEMBER:
         refusal = f"file too large: {size} bytes, more than {MAX_MEMBER}"
-    clean = _printable(str(path))
+    clean = unicodedata.normalize("NFC", _printable(str(path)))
     folders = () if refusal else PurePosixPath(clean).parts[:-1]
     return Member(number, clean, folders, size, refusal)
 
@@ -336,13 +340,16 @@ def _require_sane(archive: zipfile.ZipFile, archive_bytes: int) -> None:
 
 
 class _Zip:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    def __init__(self, archive: zipfile.ZipFile, encoding: str | None) -> None:
         self._archive, self._infos = archive, archive.infolist()
         self.close = archive.close
+        stored = [_utf8_name(info) or _stored_name(info) for info in self._infos]
+        encoding = encoding or guess(stored)
+        self._names = [decode(name, lambda: encoding) for name in stored]
 
     def members(self) -> Iterator[Member]:
         for number, info in enumerate(self._infos):
-            if info.is_dir() or _is_hidden(info.filename):
+            if info.is_dir() or _is_hidden(self._names[number]):
                 continue
             member = self._member(number)
             if _is_listed(member, functools.partial(self._head, info)):
@@ -364,40 +371,68 @@ class _Zip:
             refusal = "a link or device"
         elif not inflates_bit_by_bit(info):
             refusal = OTHER_METHOD
-        return _member(number, info.filename, info.file_size, refusal)
+        return _member(number, self._names[number], info.file_size, refusal)
 
     def _head(self, info: zipfile.ZipInfo) -> bytes:
         with self._archive.open(info) as file:
             return file.read(formats.HEAD)
 
 
+def _stored_name(info: zipfile.ZipInfo) -> bytes:
+    """A member's name as bytes, up to a NUL."""
+    is_utf8 = info.flag_bits & 0x800
+    name = info.orig_filename.encode("utf-8" if is_utf8 else "cp437", "surrogateescape")
+    return name.partition(b"\0")[0]
+
+
+def _utf8_name(info: zipfile.ZipInfo) -> bytes:
+    """The name in the extra field 0x7075, which some programs write beside one in a code page."""
+    extra = info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and len(field) > 5:
+            version, checksum = struct.unpack_from("<BL", field)
+            # It counts only for the name that it was written for.
+            if version == 1 and checksum == zlib.crc32(_stored_name(info)):
+                return field[5:]
+    return b""
+
+
 # --- tar ---------------------------------------------------------------------------------------
 
 
-def _unpacker(file: BinaryIO, head: bytes) -> Callable[[], Any]:
+def _unpacker(file: BinaryIO, head: bytes) -> Callable[[BinaryIO], Any]:
     """A function that opens the tar inside from its start."""
     if head.startswith(b"\x1f\x8b"):
-        return lambda: gzip.GzipFile(fileobj=file)
+        return lambda file: gzip.GzipFile(fileobj=file)
     if head.startswith(b"BZh"):
-        return lambda: bz2.BZ2File(file)
+        return bz2.BZ2File
     if head.startswith(b"\xfd7zXZ\0"):
         lzma.LZMADecompressor(memlimit=MAX_DICTIONARY).decompress(file.read(_CHUNK), max_length=1)
-        return lambda: lzma.LZMAFile(file)
-    return lambda: file
+        return lzma.LZMAFile
+    return lambda file: file
 
 
 class _Tar:
     """Walks forward only, and from the start again when something before is asked for."""
 
-    def __init__(self, file: BinaryIO, unpack: Callable[[], Any], archive_bytes: int) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        unpack: Callable[[BinaryIO], Any],
+        archive_bytes: int,
+        encoding: str | None,
+    ) -> None:
         self._file, self._unpack, self._archive_bytes = file, unpack, archive_bytes
+        self._encoding = encoding
         self.close = file.close
         self._rewind()
 
     def members(self) -> Iterator[Member]:
         self._rewind()
         while (info := self._next()) is not None:
-            if info.isdir() or _is_hidden(info.name):
+            if info.isdir() or _is_hidden(self._name(info)):
                 continue
             member = self._member(info)
             if _is_listed(member, functools.partial(self._head, info)):
@@ -416,7 +451,10 @@ class _Tar:
     def _rewind(self) -> None:
         self._file.seek(0)
         # Not tarfile.open: it would look for the compression by itself, and unbounded.
-        self._tar = tarfile.TarFile(fileobj=_Bounded(self._unpack(), MAX_HEADER), mode="r")
+        bounded = _Bounded(self._unpack(self._file), MAX_HEADER)
+        self._tar = tarfile.TarFile(
+            fileobj=bounded, mode="r", encoding="utf-8", errors="surrogateescape"
+        )
         self._position, self._budget = 0, _Budget(self._archive_bytes)
 
     def _next(self) -> tarfile.TarInfo | None:
@@ -429,10 +467,25 @@ class _Tar:
 
     def _member(self, info: tarfile.TarInfo) -> Member:
         refusal = "" if info.isreg() and not info.issparse() else "a link or device"
-        return _member(self._position - 1, info.name, info.size, refusal)
+        return _member(self._position - 1, self._name(info), info.size, refusal)
+
+    def _name(self, info: tarfile.TarInfo) -> str:
+        return decode(_stored_bytes(info), self._guess)
+
+    def _guess(self) -> str:
+        if self._encoding is None:
+            # In a second pass, as this one may be anywhere.
+            with Path(self._file.name).open("rb") as file:
+                again = _Tar(file, self._unpack, self._archive_bytes, None)
+                self._encoding = guess(map(_stored_bytes, iter(again._next, None)))
+        return self._encoding
 
     def _head(self, info: tarfile.TarInfo) -> bytes:
         return self._tar.extractfile(info).read(formats.HEAD)  # type: ignore[union-attr]
+
+
+def _stored_bytes(info: tarfile.TarInfo) -> bytes:
+    return info.name.encode("utf-8", "surrogateescape")
 
 
 # --- npz ---------------------------------------------------------------------------------------

@@ -1,11 +1,16 @@
-"""A folder of pictures, read recursively; the first sub-folder is the class."""
+"""A folder of pictures, read recursively; the first sub-folder is the class.
+
+Links are followed, wherever they lead: to pictures, to class folders, into DVC's cache. A link from
+a stranger could lead to any picture on this machine; so an archive should not be unpacked for this
+kind of source, but read by the kind ``archive``, which follows none.
+"""
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
@@ -19,14 +24,20 @@ from ganloom.sources import (
     Row,
     SourceError,
     candidate,
+    warn,
 )
+from ganloom.sources.tree import contents, refusal, shown
 
 
 def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
     """List files that are pictures by their suffix or first bytes.
 
-    Hidden files are left out, and so is what a link outside the folder points to. Rows also tell
-    ``sha256`` and ``bytes``, so that an edit between search and fetch is noticed.
+    Hidden files are left out. Rows also tell ``sha256`` and ``bytes``, so that an edit between
+    search and fetch is noticed.
+
+    Warns:
+        SourceWarning: something could not be read, or lies behind a link to a folder, where DVC
+            does not look for edits.
 
     Raises:
         SourceError: ``spec.path`` is not a folder.
@@ -34,18 +45,30 @@ def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
     root = Path(spec.path)
     if not root.is_dir():
         raise SourceError(f"path {spec.path!r} is not a folder")
-    return [_row(name, spec, path) for path in _files(root) if _is_picture(path)]
+    found = contents(root)
+    if found.refused:
+        warn(name, f"left out of {root}: {_counted(found.refused)}")
+    if found.linked:
+        warn(
+            name,
+            f"{root} has links to folders ({shown(found.linked[0])}, {len(found.linked)} in all), "
+            "and DVC does not notice edits behind these; after one, run: "
+            f"dvc repro --force search@{name}",
+        )
+    return [_row(name, spec, path) for path in found.files if _is_picture(path)]
 
 
 def reader(spec: params.FolderSource, context: Context) -> Reader:
-    """Read candidates' files, from inside the folder only."""
-    root = Path(spec.path).resolve()
+    """Read candidates' files, from inside the folder and behind its links only."""
+    root = Path(spec.path)
 
     def read(url: str) -> bytes:
         try:
             path = Path(os.fsdecode(unquote_to_bytes(urlsplit(url).path)))
-            if not path.resolve().is_relative_to(root):
+            if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
                 raise FetchError(f"outside of the source's folder: {url}")
+            if reason := refusal(path):
+                raise FetchError(f"{reason}: {_printable(shown(path))}")
             return path.read_bytes()
         except OSError as error:
             raise FetchError(f"cannot be read: {error.strerror}") from error
@@ -55,19 +78,15 @@ def reader(spec: params.FolderSource, context: Context) -> Reader:
     return read
 
 
-def _files(root: Path) -> Iterator[Path]:
-    inside = root.resolve()
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            # Opening a pipe or a device would hang.
-            if (
-                not name.startswith(".")
-                and path.is_file()
-                and path.resolve().is_relative_to(inside)
-            ):
-                yield path
+def _counted(refused: list[tuple[Path, str]]) -> str:
+    """How many are refused for each reason, with the first: ``2 x dangling link (a -> b)``."""
+    groups = collections.defaultdict(list)
+    for path, reason in refused:
+        groups[reason].append(path)
+    return ", ".join(
+        f"{len(paths)} x {reason} ({_printable(shown(min(paths)))})"
+        for reason, paths in groups.items()
+    )
 
 
 def _is_picture(path: Path) -> bool:
@@ -94,7 +113,7 @@ def _row(name: str, spec: params.FolderSource, path: Path) -> Row:
         # As the path was written: a relative one means the same wherever the project lies.
         ("file://" if path.is_absolute() else "file:") + quote_from_bytes(os.fsencode(path)),
         title=_printable(path.name),
-        licence=spec.licence,
+        licence=spec.licence or "",
         label=_printable(key.parts[0]) if len(key.parts) > 1 else "",
         sha256=digest,
         bytes=size,

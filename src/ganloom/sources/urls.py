@@ -1,19 +1,21 @@
 """A list of addresses: CSV or JSONL, such as an earlier data/manifest.csv.
 
 How a collection is given on that may not be redistributed: who has the list fetches the pictures
-from where they are, and with `sha256` gets the same bytes or a recorded failure.
+from where they are, and with `sha256` gets the same bytes or a recorded failure. A row that cannot
+be used is a candidate, too, which fails with the reason.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, candidate, numbered_rows, warn
+from ganloom.sources import Context, FetchError, Row, SourceError, candidate, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
 
 # Columns of the table of candidates, and under which names a list may have them.
@@ -26,90 +28,167 @@ _KNOWN = {
     "licence_url": ("licence_url", "license_url"),
     "label": ("label", "class"),
 }
-_MAX_LINE = 1 << 20
 
-Line = tuple[int, Mapping[str, Any]]
+# What a line tells, or why it cannot be read.
+Line = tuple[int, Mapping[str, Any] | FetchError]
 
 
 def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
     """List the addresses, each once; what an earlier manifest failed to fetch comes again.
 
-    Rows also tell ``sha256``, empty where the list does not say it.
+    Rows also tell ``sha256``, empty where the list does not say it, and ``refusal``: why a row of
+    the list cannot be used, empty if it can.
+
+    Warns:
+        SourceWarning: rows cannot be used, or are of sources that only another project has.
 
     Raises:
-        SourceError: the list cannot be read; the message names the line.
+        SourceError: the file cannot be read, or has no column ``url``.
     """
     path = Path(spec.path)
     rows: dict[str, Row] = {}
-    lines: dict[str, int] = {}
+    refused: list[Row] = []
     local = 0
     try:
         for number, known in _read(path):
-            if _is_local(known):
-                local += 1
-                continue
-            row = _row(name, known, f"{path}, line {number}")
-            first = rows.setdefault(row["url"], row)
-            if first["sha256"] and row["sha256"] and first["sha256"] != row["sha256"]:
-                raise SourceError(
-                    f"{path}, line {number}: another sha256 than in line {lines[row['url']]}"
-                )
-            lines.setdefault(row["url"], number)
-            rows[row["url"]] = {key: first[key] or row[key] for key in first}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+            try:
+                if isinstance(known, FetchError):
+                    raise known
+                if _is_local(known):
+                    local += 1
+                    continue
+                row = _row(name, known)
+                first = rows.setdefault(row["url"], row)
+                if first["sha256"] and row["sha256"] and first["sha256"] != row["sha256"]:
+                    raise FetchError("another sha256 than an earlier row has for this address")
+            except FetchError as error:
+                refused.append(_refused(name, number, error))
+            else:
+                rows[row["url"]] = {key: first[key] or row[key] for key in first}
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     if local:
         warn(name, f"{local} rows of {path} are not on the web, but of that project's own sources")
-    return list(rows.values())
+    if refused:
+        first_reason = refused[0]["refusal"]
+        warn(name, f"{len(refused)} rows of {path} cannot be used; the first: {first_reason}")
+    return [*rows.values(), *refused]
 
 
 def _is_local(known: Mapping[str, Any]) -> bool:
     """Whether a row is a manifest's, of a source such as a folder, which only that project has."""
-    is_manifest = {"id", "source", "error"} <= known.keys()
+    is_manifest = {"id", "source", "error"} <= known.keys() and bool(known.get("url"))
     return is_manifest and not str(known["url"]).lower().startswith(("http:", "https:"))
 
 
 def _read(path: Path) -> Iterator[Line]:
-    match path.suffix.lower():
-        case ".csv":
-            return numbered_rows(path, ["url"])
-        case ".jsonl" | ".ndjson":
-            return _read_jsonl(path)
-        case suffix:
-            raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv or .jsonl")
+    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
+    suffix = path.suffix.lower()
+    if suffix not in readers:
+        raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv or .jsonl")
+    # Bytes that are not UTF-8 become surrogates: they spoil their row alone.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        yield from readers[suffix](path, file)
 
 
-def _read_jsonl(path: Path) -> Iterator[Line]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE), ""), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise SourceError(f"{path}, line {number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise SourceError(f"{path}, line {number}: not an object with a 'url'")
-            yield number, row
+def _read_csv(path: Path, file: TextIO) -> Iterator[Line]:
+    lines = list(file)
+    try:
+        header, first = _header(lines)
+    except csv.Error as error:
+        raise SourceError(f"{path}, line 1: {error}") from error
+    if "url" not in header:
+        raise SourceError(f"{path}, line 1: no column 'url', only {header}")
+    for number, cells in _records(lines, first, len(header)):
+        known = cells if isinstance(cells, FetchError) else dict(zip(header, cells, strict=True))
+        yield number, known
 
 
-def _row(name: str, known: Mapping[str, Any], where: str) -> Row:
+def _header(lines: Sequence[str]) -> tuple[list[str], int]:
+    """The names of the columns, and the number of their last line."""
+    reader = csv.reader(lines)
+    return next(filter(None, reader), []), reader.line_num
+
+
+def _records(
+    lines: Sequence[str], start: int, width: int
+) -> Iterator[tuple[int, list[str] | FetchError]]:
+    """The rows of a CSV table that are not empty, each with the number of its first line.
+
+    A stray quote makes a row of many lines. One that is no row of the table costs its first line
+    alone: the others are read again.
+    """
+    while start < len(lines):
+        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), strict=True)
+        begun = start
+        try:
+            for cells in reader:
+                if cells and len(cells) != width:
+                    raise csv.Error(f"{len(cells)} cells, but the header has {width}")
+                if cells:
+                    yield begun + 1, _text_only(cells)
+                begun = start + reader.line_num
+        except csv.Error as error:
+            yield begun + 1, FetchError(f"not a row of the table: {error}")
+        start = begun + 1
+
+
+def _text_only(cells: list[str]) -> list[str] | FetchError:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return FetchError("not UTF-8 text")
+    return cells
+
+
+def _read_jsonl(path: Path, file: TextIO) -> Iterator[Line]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            yield number, _object(line)
+
+
+def _object(line: str) -> Mapping[str, Any] | FetchError:
+    try:
+        line.encode()
+        found = json.loads(line)
+    except UnicodeEncodeError:
+        return FetchError("not UTF-8 text")
+    except (ValueError, RecursionError) as error:
+        return FetchError(f"not JSON: {error}")
+    return found if isinstance(found, dict) else FetchError("not an object with a 'url'")
+
+
+def _row(name: str, known: Mapping[str, Any]) -> Row:
     url = web_url(known.get("url"))
+    if not known.get("url"):
+        raise FetchError("no address")
     if not url:
-        raise SourceError(
-            f"{where}: url: {str(known.get('url'))[:200]!r} is not possible; allowed: http(s) "
-            f"addresses without credentials or blanks, of {MAX_URL} characters at most"
+        raise FetchError(
+            f"not a web address: {_shown(known['url'])}; allowed: http(s) addresses without "
+            f"credentials or blanks, of {MAX_URL} characters at most"
         )
     digest = str(known.get("sha256") or "").strip().lower()
     if digest and not re.fullmatch("[0-9a-f]{64}", digest):
-        raise SourceError(f"{where}: sha256: {digest[:80]!r} are not 64 hexadecimal digits")
+        raise FetchError(f"not a sha256: {digest[:80]!r}; it has 64 hexadecimal digits")
     told = {
         column: next(filter(None, (_text(known.get(alias)) for alias in aliases)), "")
         for column, aliases in _KNOWN.items()
     }
     for column in ("page", "licence_url"):
         told[column] = web_url(told[column])
-    return candidate(name, url_key(url), url, sha256=digest, **told)
+    return candidate(name, url_key(url), url, sha256=digest, refusal="", **told)
+
+
+def _refused(name: str, number: int, error: FetchError) -> Row:
+    kind, _, more = str(error).partition(": ")
+    reason = f"{kind}: line {number}: {more}" if more else f"{kind}: line {number}"
+    key = f"line-{number:06d}"
+    return candidate(name, key, f"line:{number}", sha256="", refusal=text(reason))
+
+
+def _shown(url: Any) -> str:
+    """An address that is not one, without the password in it."""
+    return repr(re.sub(r"//[^/@]*@", "//...@", str(url)[:200]))
 
 
 def _text(value: Any) -> str:

@@ -16,11 +16,13 @@ class Kept(NamedTuple):
 
     Attributes:
         path: Where it lies.
+        final_url: Where it came from in the end, after redirects.
         sha256: Of its content.
         retrieved_at: When it came, ISO 8601.
     """
 
     path: Path
+    final_url: str
     sha256: str
     retrieved_at: str
 
@@ -43,12 +45,17 @@ class Store:
         for each in (self._files, self._urls):
             each.mkdir(parents=True, exist_ok=True)
 
-    def put(self, url: str, data: bytes) -> Kept:
-        """Keep what came from ``url``."""
-        digest = hashlib.sha256(data).hexdigest()
-        kept = Kept(self._files / digest, digest, datetime.now(UTC).isoformat(timespec="seconds"))
+    def put(self, url: str, data: bytes, final_url: str) -> Kept:
+        """Keep what came from ``url``, which led to ``final_url``."""
+        digest, now = hashlib.sha256(data).hexdigest(), datetime.now(UTC)
+        kept = Kept(self._files / digest, final_url, digest, now.isoformat(timespec="seconds"))
         write_whole(kept.path, data)
-        entry = {"url": url, "sha256": digest, "retrieved_at": kept.retrieved_at}
+        entry = {
+            "url": url,
+            "final_url": final_url,
+            "sha256": digest,
+            "retrieved_at": kept.retrieved_at,
+        }
         write_whole(self._entry(url), json.dumps(entry).encode())
         return kept
 
@@ -57,6 +64,7 @@ class Store:
         try:
             entry = json.loads(self._entry(url).read_bytes())
             digest, retrieved_at = entry["sha256"], entry["retrieved_at"]
+            final_url = str(entry.get("final_url", url))  # earlier versions did not keep it
             if entry["url"] != url:
                 return None
             datetime.fromisoformat(retrieved_at)
@@ -67,7 +75,11 @@ class Store:
                 whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
         except (OSError, ValueError, TypeError, KeyError):
             return None
-        return Kept(path, digest, retrieved_at) if whole else None
+        return Kept(path, final_url, digest, retrieved_at) if whole else None
+
+    def forget(self, url: str) -> None:
+        """Ask for ``url`` again next time."""
+        self._entry(url).unlink(missing_ok=True)
 
     def _entry(self, url: str) -> Path:
         return self._urls / f"{hashlib.sha256(url.encode()).hexdigest()}.json"
