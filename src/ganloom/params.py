@@ -110,6 +110,7 @@ class FolderSource(_Source):
 
     kind: Literal["folder"] = Field(description="Kind of source")
     licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
 
 
 class TorchvisionSource(_Source):
@@ -221,6 +222,7 @@ class ArchiveSource(_Source):
     )
     max_bytes: Count = Field(description="Refuse a larger archive, in bytes")
     licence: str = Field(description="Licence of the pictures, for the manifest and the credits")
+    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
 
 
 Source = Annotated[

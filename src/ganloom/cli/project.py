@@ -83,7 +83,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _credits(options: argparse.Namespace) -> None:
-    from ganloom.credits import COLUMNS, credits, markdown
+    from ganloom.credits import COLUMNS, attribution
     from ganloom.sources import SourceError, read_rows
 
     data = Path("data")
@@ -94,7 +94,7 @@ def _credits(options: argparse.Namespace) -> None:
         sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
     except SourceError as error:
         sys.exit(f"{error}; to make it anew: dvc repro curate")
-    text = markdown(credits(manifest, {row["sha256"] for row in kept}))
+    text = attribution(manifest, kept, data / "slices")
     if options.out:
         try:
             options.out.write_text(text, encoding="utf-8")
