@@ -17,7 +17,7 @@ import jinja2
 from ganloom import params
 from ganloom.credits import is_web_address
 from ganloom.report import cloths, collection, experiments, models, reproduction
-from ganloom.report.figures import number
+from ganloom.report.figures import counted, number
 from ganloom.report.tables import read_json
 
 HERE = Path(__file__).parent
@@ -56,7 +56,6 @@ def build(
         )
         for name, spec in specs.items()
     }
-    resolutions = {name: spec.resolution for name, spec in specs.items()}
     warnings = {
         name: read_json(project / f"results/metrics/{name}/protocol.json").get("warnings", [])
         for name in specs
@@ -65,11 +64,12 @@ def build(
         about=about,
         collection=collection.collection(project, fetch.max_pixels),
         models=list(shown.values()),
-        best=shown[models.best(metrics)],
+        first=shown[models.first(shown, metrics)],
+        titles=models.titles(shown, metrics),
         metrics=models.columns(metrics),
-        comparisons=models.comparisons(metrics, resolutions, reference, warnings),
+        comparisons=models.comparisons(shown, metrics, reference, warnings),
         experiments=compared,
-        enlarger=cloths.enlarger(project, resolutions),
+        enlarger=cloths.enlarger(project, specs),
         reproduction=reproduction.reproduction(project),
     )
 
@@ -83,7 +83,7 @@ def _page(**context: object) -> str:
         lstrip_blocks=True,
     )
     environment.tests["web_address"] = is_web_address
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "counted": counted}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("template.html.j2").render(

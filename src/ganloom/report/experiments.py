@@ -11,15 +11,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ganloom.images.decoding import decode
 from ganloom.params import PARAMS_FILE
+from ganloom.params import Model as Spec
 from ganloom.report.figures import Picture, picture
 from ganloom.report.models import Row, Values, compare
 from ganloom.report.tables import parameters
+from ganloom.report.verdict import Evidence, verdict
 
 WORKSPACE = "workspace"
 MISSING = "–"
@@ -40,12 +44,14 @@ class Version:
         params: Dotted keys and their values in words.
         metrics: Of those of its models that were measured.
         grids: Files with samples of its models, those that could be had.
+        may_be_best: The models of which the numbers say that they may be called the best.
     """
 
     name: str
     params: Mapping[str, str]
     metrics: Mapping[str, Values]
     grids: Mapping[str, bytes]
+    may_be_best: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,8 @@ def changed(versions: Sequence[Version], max_pixels: int) -> list[Model]:
             for v in versions
             if name in v.grids
         ]
-        found.append(Model(name, compare(group), samples))
+        may_be_best = {v.name for v in versions if name in v.may_be_best}
+        found.append(Model(name, compare(group, may_be_best), samples))
     return found
 
 
@@ -160,4 +167,13 @@ def _version(name: str, read: Callable[[str], bytes]) -> Version:
             grids[model] = read(f"results/samples/{model}/grid.png")
         except FileNotFoundError:
             continue
-    return Version(name, parameters(params), metrics, grids)
+    may_be_best = frozenset(m for m in metrics if _may_be_best(m, params["models"][m], metrics[m]))
+    return Version(name, parameters(params), metrics, grids, may_be_best)
+
+
+def _may_be_best(name: str, spec: Mapping[str, Any], metrics: Values) -> bool:
+    try:
+        model = Spec.model_validate(spec)
+    except ValidationError:  # of another form than now
+        return True
+    return verdict(Evidence(name, model, metrics)).may_be_best
