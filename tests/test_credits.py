@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from ganloom import params
 from ganloom.cli import main
-from ganloom.credits import COLUMNS, credits, is_web_address, markdown
+from ganloom.credits import COLUMNS, attribution, credits, is_web_address, markdown
+from ganloom.images.encoding import save_png
+from ganloom.sources import Context, folder
 
 
 def row(sha256: str, **known: str) -> dict[str, str]:
@@ -46,6 +51,43 @@ def test_what_has_no_licence_is_named_apart(licence: str) -> None:
     found = row("2", title="Found", creator="?", licence=licence)
     text = markdown(credits([CLOTH, found], {"1", "2"}))
     assert text.index("Cloth") < text.index("## Without a known licence") < text.index("Found")
+
+
+@pytest.mark.parametrize(
+    ("rows", "how"),
+    [
+        ([("1", 0, 0, 0.0)], ""),
+        ([("1", 0, 0, 0.0), ("1", 1, 0, 0.0)], " (cut)"),
+        ([("1", 0, 4, 0.0)], " (mirrored)"),
+        ([("1", 0, 1, 0.0)], " (rotated)"),
+        ([("1", 0, 0, 0.0), ("1", 1, 5, -3.5)], " (cut, rotated, mirrored)"),
+    ],
+)
+def test_only_what_was_trained_on_and_done_is_said(
+    rows: list[tuple[str, int, int, float]], how: str, tmp_path: Path
+) -> None:
+    manifest = [CLOTH, row("2", title="Held"), row("3", title="Too small for a slice")]
+    splits = {"1": "train", "2": "holdout", "3": "train"}
+    kept = [{"sha256": sha256, "split": split} for sha256, split in splits.items()]
+    columns = ["sha256", "image", "symmetry", "angle"]
+    pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "index.parquet")
+    text = attribution(manifest, kept, tmp_path)
+    assert f"# Credits\n\nThis picture trained a generator{how}.\n\n- [Cloth]" in text
+    assert "## Held out\n\nThis picture trained nothing" in text
+    assert text.index("## Held out") < text.index("- Held")
+    assert "Too small" not in text
+    before = attribution(manifest, kept[:1], tmp_path / "missing")
+    assert before.startswith("# Credits\n\nThis picture trained a generator.\n")
+    assert "Held out" not in before
+
+
+def test_a_folder_has_an_author_if_one_is_given(tmp_path: Path) -> None:
+    save_png(np.zeros((8, 8, 3), np.uint8), tmp_path / "a.png")
+    spec = params.FolderSource(kind="folder", path=str(tmp_path), licence="CC0-1.0")
+    named = spec.model_copy(update={"creator": "R. Vasquez"})
+    context = Context(1, params.load(Path(__file__).parents[1] / "recipes/kene.yaml").network)
+    assert folder.search("mine", spec, context)[0]["creator"] == ""
+    assert folder.search("mine", named, context)[0]["creator"] == "R. Vasquez"
 
 
 def test_a_file_of_ones_own_shows_its_title_and_no_path() -> None:

@@ -146,7 +146,7 @@ def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
         ([[1.0], []], ""),
     ],
 )  # fmt: skip
-def test_the_verdict_tells_a_lead_from_chance(kids: list[list[float]], sentence: str) -> None:
+def test_the_conclusion_tells_a_lead_from_chance(kids: list[list[float]], sentence: str) -> None:
     found = comparison(
         [
             Version(f"{rate}-{seed}", "", {DROPOUT: str(rate), "seed": str(seed)},
@@ -156,8 +156,8 @@ def test_the_verdict_tells_a_lead_from_chance(kids: list[list[float]], sentence:
         ]
         + [Version("other", "", {}, {"dcgan": {"swd": 1.0}})]
     )  # fmt: skip
-    assert sentence in found.models[0].verdict
-    assert bool(sentence) == bool(found.models[0].verdict)
+    assert sentence in found.models[0].conclusion
+    assert bool(sentence) == bool(found.models[0].conclusion)
 
 
 @pytest.mark.parametrize("file", ["workflow/scripts/prelude.py", "src/ganloom/doctor.py"])

@@ -21,12 +21,14 @@ from dvc_render import VegaRenderer, render_html
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
+from ruamel.yaml import YAML
 
 from ganloom import params
 from ganloom.images import encoding, sheets
 from ganloom.images.shards import sha256, write_shards
 from ganloom.report import collection, figures, models
 from ganloom.report.build import build
+from ganloom.report.copying import copying
 from ganloom.report.figures import Picture
 from ganloom.report.versions import Version
 
@@ -98,7 +100,6 @@ def make_collection(project: Path) -> None:
         ],
         ("sha256", "cluster", "keeper", "distance"),
     )
-    encoding.save_png(tiles(12, 6), data / "clusters.png")
     write_table(
         data / "kept.csv",
         [
@@ -193,7 +194,7 @@ def make_model(project: Path, name: str, kid: float) -> None:
     frames[0].save(films / "loop.webp", save_all=True, append_images=frames[1:])
     metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
     metrics |= {"density": 0.5 + kid}
-    metrics |= {"authenticity": 0.4, "kimg": 60.0, "against": "holdout", "samples": 256}
+    metrics |= {"authenticity": 0.5, "kimg": 60.0, "against": "holdout", "samples": 256}
     metrics |= {"kid_gap": 0.02, "kid_gap_std": 0.004, "logit_auc": 0.71}
     metrics |= {"path_length": 41.5, "path_detour": 1.75, "path_unevenness": 3.25}
     write_json(project / f"results/metrics/{name}.json", metrics)
@@ -394,8 +395,8 @@ def test_counts_every_step(read: Reader) -> None:
     for words in (
         "Candidates what the sources offer 20",
         "Fetched 2 could not be used 18",
-        "Distinct 3 were copies, or nearly so 15",
-        "Kept 1 were sorted out 14",
+        "Distinct 1 was the same file again, 2 were near-duplicates 15",
+        "Kept 1 was sorted out 14",
         "To train on near-duplicates stay on one side 11",
         "Held out never trained on, only measured against 3",
         "Training images 11 different crops, in 8 symmetries of the square 1,234",
@@ -471,6 +472,28 @@ def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: P
     assert "models.dcgan.kimg 56 57" in words
 
 
+def test_names_the_recipe_that_was_copied(project: Path, tmp_path: Path) -> None:
+    """Not one that has become more alike: `pokemon`, for a folder of one's own pictures."""
+    copy = tmp_path / "run"
+    shutil.copytree(project, copy)
+    yaml = YAML()
+    values = yaml.load(copy / "params.yaml")
+    values["sources"] = {"mine": {"kind": "folder", "path": "mine", "licence": "CC0-1.0"}}
+    values["augment"] = {"mode": "whole", "resolution": 32, "symmetries": 2, "fit": "pad"}
+    values["augment"]["border"] = None
+    del values["models"]["dcgan"], values["weave"]
+    with (copy / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    assert "The recipe kene , but for" in Reader(page_of(copy)).text
+    # Without the line that names it, sections that were taken out do not count against it.
+    text = (project / "params.yaml").read_text().partition("\n")[2]
+    values = yaml.load(text)
+    del values["models"]["dcgan"]
+    with (copy / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    assert "The recipe kene , but for" in Reader(page_of(copy)).text
+
+
 def test_says_neither_who_made_it_nor_in_whose_home(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,29 +510,77 @@ def test_says_neither_who_made_it_nor_in_whose_home(
     assert "shards: $HOME/shards" in words  # every parameter
 
 
-def test_says_whether_it_copies(read: Reader) -> None:
+def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -> None:
     unseen = {"authenticity": 0.55, "authenticity_pixels": 0.9, "kid_lite2": 0.03}
     measured = {"authenticity": 0.4, "authenticity_pixels": 0.88, "samples": 256}
-    first, second = models.copying(measured, unseen)
+    found = copying(measured, unseen)
+    assert found.is_suspected
+    assert found.answer.startswith("Probably: by 1 of 2 signs, samples are closer")
+    first, second = found.signs
     assert first.startswith("154 of 256 samples (60%) are closer to a training image than that")
     assert "of originals that it never saw, 45%. That is more than likeness explains" in first
     assert "31 of 256 samples (12%) are so at 16 x 16 px" in second
     assert "10%. That is no more than likeness explains" in second
-    (alone,) = models.copying({"authenticity": 0.4}, {})
-    assert (
-        alone
-        == "60% of the samples are closer to a training image than that image is to any other."
-    )
-    assert models.copying({}, unseen) == []
-    gap = {"kid_gap": 0.02, "kid_gap_std": 0.004}
-    assert "nearer to what it was trained on than chance" in models.copying(gap, unseen)[0]
-    assert "training images themselves are 0.0300 from unseen" in models.copying(gap, unseen)[0]
-    assert "may be chance" in models.copying(gap | {"kid_gap_std": 0.02}, {})[0]
-    assert "70% of pairs" in models.copying({"logit_auc": 0.7}, {})[0]
-    assert "knows them by heart in part" in models.copying({"logit_auc": 0.7}, {})[0]
-    assert "can hardly tell" in models.copying({"logit_auc": 0.52}, {})[0]
-    assert "154 of 256 samples (60%)" in read.text
+    # What chance gives so few samples is no sign.
+    few = copying({"authenticity": 0.4, "samples": 20}, unseen)
+    assert few.answer == ("No: samples are no closer to training images than unseen originals are.")
+    alone = copying({"authenticity": 0.4}, {})
+    assert alone.signs == [
+        "60% of the samples are closer to a training image than that image is to any other."
+    ]
+    assert alone.answer.startswith("That cannot be told")
+    assert copying({}, unseen) is None
+
+    def sign(**numbers: float) -> str:
+        return copying(numbers, unseen).signs[0]
+
+    assert "nearer to what it was trained on than chance" in sign(kid_gap=0.02, kid_gap_std=0.004)
+    assert "training images themselves are 0.0300 from unseen" in sign(kid_gap=1, kid_gap_std=1)
+    assert "may be chance" in sign(kid_gap=0.02, kid_gap_std=0.02)
+    assert "70% of pairs" in sign(logit_auc=0.7)
+    assert "has memorised part of them" in sign(logit_auc=0.7)
+    assert "can hardly tell" in sign(logit_auc=0.52)
+    # The same words on top and in the section of each model.
+    answer = "No copies were found: samples are no closer to training images than unseen originals"
+    assert read.text.count(answer) == 3
+    assert "But by 2 of 3 signs it may have begun to memorise" in page[: page.index("</header>")]
+    assert "128 of 256 samples (50%)" in read.text
     assert "in 71% of pairs with an unseen one" in read.text
+
+
+def test_ends_each_model_with_a_verdict_and_repeats_the_first_on_top(
+    page: str, read: Reader
+) -> None:
+    for name in ("dcgan", "dcgan_diffaug"):
+        article = page[page.index(f'id="model-{name}"') :].partition("</article>")[0]
+        conclusion = article[article.index(f'id="verdict-{name}"') :]
+        assert "<details>" not in conclusion  # it is the last part
+        assert "Verdict: no longer improving" in conclusion
+    assert "dcgan_diffaug: No longer improving. Its KID has not fallen since 25 of" in read.text
+
+
+def test_numbers_of_an_untrained_model_are_not_marked_as_best(
+    project: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(project, copy)
+    path = copy / "results/metrics/dcgan_diffaug.json"
+    write_json(path, json.loads(path.read_text()) | {"kimg": 0.5})
+    page = page_of(copy)
+    text = Reader(page).text
+    assert "Samples as they are drawn by dcgan , the best of 2 models by KID" in text
+    assert "0.0123 (best)" not in text
+    assert "0.0456 (best)" in text
+    # Nothing can be told of its likeness to training images.
+    assert text.count("128 of 256 samples (50%)") == 1
+    path = copy / "results/metrics/dcgan.json"
+    write_json(path, json.loads(path.read_text()) | {"kimg": 0.5})
+    page = page_of(copy)
+    text = Reader(page).text
+    assert "dcgan_diffaug: Not trained yet. It was trained for only 31 steps" in text
+    assert "(best)" not in text and "best KID" not in text and "the best of" not in text
+    assert "Does it copy?" not in page[: page.index("</header>")]
+    assert "dvc exp run -S models.dcgan_diffaug.kimg=120" in text
 
 
 def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
@@ -551,8 +622,48 @@ def test_shows_experiments_that_were_asked_for(
 
 def test_a_column_that_no_model_has_is_left_out() -> None:
     few, all_of_them = ({"m": {"kid_lite2": 0.1} | more} for more in ({}, {"fid_inception": 40.0}))
-    assert "FID" not in [metric.name for metric in models.columns(few)]
-    assert "FID" in [metric.name for metric in models.columns(all_of_them)]
+    assert [metric.name for metric in models.columns(few)] == ["KID-lite2"]
+    assert [metric.name for metric in models.columns(all_of_them)] == ["KID-lite2", "FID"]
+
+
+def test_claims_nothing_that_is_not_there(project: Path, tmp_path: Path) -> None:
+    """One picture of each kind, one model, nothing measured, no near-duplicates, no looks."""
+    bare = tmp_path / "bare"
+    shutil.copytree(project, bare)
+    write_json(bare / "results/metrics/reference.json", {})
+    clusters = pd.read_csv(bare / "data/clusters.csv", dtype=str)
+    clusters["cluster"] = clusters["sha256"]
+    clusters.to_csv(bare / "data/clusters.csv", index=False)
+    slices = bare / "data/slices/index.parquet"
+    pd.read_parquet(slices).head(1).assign(symmetry=0, angle=0.0).to_parquet(slices)
+    path = bare / "results/models/dcgan/judgement.json"
+    write_json(path, json.loads(path.read_text()) | {"looks": [], "alarms": [], "stopped": ""})
+    loaded = params.load(bare / "params.yaml")
+    write_json(bare / "results/enlarger/enlarger.json", {"enlarges": False})
+    one = {"dcgan": loaded.models["dcgan"]}
+    page = build(bare, loaded.report, one, loaded.fetch)
+    read = Reader(page)
+    targets = {str(a["href"]) for t, a in read.tags if t == "a" and "#" in str(a["href"])}
+    assert targets <= {f"#{a['id']}" for _, a in read.tags if "id" in a} | {"#content"}
+    for words in (
+        *("The lower rows", "what real pictures reach", "Near-duplicates", "enlarger"),
+        *(
+            "Comparison",
+            "or its pictures raised",
+            "for every model",
+            "(best)",
+        ),
+        *("1 models", "1 training images", "1 different crops", "1 symmetries"),
+    ):
+        assert words not in read.text, words
+    for words in ("model 1", "training image 1", "1 different crop, in 1 symmetry of the square"):
+        assert words in read.text, words
+    assert "Squares of the originals, as they are." in read.text
+    (bare / "results/metrics/dcgan.json").unlink()
+    read = Reader(build(bare, loaded.report, one, loaded.fetch))
+    assert "dcgan: Not measured." in read.text
+    assert "dvc repro evaluate@dcgan" in read.text
+    assert not [tag for tag, attributes in read.tags if attributes.get("class") == "metrics"]
 
 
 def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None:
@@ -560,7 +671,6 @@ def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None
     shutil.copytree(project, bare)
     for optional in (
         "data/dropped.csv",
-        "data/clusters.png",
         "results/metrics/reference.json",
         "results/metrics/dcgan.json",
         "results/samples/dcgan",

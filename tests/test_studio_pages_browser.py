@@ -230,6 +230,41 @@ def test_a_photograph_is_recovered_changed_and_downloaded(
     expect(page.locator("#label")).to_have_value("")
 
 
+def test_what_is_downloaded_is_the_picture_that_the_sliders_ask_for(
+    address: str, visit: Visit
+) -> None:
+    waiting: list[Route] = []
+
+    def hold(route: Route) -> None:
+        waiting.append(route)
+
+    page = visit(address, "/generate?model=ganloom/kene")
+    loaded(page, "#pictures img", 16)
+    page.click("#pictures button >> nth=0")
+    loaded(page, "#kept img", 1)
+    page.goto(f"{address}edit?model=ganloom/kene")
+    page.select_option("#kept", index=1)
+    loaded(page, "#after img", 1)
+    before = page.locator("#after img").get_attribute("src")
+    page.route("**/api/edit", hold)
+    page.focus("#way-0")
+    page.keyboard.press("ArrowRight")
+    with page.expect_download(timeout=SEARCH) as started:
+        page.click("#png")  # while the change is under way
+        assert page.locator("#png").get_attribute("href") is None  # for "Save link as", too
+        waiting[0].continue_()
+    after = page.locator("#after img").get_attribute("src")
+    assert after != before
+    assert started.value.url.endswith(after)
+    page.unroute("**/api/edit")
+    page.route("**/api/edit", lambda route: route.fulfill(status=400, json={"problem": "No."}))
+    page.focus("#way-0")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#notes")).to_contain_text("No.")
+    expect(page.locator("#png")).to_have_attribute("href", after)  # what is shown
+    visit.complaints[:] = [words for words in visit.complaints if "400" not in words]
+
+
 def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
     address: str, visit: Visit, tmp_path: Path
 ) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 UNKNOWN = ("", "unknown")
 
@@ -26,13 +30,13 @@ class Credit(NamedTuple):
 
 
 def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> list[Credit]:
-    """The credits of the pictures in use, by author.
+    """The credits of the pictures in use, one for each, by author.
 
     Args:
         manifest: Rows of data/manifest.csv.
         used: The sha256 of each picture in use.
     """
-    found = {
+    return sorted(
         Credit(
             row["creator"],
             row["title"] or row["id"],
@@ -42,8 +46,7 @@ def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> lis
         )
         for sha256, row in fetched(manifest).items()
         if sha256 in used
-    }
-    return sorted(found)
+    )
 
 
 def fetched(manifest: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
@@ -61,27 +64,77 @@ def is_web_address(text: str) -> bool:
     return is_plain and parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
-def markdown(found: Sequence[Credit]) -> str:
-    """An attribution list to put beside what was made; pictures without a licence come last."""
+def processing(index: pd.DataFrame) -> list[str]:
+    """What was done to originals to make training images of them: "rotated", "mirrored", both.
+
+    Args:
+        index: Of data/slices/index.parquet.
+    """
+    symmetry, angle = index["symmetry"].to_numpy(), index["angle"].to_numpy()
+    was_done = {
+        "rotated": (angle != 0).any() or (symmetry % 4 != 0).any(),
+        "mirrored": (symmetry >= 4).any(),
+    }
+    return [word for word, done in was_done.items() if done]
+
+
+def attribution(
+    manifest: Sequence[Mapping[str, str]], kept: Sequence[Mapping[str, str]], slices: Path
+) -> str:
+    """The credits of a project, in Markdown.
+
+    Args:
+        manifest: Rows of data/manifest.csv.
+        kept: Rows of data/kept.csv.
+        slices: The folder data/slices. Before it is made, all kept pictures that are not held out
+            count as training images.
+    """
+    held = {row["sha256"] for row in kept if row.get("split") == "holdout"}
+    trained, how = {row["sha256"] for row in kept} - held, ""
+    if (path := slices / "index.parquet").is_file():
+        import pandas as pd  # noqa: PLC0415 (slow, and most of this module needs none)
+
+        index = pd.read_parquet(path, columns=["image", "sha256", "symmetry", "angle"])
+        trained = set(index["sha256"])
+        cut = ["cut"] if index["image"].nunique() > len(trained) else []
+        how = ", ".join([*cut, *processing(index)])
+    return markdown(credits(manifest, trained), credits(manifest, held), how)
+
+
+def markdown(trained: Sequence[Credit], held: Sequence[Credit] = (), how: str = "") -> str:
+    """An attribution list to put beside what was made; pictures without a licence come last.
+
+    Args:
+        trained: Of the pictures that training images were made of.
+        held: Of those that were held out.
+        how: What was done to the former, in words.
+    """
+    lines = ["# Credits", "", f"{_these(trained)} trained a generator{f' ({how})' if how else ''}."]
+    lines += _listed(trained, "##")
+    if held:
+        them = "it" if len(held) == 1 else "them"
+        lines += ["", "## Held out", ""]
+        lines += [f"{_these(held)} trained nothing; generated pictures were compared with {them}."]
+        lines += _listed(held, "###")
+    return "\n".join(lines) + "\n"
+
+
+def _these(found: Sequence[Credit]) -> str:
+    return "This picture" if len(found) == 1 else f"These {len(found):,} pictures"
+
+
+def _listed(found: Sequence[Credit], level: str) -> list[str]:
     licensed = [credit for credit in found if credit.licence.lower() not in UNKNOWN]
     unknown = [credit for credit in found if credit.licence.lower() in UNKNOWN]
-    lines = [
-        "# Credits",
-        "",
-        f"Parts of these {len(found)} pictures, cut, turned and mirrored, trained a generator.",
-        "",
-        *(_line(credit) for credit in licensed),
-    ]
+    lines = ["", *map(_line, licensed)] if licensed else []
     if unknown:
         lines += [
-            "",
-            "## Without a known licence",
-            "",
-            f"Ask before you publish what was made from these {len(unknown)}.",
-            "",
-            *(_line(credit) for credit in unknown),
+            *("", f"{level} Without a known licence", ""),
+            "Ask before you publish what was made from "
+            f"{'this picture' if len(unknown) == 1 else f'these {len(unknown):,} pictures'}.",
+            *("", *map(_line, unknown)),
         ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _line(credit: Credit) -> str:

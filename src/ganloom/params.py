@@ -112,6 +112,7 @@ class FolderSource(_Source):
     licence: str | None = Field(
         description="Licence of the pictures, for the manifest and the credits; null: not known"
     )
+    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
 
 
 class TorchvisionSource(_Source):
@@ -241,6 +242,7 @@ class ArchiveSource(_Source):
     licence: str | None = Field(
         description="Licence of the pictures, for the manifest and the credits; null: not known"
     )
+    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
 
 
 Source = Annotated[

@@ -9,6 +9,7 @@ from prelude import begin
 params = begin()
 
 from ganloom.report.build import build
+from ganloom.report.figures import counted
 from ganloom.report.versions import ExperimentError
 
 REPORT = Path("results/report.html")
@@ -23,9 +24,9 @@ def main() -> None:
     except ExperimentError as error:
         sys.exit(f"error: report.experiments: {error}")
     REPORT.write_bytes(page)
-    print(f"{REPORT}: {len(params.models)} models, {len(page) / 1e6:.1f} MB")
+    print(f"{REPORT}: {counted(len(params.models), 'model')}, {len(page) / 1e6:.1f} MB")
     if len(page) > LARGEST:
-        print(f"warning: larger than {LARGEST / 1e6:.0f} MB; show less models at a time")
+        print(f"warning: larger than {LARGEST / 1e6:.0f} MB; show fewer models at a time")
 
 
 def remove_what_is_not_listed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml.error import YAMLError
 
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
-from ganloom.credits import COLUMNS, credits, markdown
+from ganloom.credits import COLUMNS, attribution
 from ganloom.files import write_whole
 from ganloom.images.shards import sha256
 from ganloom.models import ModelError
@@ -118,7 +118,7 @@ def _credits(project: Path) -> str:
         ) from None
     except SourceError as error:
         raise BundleError(f"{error}; to make it anew: dvc repro curate") from None
-    return markdown(credits(manifest, {row["sha256"] for row in kept}))
+    return attribution(manifest, kept, project / "data/slices")
 
 
 def _licence() -> str:

@@ -81,8 +81,8 @@ def _print(comparison: Comparison, console: Console) -> None:
     for model in comparison.models:
         console.print()
         console.print(_metrics(model, [m for m in comparison.metrics if m.key in SHOWN]))
-        if model.verdict:
-            console.print(_text(model.verdict))
+        if model.conclusion:
+            console.print(_text(model.conclusion))
     if comparison.unchanged:
         console.print()
         console.print(_text(f"The same everywhere: {', '.join(comparison.unchanged)}"))

@@ -96,7 +96,7 @@ def _credits(options: argparse.Namespace) -> None:
     if options.out:
         new_file(options.out, None, force=options.force)
 
-    from ganloom.credits import COLUMNS, credits, markdown
+    from ganloom.credits import COLUMNS, attribution
     from ganloom.files import write_whole
     from ganloom.sources import SourceError, read_rows
 
@@ -108,7 +108,7 @@ def _credits(options: argparse.Namespace) -> None:
         sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
     except SourceError as error:
         sys.exit(f"{error}; to make it anew: dvc repro curate")
-    text = markdown(credits(manifest, {row["sha256"] for row in kept}))
+    text = attribution(manifest, kept, data / "slices")
     if options.out:
         try:
             write_whole(options.out.resolve(), text.encode())

@@ -54,7 +54,6 @@ def build(
         )
         for name, spec in specs.items()
     }
-    resolutions = {name: spec.resolution for name, spec in specs.items()}
     warnings = {
         name: read_json(project / f"results/metrics/{name}/protocol.json").get("warnings", [])
         for name in specs
@@ -64,11 +63,12 @@ def build(
         about=about,
         collection=collection.collection(project, fetch.max_pixels),
         models=list(shown.values()),
-        best=shown[models.best(metrics)],
+        first=shown[models.first(shown, metrics)],
+        titles=models.titles(shown, metrics),
         metrics=models.columns(metrics),
-        comparisons=models.comparisons(metrics, resolutions, reference, warnings),
+        comparisons=models.comparisons(shown, metrics, reference, warnings),
         experiments=compared,
         sheets=sheets,
-        enlarger=cloths.enlarger(project, resolutions),
+        enlarger=cloths.enlarger(project, specs),
         reproduction=reproduction.reproduction(project),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganloom.report.figures import Picture, data_uri, number, picture_file
+from ganloom.report.figures import Picture, counted, data_uri, number, picture_file
 from ganloom.report.tables import read_json
 
 
@@ -124,7 +124,7 @@ def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
             for how, row in rows.items():
                 sizes.append(Size(name, f"{side} px", how, *_distances(row)))
     return Enlarger(
-        learned=f"{known['originals']:,} training originals, at their own size and halved",
+        learned=f"{counted(known['originals'], 'training original')}, at their own size and halved",
         reach=(
             f"A training image shows a part of an original that is {largest:,} px wide there. Up "
             "to that size the enlarger has seen real detail; beyond, it only continues edges."

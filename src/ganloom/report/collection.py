@@ -15,11 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.credits import Credit, credits
+from ganloom.credits import Credit, credits, processing
 from ganloom.images.arrays import apply_symmetry
 from ganloom.images.decoding import decode
 from ganloom.images.shards import Shards
-from ganloom.report.figures import Picture, picture, picture_file, spread
+from ganloom.report.figures import Picture, counted, picture, sheet_file, spread
 from ganloom.report.tables import read_csv
 
 Rows = Sequence[Mapping[str, str]]
@@ -27,7 +27,8 @@ Rows = Sequence[Mapping[str, str]]
 SHEET = 40  # pictures of a contact sheet
 SHEET_BYTES = 400_000
 REASONS = 12  # of each stage
-EXAMPLES = 8  # pictures beside a reason
+EXAMPLES = 8  # pictures beside a reason, or of a group
+GROUPS = 12
 CREDITS = 400
 QUERIES = 12
 TRACES = 6
@@ -107,13 +108,14 @@ class Collection:
     crops: int
     symmetries: int
     fetched: list[Thumb]
-    groups: Picture | None
+    groups: list[list[Thumb]]
     kept: list[Thumb]
     reasons: list[Reason]
     sources: list[Source]
     credits: list[Credit]
     more_credits: int
     classes: list[Class]
+    made_by: str
     traces: list[Trace]
     preview: Picture | None
 
@@ -132,12 +134,13 @@ class Originals:
     def title(self, sha256: str) -> str:
         return self._titles[sha256]
 
+    def thumb(self, sha256: str) -> Thumb:
+        return Thumb(picture(self.image(sha256), 128, 10_000), self.title(sha256))
+
     def thumbs(self, hashes: Iterable[str], count: int) -> list[Thumb]:
         """Up to ``count`` thumbnails, spread evenly over the sorted hashes."""
         known = sorted(sha256 for sha256 in set(hashes) if sha256 in self._shards)
-        return [
-            Thumb(picture(self.image(h), 128, 10_000), self.title(h)) for h in spread(known, count)
-        ]
+        return [self.thumb(sha256) for sha256 in spread(known, count)]
 
 
 def collection(project: Path, max_pixels: int) -> Collection:
@@ -159,7 +162,7 @@ def collection(project: Path, max_pixels: int) -> Collection:
         crops=int(index["image"].nunique()),
         symmetries=int(index["symmetry"].nunique()),
         fetched=originals.thumbs((row["sha256"] for row in fetched), SHEET),
-        groups=picture_file(project / "data/clusters.png", 1400, SHEET_BYTES),
+        groups=_groups(clusters, originals),
         kept=originals.thumbs((row["sha256"] for row in kept), SHEET),
         reasons=[
             *_reasons("fetch", failed, originals),
@@ -170,8 +173,9 @@ def collection(project: Path, max_pixels: int) -> Collection:
         credits=credited[:CREDITS],
         more_credits=len(credited[CREDITS:]),
         classes=_classes(kept, Counter(index["label"])),
+        made_by=_made_by(index),
         traces=list(_traces(project, index, originals)),
-        preview=picture_file(project / "data/slices/preview.png", 1400, SHEET_BYTES),
+        preview=sheet_file(project / "data/slices/preview.png", 1400, SHEET_BYTES),
     )
 
 
@@ -184,18 +188,48 @@ def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
     distinct = len({row["cluster"] for row in clusters})
     split = Counter(row["split"] for row in kept)
     out = distinct - len(kept)
-    by_hand = f"{-out:,} more than one of a group were kept by hand"
+    sorted_out = f"{were(out)} sorted out"
+    if out < 0:
+        sorted_out = f"{were(-out)} kept by hand beside another of the same group"
+    again, near = fetched - len(clusters), len(clusters) - distinct
+    copies = [f"{were(again)} the same file again"] if again else []
+    copies += (
+        [f"{were(near)} near-duplicates" if near != 1 else "1 was a near-duplicate"]
+        if near or not again
+        else []
+    )
     steps = (
         ("Candidates", candidates, "what the sources offer", "search"),
         ("Fetched", fetched, f"{candidates - fetched:,} could not be used", "fetch"),
-        ("Distinct", distinct, f"{fetched - distinct:,} were copies, or nearly so", "dedup"),
-        ("Kept", len(kept), by_hand if out < 0 else f"{out:,} were sorted out", "curate"),
+        ("Distinct", distinct, ", ".join(copies), "dedup"),
+        ("Kept", len(kept), sorted_out, "curate"),
         ("To train on", split["train"], "near-duplicates stay on one side", "curate"),
         ("Held out", split["holdout"], "never trained on, only measured against", "curate"),
     )
     return [
         Step(name, count, count / max(candidates, 1), note, stage)
         for name, count, note, stage in steps
+    ]
+
+
+def were(count: int) -> str:
+    """A number as the subject of a sentence: none were, 1 was, 2 were."""
+    return "none were" if count == 0 else f"{count:,} {'was' if count == 1 else 'were'}"
+
+
+def _groups(clusters: Rows, originals: Originals) -> list[list[Thumb]]:
+    """The largest groups of near-duplicates, in each the keeper first, then the nearest to it."""
+    found: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
+    for row in clusters:
+        found[row["cluster"]].append(row)
+    several = sorted(
+        (rows for rows in found.values() if len(rows) > 1),
+        key=lambda rows: (-len(rows), rows[0]["cluster"]),
+    )
+    for rows in several:
+        rows.sort(key=lambda row: (row["keeper"] != "true", float(row["distance"]), row["sha256"]))
+    return [
+        [originals.thumb(row["sha256"]) for row in rows[:EXAMPLES]] for rows in several[:GROUPS]
     ]
 
 
@@ -211,7 +245,7 @@ def _reasons(stage: str, rows: Rows, originals: Originals) -> list[Reason]:
     ]
     if rest := ordered[REASONS:]:
         count = sum(len(hashes) for _, hashes in rest)
-        shown.append(Reason(stage, f"{len(rest)} other reasons", count, []))
+        shown.append(Reason(stage, counted(len(rest), "other reason"), count, []))
     return shown
 
 
@@ -252,6 +286,11 @@ def _classes(kept: Rows, images: Counter[str]) -> list[Class]:
 
 
 # --- where training images come from -----------------------------------------------------------
+
+
+def _made_by(index: pd.DataFrame) -> str:
+    """What was done to originals, in words: "rotated and mirrored", "as they are"."""
+    return " and ".join(processing(index)) or "as they are"
 
 
 def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterator[Trace]:

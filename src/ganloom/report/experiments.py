@@ -62,13 +62,13 @@ class Model:
         name: Of the model.
         settings: In the order of their parameters.
         references: Rows of real images.
-        verdict: Which setting has the lowest KID, and whether chance explains its lead.
+        conclusion: Which setting has the lowest KID, and whether chance explains its lead.
     """
 
     name: str
     settings: list[Setting]
     references: list[Setting]
-    verdict: str
+    conclusion: str
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,12 @@ def _model(name: str, versions: Sequence[Version]) -> Model | None:
         values = tuple(version.params.get(key, MISSING) for key in keys)
         groups.setdefault(values, []).append(version)
     runs = [_runs(group, name) for group in groups.values()]
-    rows = compare({str(n): _means(found) for n, found in enumerate(runs)})
+    best = {
+        str(n)
+        for n, group in enumerate(groups.values())
+        if all(name in version.may_be_best for version in group)
+    }
+    rows = compare({str(n): _means(found) for n, found in enumerate(runs)}, best)
     settings = [
         Setting(
             replace(row, name=_label(group[0], keys)),
@@ -200,7 +205,7 @@ def _model(name: str, versions: Sequence[Version]) -> Model | None:
         )
         for row, found, group in zip(rows, runs, groups.values(), strict=True)
     ]
-    return Model(name, settings, _references(measured, name), verdict(settings))
+    return Model(name, settings, _references(measured, name), conclusion(settings))
 
 
 def _runs(versions: Iterable[Version], model: str) -> list[Values]:
@@ -266,7 +271,7 @@ def _order(version: Version, keys: Sequence[str]) -> list[tuple[float, str]]:
     return [sortable(version.params.get(key, MISSING)) for key in keys]
 
 
-def verdict(settings: Iterable[Setting]) -> str:
+def conclusion(settings: Iterable[Setting]) -> str:
     """Which setting has the lowest KID, and whether chance explains its lead, in words.
 
     Returns:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image
+
+from ganloom.images.sheets import WHITE
 
 T = TypeVar("T")
 Points = Sequence[tuple[float, float]]
@@ -47,7 +50,7 @@ def picture(image: Image.Image, side: int, limit: int) -> Picture:
     resolution, which would smear samples of 32 px, and browsers would blur them.
 
     Args:
-        image: RGB.
+        image: RGB or RGBA.
         side: In px.
         limit: Lower the quality, and then halve the side, until it has at most so many bytes.
     """
@@ -73,6 +76,22 @@ def picture_file(path: Path, side: int, limit: int) -> Picture | None:
         return None
     with Image.open(path) as image:
         return picture(image.convert("RGB"), side, limit)
+
+
+def sheet_file(path: Path, side: int, limit: int) -> Picture | None:
+    """Like ``picture_file``, of pictures with white between them, which becomes transparent.
+
+    Rows and columns that are white from end to end count as what is between: a page in dark colours
+    would show them as white bars.
+    """
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    is_white = (pixels == WHITE).all(axis=2)
+    between = is_white.all(axis=1)[:, None] | is_white.all(axis=0)[None, :]
+    alpha = np.where(between, 0, WHITE).astype(np.uint8)
+    return picture(Image.fromarray(np.dstack([pixels, alpha])), side, limit)
 
 
 # --- charts ------------------------------------------------------------------------------------
@@ -242,6 +261,11 @@ def number(value: float) -> str:
     else:
         words = f"{value:.{min(4, max(0, 2 - math.floor(math.log10(size))))}f}"
     return words.replace("-", "−")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and what it counts: 1 model, 2 models, 1,234 images."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

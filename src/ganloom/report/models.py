@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,24 @@ from PIL import Image
 
 from ganloom import params
 from ganloom.report.cloths import Cloths, cloths
+from ganloom.report.copying import Copying, copying
 from ganloom.report.figures import (
     Chart,
     Picture,
     Points,
     Scatter,
     chart,
+    counted,
     data_uri,
     number,
     picture,
     picture_file,
     scatter,
+    sheet_file,
     spread,
 )
 from ganloom.report.tables import flat, parameters, read_json
+from ganloom.report.verdict import Evidence, Verdict, verdict
 
 # What all models share, so that a page with many of them stays small enough to be mailed.
 FRAMES = 60
@@ -50,7 +54,6 @@ class Metric:
     name: str
     better: str
     meaning: str
-    optional: bool = False  # a column only where it was measured
 
 
 METRICS = (
@@ -114,14 +117,12 @@ METRICS = (
         "lower",
         "The Fréchet distance on Inception's features, as the literature has it, but of fewer "
         "pictures than there, which makes it higher.",
-        optional=True,
     ),
     Metric(
         "kid_inception",
         "KID",
         "lower",
         "The kernel distance on Inception's features: comparable with the literature's.",
-        optional=True,
     ),
 )
 
@@ -138,7 +139,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """Which state became the model and why, what went wrong, and what the looks found."""
 
     chosen: str
@@ -182,7 +183,7 @@ class Model:
     networks: dict[str, list[Layer]]
     effort: str
     charts: list[Chart]
-    verdict: Verdict | None
+    judgement: Judgement | None
     timeline: list[Frame]
     moments: int
     grid: Picture | None
@@ -199,7 +200,8 @@ class Model:
     films: dict[str, str]
     loop_still: Picture | None
     neighbours: Picture | None
-    copying: list[str]
+    copying: Copying | None
+    verdict: Verdict
     walks: str
     classes_shown: list[ClassRow]
     numbers: dict[str, str]
@@ -209,7 +211,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Row:
-    """Metrics by their key; ``best`` are the keys in which no other model is better."""
+    """Metrics by their key; ``best`` are the keys in which no model that may be best is better."""
 
     name: str
     is_reference: bool
@@ -240,6 +242,9 @@ def model(
     inversions = project / "results/inversions" / name
     measured = project / "results/metrics" / name
     run = read_json(home / "run.json")
+    judgement = read_json(home / "judgement.json")
+    unseen = reference.get("holdout", {})
+    copies = copying(metrics, unseen)
     timeline = read_json(home / "timeline/timeline.json") or []
     frames = spread(timeline, max(5, min(25, FRAMES // models)))
     share = BYTES // (models + 1)  # the best one opens the page as well
@@ -251,7 +256,7 @@ def model(
         networks=_networks(read_json(home / "architecture.json") or {}),
         effort=_effort(run),
         charts=_charts(home / "history/plots/metrics"),
-        verdict=_verdict(read_json(home / "judgement.json")),
+        judgement=_judgement(judgement),
         timeline=[
             _frame(home / "timeline" / entry["file"], entry["kimg"], share // 4 // len(frames))
             for entry in frames
@@ -270,8 +275,9 @@ def model(
         cloths=cloths(project, name, share // 3),
         films=_films(films, share * 4 // 15),
         loop_still=picture_file(films / "loop.webp", 512, share // 12),
-        neighbours=picture_file(measured / "neighbours.png", 1200, share // 12),
-        copying=copying(metrics, reference.get("holdout", {})),
+        neighbours=sheet_file(measured / "neighbours.png", 1200, share // 12),
+        copying=copies,
+        verdict=verdict(Evidence(name, spec, metrics, unseen, judgement, run, copies)),
         walks=walks(metrics),
         classes_shown=[_class_row(row) for row in read_json(measured / "classes.json") or []],
         numbers={
@@ -328,7 +334,7 @@ def _charts(folder: Path) -> list[Chart]:
     tables = {
         path.stem: _points(path)
         for path in sorted(folder.glob("*.tsv"))
-        if path.stem not in LOOK  # shown with the verdict that follows from them
+        if path.stem not in LOOK  # shown with the judgement that follows from them
     }
     clock = dict(tables.pop("kimg", []))
     groups: dict[str, dict[str, Points]] = {}
@@ -340,7 +346,7 @@ def _charts(folder: Path) -> list[Chart]:
     return [drawn for drawn in charts if drawn]
 
 
-def _verdict(judgement: Values) -> Verdict | None:
+def _judgement(judgement: Values) -> Judgement | None:
     """``judgement.json`` in words; the state that was chosen is marked in its charts."""
     if not judgement:
         return None
@@ -354,7 +360,7 @@ def _verdict(judgement: Values) -> Verdict | None:
         )
         for key, title in LOOK.items()
     )
-    return Verdict(
+    return Judgement(
         chosen=f"The model is its state at {chosen['kimg']:g} kimg. {chosen['why']}",
         measured=judgement["against"],
         stopped=judgement["stopped"],
@@ -388,84 +394,6 @@ def _films(folder: Path, limit: int) -> dict[str, str]:
             limit -= path.stat().st_size
             found[kind] = data_uri(path.read_bytes(), mime)
     return found
-
-
-# By how much more than unseen originals samples may be like training images, or like each other,
-# before it is more than likeness; and how well a discriminator that knows nothing by heart can
-# tell training images from others.
-TOLERATED = 0.05
-GUESSING = 0.6
-
-
-def copying(metrics: Values, unseen: Values) -> list[str]:
-    """Whether a model copies, in words, each sign beside what originals that it never saw show.
-
-    Args:
-        metrics: Of the model.
-        unseen: The row ``holdout`` of the reference; empty if there is none.
-    """
-    signs = (
-        ("authenticity", "are closer to a training image than that image is to any other", True),
-        ("authenticity_pixels", "are so at 16 x 16 px, whatever a network sees in them", True),
-        (
-            "duplicates",
-            "have a twin among the samples, as a twentieth of training images do",
-            False,
-        ),
-    )
-    found = [
-        _share(metrics, unseen, key, words, fewer=fewer)
-        for key, words, fewer in signs
-        if key in metrics
-    ]
-    if "kid_gap" in metrics:
-        gap, spread = metrics["kid_gap"], metrics["kid_gap_std"]
-        near, other = sorted(("training images", "unseen originals"), reverse=gap < 0)
-        far = (
-            f"; training images themselves are {number(unseen['kid_lite2'])} from unseen originals"
-            if "kid_lite2" in unseen
-            else ""
-        )
-        verdict = (
-            "They are nearer to what it was trained on than chance explains."
-            if gap > 2 * spread
-            else "That may be chance."
-        )
-        found.append(
-            f"In KID, samples are {number(abs(gap))} nearer to {near} than to {other}, with a "
-            f"deviation of {number(spread)} over subsets{far}. {verdict}"
-        )
-    if "logit_auc" in metrics:
-        verdict = (
-            "It knows them by heart in part, and what the generator learns from it is to copy."
-            if metrics["logit_auc"] > GUESSING
-            else "It can hardly tell them apart."
-        )
-        found.append(
-            f"Its discriminator gives a training image the higher mark in "
-            f"{metrics['logit_auc']:.0%} of pairs with an unseen one (50%: it guesses). {verdict}"
-        )
-    return found
-
-
-def _share(metrics: Values, unseen: Values, key: str, words: str, *, fewer: bool) -> str:
-    """How many samples show a sign; ``fewer``: the metric is the share of those that do not."""
-    share, other = (
-        None if value is None else (1 - value if fewer else value)
-        for value in (metrics[key], unseen.get(key))
-    )
-    assert share is not None
-    count = f"{share:.0%} of the samples"
-    if samples := metrics.get("samples"):
-        count = f"{round(share * samples):,} of {samples:,} samples ({share:.0%})"
-    if other is None:
-        return f"{count} {words}."
-    explained = (
-        "That is more than likeness explains: look closely at the pairs."
-        if share > other + TOLERATED
-        else "That is no more than likeness explains."
-    )
-    return f"{count} {words}; of originals that it never saw, {other:.0%}. {explained}"
 
 
 def walks(metrics: Values) -> str:
@@ -523,38 +451,59 @@ def recovered(inversion: Values) -> str:
 # --- all models --------------------------------------------------------------------------------
 
 
-def best(metrics: Mapping[str, Values]) -> str:
-    """The model with the lowest KID; the first where none was measured."""
-    return min(metrics, key=lambda name: metrics[name].get("kid_lite2", math.inf))
+def first(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> str:
+    """The model that opens the page: of those that may be called the best, that of the lowest KID.
+
+    Where none may be, that of the lowest KID; the first one where none was measured.
+    """
+
+    def rank(name: str) -> tuple[bool, float]:
+        may_be_best = models[name].verdict.may_be_best
+        return not may_be_best, metrics[name].get("kid_lite2", math.inf)
+
+    return min(models, key=rank)
+
+
+def titles(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> dict[str, str]:
+    """What the best of several is called, at each resolution: "the best of 2 models by KID"."""
+    found = {}
+    sides = {model.resolution for model in models.values()}
+    for side in sides:
+        group = {name: metrics[name] for name in models if models[name].resolution == side}
+        at = f" at {side} px" if len(sides) > 1 else ""
+        for row in compare(group, _may_be_best(models)):
+            if "kid_lite2" in row.best:
+                found[row.name] = f"the best of {counted(len(group), 'model')}{at} by KID"
+    return found
+
+
+def _may_be_best(models: Mapping[str, Model]) -> frozenset[str]:
+    return frozenset(name for name, model in models.items() if model.verdict.may_be_best)
 
 
 def columns(metrics: Mapping[str, Values]) -> list[Metric]:
-    """The metrics to show: some only where a model was measured by them."""
-    return [
-        metric
-        for metric in METRICS
-        if not metric.optional or any(metric.key in row for row in metrics.values())
-    ]
+    """The metrics that some model was measured by."""
+    return [metric for metric in METRICS if any(metric.key in row for row in metrics.values())]
 
 
 def comparisons(
+    models: Mapping[str, Model],
     metrics: Mapping[str, Values],
-    resolutions: Mapping[str, int],
     reference: Values,
     warnings: Mapping[str, list[str]],
 ) -> list[Comparison]:
     """One table per resolution, for numbers of different ones cannot be compared.
 
     Args:
+        models: The models.
         metrics: Of each model.
-        resolutions: Of each model.
         reference: Rows of real pictures, for each resolution.
         warnings: Of each model.
     """
     found = []
-    for resolution in sorted(set(resolutions.values())):
-        group = {name: metrics[name] for name in metrics if resolutions[name] == resolution}
-        rows = compare(group)
+    for resolution in sorted({model.resolution for model in models.values()}):
+        group = {n: metrics[n] for n, model in models.items() if model.resolution == resolution}
+        rows = compare(group, _may_be_best(models))
         rows += [
             Row(REFERENCES.get(name, name), True, _shown(values), frozenset())
             for name, values in reference.get(str(resolution), {}).items()
@@ -571,21 +520,22 @@ def comparisons(
     return found
 
 
-def compare(group: Mapping[str, Values]) -> list[Row]:
-    """A row for each name, the best of each column marked."""
-    return [Row(name, False, _shown(group[name]), _won(name, group)) for name in group]
+def compare(group: Mapping[str, Values], may_be_best: Collection[str]) -> list[Row]:
+    """A row for each name, the best of each column marked, if it is one that may be."""
+    return [Row(name, False, _shown(group[name]), _won(name, group, may_be_best)) for name in group]
 
 
 def _shown(values: Values) -> dict[str, float]:
     return {metric.key: values[metric.key] for metric in METRICS if metric.key in values}
 
 
-def _won(name: str, group: Mapping[str, Values]) -> frozenset[str]:
-    """The metrics in which a model beats another of its group and none beats it."""
+def _won(name: str, group: Mapping[str, Values], may_be_best: Collection[str]) -> frozenset[str]:
+    """The metrics in which a model differs from another and none that may be best beats it."""
     won = set()
-    for metric in METRICS:
-        values = [row[metric.key] for row in group.values() if metric.key in row]
+    for metric in METRICS if name in may_be_best else ():
+        values = {other: row[metric.key] for other, row in group.items() if metric.key in row}
         best = min if metric.better == "lower" else max
-        if len(set(values)) > 1 and group[name].get(metric.key) == best(values):
+        rivals = [value for other, value in values.items() if other in may_be_best]
+        if len(set(values.values())) > 1 and values.get(name) == best(rivals, default=None):
             won.add(metric.key)
     return frozenset(won)

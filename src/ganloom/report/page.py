@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2
 
 from ganloom.credits import is_web_address
-from ganloom.report.figures import number
+from ganloom.report.figures import counted, number
 
 HERE = Path(__file__).parent
 
@@ -28,7 +28,7 @@ def page(template: str, **context: object) -> str:
         lstrip_blocks=True,
     )
     environment.tests["web_address"] = is_web_address
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "counted": counted}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(

@@ -31,7 +31,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The recipe that the parameters come closest to, and where they differ from it."""
+    """The recipe that the parameters come from, and where they differ from it."""
 
     name: str
     differences: list[Difference]
@@ -67,15 +67,26 @@ def reproduction(project: Path) -> Reproduction:
 
 
 def _recipe(project: Path) -> Recipe | None:
-    """The recipe with the fewest differences; the first by name if several are as close."""
-    here = _values(project / PARAMS_FILE)
+    """The recipe that was copied; the first by name if several are as likely.
+
+    It is the one with the same first line, which names it and which neither editing values nor DVC
+    changes. Without that line it is the one from which the fewest values are another, and then the
+    one with the fewest values more.
+    """
+    here, first_line = _values(project / PARAMS_FILE), _first_line(project / PARAMS_FILE)
     found = []
     for path in sorted((project / "recipes").glob("*.yaml")):
         there = _values(path)
         keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         differences = [Difference(key, there.get(key, ""), here.get(key, "")) for key in keys]
-        found.append(Recipe(path.stem, differences))
-    return min(found, key=lambda recipe: len(recipe.differences), default=None)
+        is_named = first_line.startswith("#") and _first_line(path) == first_line
+        changed = sum(key in here for key in keys)
+        found.append((not is_named, changed, len(keys), Recipe(path.stem, differences)))
+    return min(found, key=lambda row: row[:3])[3] if found else None
+
+
+def _first_line(path: Path) -> str:
+    return path.read_text(encoding="utf-8").partition("\n")[0].rstrip()
 
 
 def _values(path: Path) -> dict[str, str]:

@@ -11,13 +11,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ganloom.params import PARAMS_FILE
+from ganloom.params import PARAMS_FILE, Model
 from ganloom.report.models import Values
 from ganloom.report.tables import parameters
+from ganloom.report.verdict import Evidence, verdict
 
 WORKSPACE = "workspace"
 REFERENCE = "results/metrics/reference.json"
@@ -46,6 +49,7 @@ class Version:
         metrics: Of its models, as far as they were measured.
         reference: Rows of real images, for each resolution.
         grids: PNG files with samples of its models, as far as they could be read.
+        may_be_best: Models that may be called the best, by their verdicts.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Version:
     metrics: Mapping[str, Values] = field(default_factory=dict)
     reference: Mapping[str, Mapping[str, Values]] = field(default_factory=dict)
     grids: Mapping[str, bytes] = field(default_factory=dict)
+    may_be_best: frozenset[str] = frozenset()
 
 
 def versions(project: Path, names: Sequence[str]) -> list[Version]:
@@ -176,7 +181,18 @@ def _version(
         }
     except FileNotFoundError:
         reference = {}
-    return Version(name, "" if metrics else state, parameters(params), metrics, reference, grids)
+    best = frozenset(m for m in metrics if _may_be_best(m, params["models"][m], metrics[m]))
+    return Version(
+        name, "" if metrics else state, parameters(params), metrics, reference, grids, best
+    )
+
+
+def _may_be_best(name: str, spec: Mapping[str, Any], metrics: Values) -> bool:
+    try:
+        model = Model.model_validate(spec)
+    except ValidationError:  # parameters of another version
+        return True
+    return verdict(Evidence(name, model, metrics)).may_be_best
 
 
 def _numbers(values: Values) -> Values:

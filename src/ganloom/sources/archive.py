@@ -118,6 +118,7 @@ def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]
             f"{member.number:06d}",
             f"archive:{member.number}/{quote(member.name)}",
             title=member.name,
+            creator=spec.creator or "",
             licence=spec.licence or "",
             label=label,
             bytes=str(member.size),

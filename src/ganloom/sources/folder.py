@@ -113,6 +113,7 @@ def _row(name: str, spec: params.FolderSource, path: Path) -> Row:
         # As the path was written: a relative one means the same wherever the project lies.
         ("file://" if path.is_absolute() else "file:") + quote_from_bytes(os.fsencode(path)),
         title=_printable(path.name),
+        creator=spec.creator or "",
         licence=spec.licence or "",
         label=_printable(key.parts[0]) if len(key.parts) > 1 else "",
         sha256=digest,

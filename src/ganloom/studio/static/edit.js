@@ -36,6 +36,7 @@ function fit() {
 /** Begin to change a picture, or none. */
 function start(name) {
   base = edited = name;
+  pressed = null;
   show("before", name && png(name));
   caption("Before");
   show("after", name && png(name));
@@ -186,6 +187,7 @@ function say() {
 
 let asking = false; // one question at a time: while it is answered, the sliders move on
 let again = false;
+let pressed = null; // a link or button that waits for the picture that the sliders ask for
 
 async function change() {
   say();
@@ -194,6 +196,7 @@ async function change() {
     return;
   }
   asking = true;
+  for (const file of $("files").querySelectorAll("a")) file.removeAttribute("href");
   const codes = [...$("told").querySelectorAll("[data-code]")];
   const asked = {
     name: base,
@@ -210,8 +213,25 @@ async function change() {
   if (again) {
     again = false;
     change();
+    return;
   }
+  // Where the change has failed, the picture before it is shown and saved.
+  if (edited && !$("png").hasAttribute("href")) link(edited);
+  pressed?.click();
+  pressed = null;
 }
+
+// Until the changed picture is there, a file would be of the one before: the click waits for it.
+$("files").addEventListener(
+  "click",
+  (event) => {
+    if (!asking) return;
+    event.preventDefault();
+    event.stopPropagation();
+    pressed = event.target.closest("a, button");
+  },
+  { capture: true },
+);
 
 // --- what is pressed -------------------------------------------------------------------------------
 

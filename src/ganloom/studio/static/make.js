@@ -87,7 +87,8 @@ export async function fillModels(select, fits = () => true) {
   if (models.every((model) => model.example || model.problem)) {
     const words =
       "No model is trained here yet: this is a small one that comes with ganloom. " +
-      "To train one: snakemake --cores 8 results/report.html";
+      "To train one: snakemake --cores 8 results/report.html. " +
+      'Which recipe fits your pictures: docs/models.md, "Which to choose".';
     standing.push({ words });
   }
   clear();
