@@ -15,8 +15,6 @@ FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such
 .PHONY: report recipe test test-lowest test-newest
 
 report: .venv/installed $(if $(RECIPE),recipe)
-	@git rev-parse --git-dir >/dev/null 2>&1 || \
-		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
 	$(BIN)/python -m snakemake --cores $(CORES) results/report.html
 	@echo "Open results/report.html"
 

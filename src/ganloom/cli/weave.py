@@ -168,7 +168,7 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.sampling.latents import new
     from ganloom.weaving import weave
     from ganloom.weaving.groups import moved
-    from ganloom.weaving.origin import commit, origin
+    from ganloom.weaving.origin import origin
     from ganloom.weaving.tile import make_tile
 
     net, about = loaded(path)
@@ -191,7 +191,7 @@ def _weave(options: argparse.Namespace) -> None:
             picture = make_tile(moved(samples[0], *plan.place), pattern.group, plan.tile, enlarges)
     height, width, _ = picture.shape
 
-    known, at = origin(Path()), commit(Path())
+    known, at = origin(Path()), _commit()
     facts = weave.facts(
         pattern,
         model=options.model,
@@ -231,6 +231,17 @@ def _weave(options: argparse.Namespace) -> None:
             "Whom to credit is not known: data/manifest.csv or data/kept.csv is missing. "
             "To make them: dvc repro curate"
         )
+
+
+def _commit() -> str:
+    """The project's commit for the metadata; "" without one, or if Git refuses to tell it."""
+    from ganloom import git
+
+    try:
+        return git.commit(Path())
+    except git.GitError as error:
+        print(f"The file does not name the commit. {error}", file=sys.stderr)
+        return ""
 
 
 def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
