@@ -21,8 +21,6 @@ pictures: TARGET = pictures
 pictures: WHERE = Samples are in results/samples, animations in results/animations, \
 	enlarged samples, tiles and cloths in results/cloths. To measure them: make report
 report pictures: .venv/installed $(if $(RECIPE),recipe)
-	@git rev-parse --git-dir >/dev/null 2>&1 || \
-		{ echo "This folder is not a Git repository, which DVC needs: git init && git add . && git commit -m Start"; exit 1; }
 	$(BIN)/python -m snakemake --cores $(CORES) $(TARGET)
 	@echo "$(WHERE)"
 

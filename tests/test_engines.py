@@ -335,7 +335,7 @@ def test_bad_parameters_stop_both_engines_at_once(project: Project, name: str) -
 def test_without_git_snakemake_says_what_to_do_and_dvc_what_is_wrong(project: Project) -> None:
     shutil.rmtree(project.path / ".git")
     by_snakemake, by_dvc = project.snakemake(fails=True), project.repro(fails=True)
-    assert "run: git init && git add . && git commit" in by_snakemake
+    assert "git init && git add . && git commit -m Start" in by_snakemake
     assert "is not a git repository" in by_dvc
     for output in (by_snakemake, by_dvc):
         assert "Traceback" not in output

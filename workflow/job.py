@@ -10,6 +10,7 @@ terminal, where several stages write at once.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -22,7 +23,7 @@ from typing import IO
 
 import receipt
 import stages
-from prelude import die_with_parent
+from prelude import CHECKED, die_with_parent
 
 interrupts: list[bool] = []
 PROGRESS_SECONDS = 10  # how often a progress bar is worth a line of its own
@@ -40,6 +41,7 @@ def main(name: str, log: Path, *flags: str) -> int:
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
     sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # not all write UTF-8
     if "--without-dvc" not in flags:
+        os.environ[CHECKED] = "yes"  # by `stages.read`
         # Not the script `dvc`: its first line names the environment, which not every path survives.
         dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
         return _run([*dvc, "repro", "--single-item", *flags, name], name, log)

@@ -106,40 +106,27 @@ def read(config: Mapping[str, object]) -> list[Stage]:
         PipelineError: bad parameters or config, no Git repository, a place or a file that DVC
             cannot work with, or a stage is running.
     """
+    from ganloom import preflight
     from ganloom.files import write_whole
-    from ganloom.params import ParamsError, load
-    from ganloom.sources import paths
-    from prelude import misplaced
 
-    if problem := misplaced():
-        raise PipelineError(problem)
-    if unknown := config.keys() - {"force"}:
-        raise PipelineError(
-            f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
-            "are in params.yaml"
-        )
-    try:
-        problems = paths.problems(load())  # before DVC looks there
-    except ParamsError as error:
-        raise PipelineError(str(error)) from None
-    if problems:
-        raise PipelineError("\n".join(problems))
+    _require_usable(config)
 
+    from dvc.config import ConfigError
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
-    from dvc.scm import NoSCM, SCMError
 
     stages: list = []
     try:
         _forget_zombies()
         # One lock around all of it: DVC reads its files again whenever it takes the lock.
         with Repo(".") as repo, lock_repo(repo):
-            if isinstance(repo.scm, NoSCM):
-                raise SCMError("no Git repository")
             graph = repo.index.graph
             # What `dvc add` watches is a stage without a command. To Snakemake it is a plain input.
             stages = [stage for stage in graph if stage.cmd]
+            outputs = [out for stage in stages for out in stage.outs]
+            if problems := preflight.rejections(repo, outputs):
+                raise PipelineError("\n".join(problems))
             changed = set(repo.status())  # which refuses while a stage is running
             for mark in LOGS.glob("*.failed"):
                 mark.unlink()
@@ -152,11 +139,8 @@ def read(config: Mapping[str, object]) -> list[Stage]:
                 for stage in sorted(stages, key=lambda stage: stage.addressing)
             ]
             _unprotect(repo, (path for stage in found if stage.stale for path in stage.files))
-    except SCMError:
-        raise PipelineError(
-            "this folder is not a Git repository, which DVC needs to remember results; "
-            "run: git init && git add . && git commit -m 'Start'"
-        ) from None
+    except ConfigError as error:
+        raise PipelineError(f"DVC's configuration, .dvc/config or another: {error}") from None
     except LockError as error:
         raise PipelineError(_running(stages) or str(error)) from None
     except DvcException as error:
@@ -174,6 +158,33 @@ def read(config: Mapping[str, object]) -> list[Stage]:
             _age(Path(path))
     write_whole(STAGES, json.dumps([asdict(stage) for stage in found]).encode())
     return found
+
+
+def _require_usable(config: Mapping[str, object]) -> None:
+    """Check what can be checked before DVC reads its files.
+
+    Raises:
+        PipelineError: DVC would not even start, or ``params.yaml`` or ``config`` is not valid.
+    """
+    from ganloom import git, preflight
+    from ganloom.params import ParamsError, load
+    from ganloom.sources import paths
+    from prelude import misplaced
+
+    if unknown := config.keys() - {"force"}:
+        raise PipelineError(
+            f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
+            "are in params.yaml"
+        )
+    if problem := misplaced() or "\n".join(preflight.conflicts(Path())):
+        raise PipelineError(problem)
+    try:
+        problems = paths.problems(load())
+        git.ask(Path(), "rev-parse", "--git-dir")
+    except (ParamsError, git.GitError) as error:
+        raise PipelineError(str(error)) from None
+    if problems:
+        raise PipelineError("\n".join(problems))
 
 
 def recall() -> list[Stage]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,9 +17,10 @@ from typing import Literal, NamedTuple
 
 from packaging.requirements import Requirement
 
-from ganloom import params
+from ganloom import git, params, preflight
 from ganloom.privacy import homes, renamed
 from ganloom.sources import paths
+from ganloom.versions import version
 
 ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
 EXTRAS = ("studio", "heic", "inception", "test", "cluster", "s3")
@@ -127,8 +129,10 @@ def _user() -> str:
 
 
 def _python() -> Iterator[Finding]:
-    wanted = importlib.metadata.metadata("ganloom")["Requires-Python"]
-    fits = Requirement(f"python{wanted}").specifier.contains(platform.python_version())
+    fits = True
+    if _is_installed():
+        wanted = importlib.metadata.metadata("ganloom")["Requires-Python"]
+        fits = Requirement(f"python{wanted}").specifier.contains(platform.python_version())
     yield Finding(
         "program",
         "Python",
@@ -141,7 +145,11 @@ def _python() -> Iterator[Finding]:
 
 def _packages() -> Iterator[Finding]:
     """Those that ganloom cannot do without, then what each extra lacks."""
-    yield Finding("program", "ganloom", importlib.metadata.version("ganloom"))
+    if not _is_installed():
+        found = f"{version('ganloom')}, the source alone: what it needs is not known"
+        yield Finding("program", "ganloom", found, "note", "pip install --editable .")
+        return
+    yield Finding("program", "ganloom", version("ganloom"))
     wanted = [Requirement(line) for line in importlib.metadata.requires("ganloom") or []]
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     lacking = dict(_lacking(needed))
@@ -164,6 +172,15 @@ def _packages() -> Iterator[Finding]:
             yield Finding("program", name, f"without {', '.join(without)}", "note", remedy)
         else:
             yield Finding("program", name, "complete")
+
+
+def _is_installed() -> bool:
+    """Whether pip installed ganloom; its source runs without that, but has no list of packages."""
+    try:
+        importlib.metadata.distribution("ganloom")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _lacking(wanted: Sequence[Requirement]) -> Iterator[tuple[str, str]]:
@@ -274,30 +291,71 @@ def _params(project: Path) -> Iterator[Finding]:
 
 
 def _repository(project: Path) -> Iterator[Finding]:
-    if shutil.which("git") is None:
-        remedy = "install it: https://git-scm.com/downloads"
-        yield Finding("project", "Git", "not installed", "missing", remedy)
-        return
     version = _said(project, "git", "--version")
-    if _said(project, "git", "rev-parse", "--is-inside-work-tree") != "true":
+    try:
+        folder = Path(git.ask(project, "rev-parse", "--absolute-git-dir"))
+    except git.NoRepositoryError as error:
         # Only a project needs a repository: DVC refuses to work without one.
-        needed = (project / "dvc.yaml").exists()
+        needed = not version or (project / "dvc.yaml").exists()
+        found = f"{version}; this folder is no repository" if version else "not installed"
         yield Finding(
             "project",
             "Git",
-            f"{version}; this folder is no repository",
+            found,
             "missing" if needed else "note",
-            "git init && git add . && git commit -m Start" if needed else "",
+            error.remedy if needed else "",
         )
         return
-    commit = _said(project, "git", "rev-parse", "--short", "HEAD") or "no commit yet"
-    changed = len(_said(project, "git", "status", "--porcelain").splitlines())
-    yield Finding("project", "Git", f"{version}; at {commit}, {changed} changed files")
-    if not (project / ".dvc").is_dir():
-        yield Finding("project", "DVC", "not set up here", "note", "dvc init")
+    except git.GitError as error:
+        yield Finding("project", "Git", f"{version}; {error}", "missing")
         return
-    locked = "has run (dvc.lock)" if (project / "dvc.lock").exists() else "has not run yet"
-    yield Finding("project", "DVC", locked)
+    commit = git.ask(project, "rev-parse", "--short", "--verify", "--quiet", "HEAD")
+    changed = len(git.ask(project, "status", "--porcelain").splitlines())
+    found = f"{version}; at {commit or 'no commit yet'}, {changed} changed files"
+    yield Finding("project", "Git", found)
+    if (lock := folder / "index.lock").exists():
+        found = f"{lock} is there: Git is at work, or was killed"
+        remedy = f"wait for it; if no Git is running: rm {shlex.quote(str(lock))}"
+        yield Finding("project", "Git's index", found, "note", remedy)
+    if not (project / ".dvc").is_dir():
+        inside = git.ask(project, "rev-parse", "--show-prefix")
+        remedy = "dvc init --subdir" if inside else "dvc init"
+        yield Finding("project", "DVC", "not set up here", "note", remedy)
+        return
+    problems = preflight.conflicts(project) or list(_problems(project))
+    for problem in problems:
+        found, _, remedy = problem.partition("; ")
+        yield Finding("project", "DVC", found, "missing", remedy)
+    if not problems:
+        locked = "has run (dvc.lock)" if (project / "dvc.lock").exists() else "has not run yet"
+        yield Finding("project", "DVC", locked)
+    yield from _decisions(project)
+
+
+def _problems(project: Path) -> Iterator[str]:
+    """Why DVC cannot work here, or could not record what stages make."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(str(project)) as repo:
+            yield from preflight.rejections(repo, repo.index.outs)
+    except DvcException as error:
+        yield str(error)
+
+
+def _decisions(project: Path) -> Iterator[Finding]:
+    """Look for decisions that the last `dvc exp apply` replaced before they were committed."""
+    replaced = git.replaced_by_experiment(project, "data/curation")
+    if replaced:
+        files = " ".join(replaced)
+        yield Finding(
+            "project",
+            "decisions",
+            f"the last `dvc exp apply` replaced changes in {files} that were not committed",
+            "note",
+            f"to get them back: git restore --source {git.APPLIED} -- {files}",
+        )
 
 
 def _said(project: Path, *command: str) -> str:

@@ -1206,7 +1206,9 @@ def load(path: Path = PARAMS_FILE) -> Params:
         raise ParamsError(f"{path}: no such file; copy one: cp recipes/kene.yaml {path}") from None
     # Beside its own errors, what Python says of a date, a number or a nesting that cannot be.
     except Exception as error:
-        raise ParamsError(f"{path}: not YAML: {error}") from None
+        from ganloom.git import conflict
+
+        raise ParamsError(conflict(Path(), path) or f"{path}: not YAML: {error}") from None
     return parse(data, str(path))
 
 

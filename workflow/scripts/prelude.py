@@ -42,6 +42,7 @@ REMEDIES = {
     errno.EACCES: "make it yours, readable and writable",
 }
 MAIN = "GANLOOM_STAGE_PID"  # of the process that a stage began with
+CHECKED = "GANLOOM_CHECKED"  # set where Snakemake has looked at all stages before the first one
 
 
 def begin() -> Params:
@@ -73,6 +74,8 @@ def begin() -> Params:
         sys.exit(f"error: {error}")
     stage = os.environ.get("DVC_STAGE")
     if stage and not is_worker:
+        if CHECKED not in os.environ:
+            _require_recordable(stage)
         atexit.register(_require_unchanged, stage, inputs(stage))
     # BLAS libraries and torch give other bits with another number of threads, and Snakemake
     # exports OMP_NUM_THREADS where DVC does not.
@@ -87,6 +90,22 @@ def misplaced() -> str:
     if "{" in place or "}" in place:
         return f"{place}: Snakemake and DVC fill in what stands in braces; rename that folder"
     return ""
+
+
+def _require_recordable(stage: str) -> None:
+    """Exit before the work if DVC would refuse to record what comes of it."""
+    from dvc.repo import Repo
+
+    from ganloom import git, preflight
+
+    try:
+        with Repo() as repo:
+            outputs = repo.stage.get_target(stage).outs
+            problems = preflight.conflicts(Path()) + preflight.rejections(repo, outputs)
+    except git.GitError as error:
+        problems = [str(error)]
+    if problems:
+        sys.exit("\n".join(f"error: {problem}" for problem in problems))
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

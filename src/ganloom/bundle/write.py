@@ -20,6 +20,7 @@ from ganloom.privacy import shareable
 from ganloom.sampling.files import whole_folder
 from ganloom.sources import SourceError, read_rows
 from ganloom.trained import trained
+from ganloom.versions import UNKNOWN, version
 
 SOURCE = Path(__file__).parents[1]
 # What the app imports, beside the network of each model: the bundle needs no ganloom installed.
@@ -123,8 +124,10 @@ def _credits(project: Path) -> str:
 
 def _licence() -> str:
     """Of ganloom, a part of which is in the bundle."""
-    installed = importlib.metadata.distribution("ganloom").read_text("licenses/LICENSE")
-    return installed or (SOURCE.parents[1] / "LICENSE").read_text(encoding="utf-8")
+    beside = SOURCE.parents[1] / "LICENSE"
+    if beside.exists():
+        return beside.read_text(encoding="utf-8")
+    return importlib.metadata.distribution("ganloom").read_text("licenses/LICENSE") or ""
 
 
 def _params(path: Path) -> str:
@@ -138,8 +141,8 @@ def _params(path: Path) -> str:
 
 def _requirements() -> str:
     """The versions that are installed here, and torch without what only a GPU needs."""
-    versions = {name: importlib.metadata.version(name).partition("+")[0] for name in PACKAGES}
-    pinned = [f"{name}=={version}" for name, version in versions.items()]
+    versions = {name: version(name).partition("+")[0] for name in PACKAGES}
+    pinned = [f"{name}=={v}" if v != UNKNOWN else name for name, v in versions.items()]
     index = "--extra-index-url https://download.pytorch.org/whl/cpu"
     return "\n".join([index, *pinned, STREAMLIT]) + "\n"
 

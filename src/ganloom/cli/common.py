@@ -149,9 +149,9 @@ def facts(model: str, found: Trained, **more: Any) -> dict[str, Any]:
         ``licences`` and ``credits`` of the collection where they are known, and what is given.
     """
     from ganloom.images.shards import sha256
-    from ganloom.weaving.origin import commit, origin
+    from ganloom.weaving.origin import origin
 
-    at = commit(Path())
+    at = _commit()
     return {
         "model": model,
         "sha256": sha256(found.generator.read_bytes()),
@@ -159,6 +159,17 @@ def facts(model: str, found: Trained, **more: Any) -> dict[str, Any]:
         **origin(Path()),
         **more,
     }
+
+
+def _commit() -> str:
+    """The project's commit for the metadata; "" without one, or if Git refuses to tell it."""
+    from ganloom import git
+
+    try:
+        return git.commit(Path())
+    except git.GitError as error:
+        print(f"The file does not name the commit. {error}", file=sys.stderr)
+        return ""
 
 
 FORCE = "replace the file if it exists"

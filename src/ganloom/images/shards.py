@@ -113,4 +113,4 @@ class Shards(Mapping[str, bytes]):
 
 
 def _damaged(path: Path, how: str) -> str:
-    return f"{path}: damaged ({how}); remove it and run `dvc checkout` or the stage `fetch` again"
+    return f"{path}: damaged ({how}); remove it and run `dvc checkout` or `dvc repro fetch`"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from dataclasses import dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from ganloom import git
 from ganloom.params import PARAMS_FILE
 from ganloom.privacy import shareable
 from ganloom.report.tables import parameters
+from ganloom.versions import version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")
 
@@ -39,12 +39,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """``commit`` is "" without one; ``changes`` are the lines of `git status --porcelain`.
+    """What made a report.
 
-    ``params`` is the file, but for who ran it and where.
+    Attributes:
+        commit: Hash of the commit; "" without one.
+        refusal: Why Git does not tell the commit, in its own words; "" if it does.
+        changes: Lines of `git status --porcelain`.
+        when: Local time.
+        machine: Name and value of each of its properties.
+        versions: Of Python and of packages, by name.
+        params: Text of params.yaml, without who ran it and where.
+        recipe: The closest recipe.
     """
 
     commit: str
+    refusal: str
     changes: list[str]
     when: str
     machine: dict[str, str]
@@ -54,16 +63,30 @@ class Reproduction:
 
 
 def reproduction(project: Path) -> Reproduction:
+    commit, refusal, changes = _state(project)
     return Reproduction(
-        commit=_git(project, "rev-parse", "--verify", "HEAD"),
-        # The lock file records this very run: it always changes.
-        changes=_git(project, "status", "--porcelain", "--", ".", ":!dvc.lock").splitlines(),
+        commit=commit,
+        refusal=refusal,
+        changes=changes,
         when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         machine=_machine(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         params=shareable((project / PARAMS_FILE).read_text(encoding="utf-8")),
         recipe=_recipe(project),
     )
+
+
+def _state(project: Path) -> tuple[str, str, list[str]]:
+    """Return the commit, why there is none, and what has changed since."""
+    try:
+        commit = git.commit(project)
+        # The lock file records this very run: it always changes.
+        changes = git.ask(project, "status", "--porcelain", "--", ".", ":!dvc.lock")
+    except git.NoRepositoryError:
+        return "", "", []
+    except git.GitError as error:
+        return "", str(error), []
+    return commit, "", changes.splitlines()
 
 
 def _recipe(project: Path) -> Recipe | None:
@@ -91,17 +114,6 @@ def _first_line(path: Path) -> str:
 
 def _values(path: Path) -> dict[str, str]:
     return parameters(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
-
-
-def _git(project: Path, *arguments: str) -> str:
-    """What Git answers; "" without Git, outside a repository or before the first commit."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=project, capture_output=True, text=True, check=True
-        )
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.rstrip()
 
 
 def _machine() -> dict[str, str]:

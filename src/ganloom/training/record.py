@@ -6,7 +6,6 @@ import json
 import platform
 import shutil
 from collections.abc import Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from dvclive.live import Live
 from torch import Tensor, nn
 
+from ganloom import __version__
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
 from ganloom.models import to_uint8
@@ -118,7 +118,7 @@ def machine(device: torch.device) -> dict[str, str]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "ganloom": metadata.version("ganloom"),
+        "ganloom": __version__,
     }
 
 

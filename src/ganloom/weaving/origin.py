@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +33,6 @@ def origin(project: Path) -> dict[str, Any]:
         "licences": _first(sorted(licences) + ["unknown"] * unknown, LICENCES),
         "credits": _first(list(dict.fromkeys(map(_line, found))), CREDITS),
     }
-
-
-def commit(project: Path) -> str:
-    """The Git commit of a project; "" without Git, outside a repository or before the first one."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
 
 
 def _line(credit: Credit) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import http
-import importlib.metadata
 import io
 import os
 import socket
@@ -375,8 +374,7 @@ class Client:
 
 def user_agent(contact: str | None) -> str:
     """How ganloom introduces itself: name, version and who runs it."""
-    version = importlib.metadata.version("aiohttp")
-    return f"{robots.AGENT}/1 ({contact or 'no contact given'}) aiohttp/{version}"
+    return f"{robots.AGENT}/1 ({contact or 'no contact given'}) aiohttp/{aiohttp.__version__}"
 
 
 def _host(url: URL) -> str:

@@ -1,0 +1,45 @@
+"""Versions are known, or said to be unknown, where no metadata are installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganloom import __version__, doctor
+from ganloom.bundle.write import _licence, _requirements
+from ganloom.report.reproduction import PACKAGES, reproduction
+from ganloom.training.record import machine
+from ganloom.versions import UNKNOWN, version
+from ganloom.web.client import user_agent
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the metadata of every package, as in a folder of sources on PYTHONPATH."""
+
+    def hidden(name: str) -> importlib.metadata.Distribution:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", hidden)
+
+
+def test_metadata_and_source_tell_the_same_version() -> None:
+    assert version("ganloom") == __version__ == importlib.metadata.version("ganloom")
+
+
+@pytest.mark.usefixtures("bare")
+def test_without_metadata_everything_is_written_all_the_same() -> None:
+    with pytest.raises(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("ganloom")
+    assert machine(torch.device("cpu"))["ganloom"] == __version__
+    versions = reproduction(Path(__file__).parents[1]).versions
+    assert [versions[name] for name in PACKAGES] == [UNKNOWN] * len(PACKAGES)
+    assert "torch\n" in _requirements()
+    assert "Apache License" in _licence()
+    assert "aiohttp/3" in user_agent(None)
+    found = {finding.name: finding for finding in [*doctor._python(), *doctor._packages()]}
+    assert found["Python"].state == "fine"
+    assert (found["ganloom"].state, found["ganloom"].remedy[:11]) == ("note", "pip install")
