@@ -4,6 +4,7 @@
 #   make pictures                    only train, sample, enlarge and weave; make report goes on
 #   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml, of which it keeps a copy
 #   make recipe RECIPE=tiny.yaml     the same without running it
+#   make quick                       the tests that take under two minutes
 #   make test                        every test that this machine can run
 #   make test-lowest                 the same with the lowest versions that pyproject.toml allows
 #   make test-newest                 ... with the newest
@@ -13,7 +14,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
 FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
-.PHONY: report pictures recipe test test-lowest test-newest
+.PHONY: report pictures recipe quick test test-lowest test-newest
 
 report: TARGET = results/report.html
 report: WHERE = Open results/report.html
@@ -33,6 +34,13 @@ recipe:
 		cp params.yaml params.yaml.~$$n~ && echo "Your params.yaml is now params.yaml.~$$n~" || exit; \
 	fi; \
 	cp $(FILE) params.yaml
+
+# The tests that take under two minutes together.
+QUICK = archive augment credits curate diffaugment docs doctor groups images matching objectives params \
+	pipeline privacy receipt recipes resampling sampling searches similarity sources urls web
+quick: .venv/installed-test
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal \
+		-m "not engines and not data and not browser and not slurm" $(QUICK:%=tests/test_%.py)
 
 test: .venv/installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(PYTEST_ARGS)

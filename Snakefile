@@ -1,7 +1,7 @@
 # One rule per DVC stage, made while this file is parsed: dvc.yaml is the only DAG.
 #
 # DVC decides what is stale and remembers results; Snakemake runs stages in parallel, here or on the
-# nodes of a cluster. How the two are joined, and why, is in docs/design.md.
+# nodes of a cluster. How the two are joined, and why, is in docs/engines.md.
 import sys
 
 from snakemake.exceptions import WorkflowError

@@ -1,7 +1,7 @@
 """Snakemake and DVC on one DAG: real engines, real stages, tiny pictures and nets.
 
 Every test asks which stage commands really ran, and what ``dvc.lock`` says afterwards. The cases
-are those in which some other way of joining the two engines goes wrong (docs/design.md). That both
+are those in which some other way of joining the two engines goes wrong (docs/engines.md). That both
 make the same bytes from scratch is in test_portability.py.
 """
 
