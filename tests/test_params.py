@@ -328,7 +328,7 @@ def test_any_other_combination_is_allowed(
             "folder",
             "sources.kene.kind: 'folder' does not have the keys designs, size, faults, palettes, "
             "motifs: delete them and add licence (Licence of the pictures, for the manifest and "
-            "the credits)",
+            "the credits; null: not known)",
         ),
     ],
 )
