@@ -37,12 +37,8 @@ from ganloom.metrics.neighbours import (
 )
 from ganloom.metrics.paths import evenness
 from ganloom.metrics.prdc import prdc
-from ganloom.metrics.protocol import (
-    Pictures,
-    compare,
-    originality,
-    readable,
-)
+from ganloom.metrics.protocol import Pictures, compare, originality
+from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
 from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Discriminator

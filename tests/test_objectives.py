@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -158,6 +158,30 @@ def test_relativistic_losses_compare_pairs() -> None:
     assert loss_d.item() == pytest.approx(expected, rel=1e-12)
     expected = -sum(log_sigmoid(fake - real) for real, fake in pairs) / 4
     assert loss_g.item() == pytest.approx(expected, rel=1e-12)
+
+
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "nonsaturating": {"label_noise": 0.0},
+    "hinge": {},
+    "wasserstein": {"critic_steps": 1},
+    "relativistic": {},
+    "began": {"reconstruction": "l1", "gamma": 0.5, "lambda_k": 0.1},
+}
+
+
+@pytest.mark.parametrize("section", get_args(get_args(params.Objective)[0]))
+def test_the_least_loss_is_that_of_a_discriminator_that_is_certain(section: Any) -> None:
+    """Alarms compare losses with it: an objective that does not say it loses them."""
+    (kind,) = get_args(section.model_fields["kind"].annotation)
+    spec = section(kind=kind, **OBJECTIVES[kind])
+    least = objectives.least_loss(spec)
+    if kind in ("wasserstein", "began"):  # no scale, or no logits
+        assert least is None
+        return
+    certain = torch.full((4,), 50.0, dtype=F64)
+    game = objectives.adversarial(spec, {}, torch.device("cpu"))
+    loss, _ = by_network(game)["discriminator"].loss(identity, Batch(certain), Batch(-certain))
+    assert loss.item() == pytest.approx(least)
 
 
 # --- BEGAN ---------------------------------------------------------------------------------------

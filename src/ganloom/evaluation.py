@@ -29,7 +29,8 @@ from ganloom.metrics.neighbours import (
     training_thumbnails,
 )
 from ganloom.metrics.paths import evenness
-from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality, rounded
+from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality
+from ganloom.metrics.rounding import rounded
 from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Generator, load_discriminator, load_generator
 from ganloom.params import Evaluate, Judge, Paths

@@ -195,6 +195,11 @@ def adversarial(
             assert_never(spec)
 
 
+def least_loss(spec: params.Objective) -> float | None:
+    """The least loss of D; see ``Adversarial.least``."""
+    return adversarial(spec, {}, torch.device("cpu")).least
+
+
 def nonsaturating(label_noise: float) -> Adversarial:
     """Cross-entropy; G maximises log D(G(z)) (Goodfellow et al., 2014, section 3).
 

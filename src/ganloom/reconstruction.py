@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
-from ganloom.metrics.protocol import readable
+from ganloom.metrics.rounding import readable
 from ganloom.models import load_generator, save
 from ganloom.params import Invert
 from ganloom.sampling.conditional import class_knob, code_knobs, turned

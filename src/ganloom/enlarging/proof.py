@@ -21,7 +21,8 @@ from ganloom.features import LITE0, maps
 from ganloom.images.arrays import apply_symmetry
 from ganloom.images.decoding import decode
 from ganloom.metrics.distances import kid
-from ganloom.metrics.protocol import Pictures, readable
+from ganloom.metrics.protocol import Pictures
+from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
 from ganloom.similarity import psnr, ssim
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,19 +84,3 @@ def originality(train: Pictures, thumbs: Tensor, fake: Pictures) -> dict[str, fl
         "duplicates": duplicates(train.features, fake.features),
         "duplicates_pixels": duplicates(thumbnails(train.images), small),
     }
-
-
-def readable(value: float) -> float | int:
-    """Round a number for a JSON file to six significant digits, more than any metric has.
-
-    Raises:
-        ValueError: It is NaN or infinite, which JSON cannot hold.
-    """
-    if not np.isfinite(value):
-        raise ValueError(f"a metric came out as {value}")
-    return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def rounded(values: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The values with every float made ``readable``."""
-    return {key: readable(x) if isinstance(x, float) else x for key, x in values.items()}

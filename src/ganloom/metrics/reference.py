@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ganloom.metrics.inception import Inception
 from ganloom.metrics.neighbours import training_thumbnails
-from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality, rounded
+from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality
+from ganloom.metrics.rounding import rounded
 from ganloom.params import Evaluate, Judge
 from ganloom.slices import Slices, halves, spread
 

@@ -7,7 +7,6 @@ change a bit of the training.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +21,10 @@ from ganloom.features import LITE2, features
 from ganloom.metrics.cache import remembered
 from ganloom.metrics.distances import kid
 from ganloom.metrics.prdc import prdc
-from ganloom.metrics.protocol import readable
+from ganloom.metrics.rounding import readable
 from ganloom.models import to_uint8
 from ganloom.nets.inputs import Inputs
+from ganloom.objectives import least_loss
 from ganloom.sampling.latents import inputs
 from ganloom.slices import Slices, in_proportion
 
@@ -261,29 +261,14 @@ def _has_lost_recall(history: History, _: params.Model) -> bool:
 def _is_blind(history: History, model: params.Model) -> bool:
     real = _late(history, "logits_real", TICKS_DEAD)
     fake = _late(history, "logits_fake", TICKS_DEAD)
-    if _least_loss(model.objective) is None or not real:
+    if least_loss(model.objective) is None or not real:
         return False
     return max(abs(a - b) for a, b in zip(real, fake, strict=True)) < BLIND
 
 
 def _has_won(history: History, model: params.Model) -> bool:
-    least, losses = _least_loss(model.objective), _late(history, "loss_d", TICKS_DEAD)
+    least, losses = least_loss(model.objective), _late(history, "loss_d", TICKS_DEAD)
     return least is not None and bool(losses) and max(losses) < least + WON
-
-
-def _least_loss(objective: params.Objective) -> float | None:
-    """The loss of a D that is always right; None where logits have no scale, or are none.
-
-    Where targets are drawn from [0, noise] and [1 - noise, 1], no logits can be better than those
-    of their mean: cross-entropy is linear in its target.
-    """
-    match objective:
-        case params.NonSaturating():
-            p = objective.label_noise / 2
-            return -2 * (p * math.log(p) + (1 - p) * math.log(1 - p)) if p else 0.0
-        case params.Hinge() | params.Relativistic():
-            return 0.0
-    return None
 
 
 def _stands_still(history: History, _: params.Model) -> bool:
