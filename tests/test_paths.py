@@ -188,7 +188,7 @@ def test_every_door_refuses_the_same(project: Path, capsys: pytest.CaptureFixtur
         main(["check"])
     assert doctor_says(words) == "missing"
     with pytest.raises(stages.PipelineError, match=words):
-        stages.read(force=None)
+        stages.read({})
     script = ROOT / "workflow/scripts/check.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 1

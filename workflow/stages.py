@@ -176,13 +176,14 @@ def _require_usable(config: Mapping[str, object]) -> None:
             f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
             "are in params.yaml"
         )
-    if problem := misplaced() or "\n".join(preflight.conflicts(Path())):
+    if problem := misplaced():
         raise PipelineError(problem)
     try:
-        problems = paths.problems(load())
-        git.ask(Path(), "rev-parse", "--git-dir")
+        problems = preflight.conflicts(Path()) or paths.problems(load())
+        if not problems:
+            git.ask(Path(), "rev-parse", "--git-dir")
     except (ParamsError, git.GitError) as error:
-        raise PipelineError(str(error)) from None
+        problems = [str(error)]
     if problems:
         raise PipelineError("\n".join(problems))
 
