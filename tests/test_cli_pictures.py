@@ -417,7 +417,7 @@ def test_a_damaged_enlarger_is_named() -> None:
 
 
 def test_generated_pictures_say_what_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ganloom.weaving.origin.commit", lambda _: "c0ffee")
+    monkeypatch.setattr("ganloom.git.commit", lambda _: "c0ffee")
     run("generate --model animals -n 4 --seed 9 --class dog --sheet --out out")
     told = made("out/dog/animals_2.png")
     model = Path("results/models/animals/generator.safetensors")

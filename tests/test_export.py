@@ -59,7 +59,7 @@ def make(project: Path, labels: list[str]) -> list[str]:
         crops = rng.integers(0, 256, (len(used), 8, 8, 3), np.uint8)
         np.save(data / "slices" / f"{array}.npy", crops)
         index = [
-            {"image": n, "symmetry": k, "sha256": h, "label": labels[hashes.index(h)]}
+            {"image": n, "symmetry": k, "angle": 0.0, "sha256": h, "label": labels[hashes.index(h)]}
             for n, h in enumerate(used)
             for k in (0, 5)
         ]

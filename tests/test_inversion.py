@@ -380,8 +380,8 @@ def test_a_model_without_classes_writes_files_side_by_side(tried: None) -> None:
         ("--seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
         ("--seed 4294967296", "--seed 4294967296 is not possible"),
         ("--truncation nan", "--truncation nan is not possible; allowed: 0.01 to 2"),
-        ("--model other", "Trained here: tried"),
-        ("--out taken", "taken: File exists"),
+        ("--model other", "trained here: tried"),
+        ("--out taken", "--out taken is not possible: it is a file"),
     ],
 )
 def test_pictures_that_are_not_possible_say_why(tried: None, options: str, words: str) -> None:
@@ -425,7 +425,10 @@ def test_animations_by_command(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--out x.avi", "x.avi must end in one of .mp4, .gif, .webp"),
+        (
+            "--out x.avi",
+            "--out x.avi is not possible; allowed: a file that ends in .mp4, .gif, .webp",
+        ),
         ("--out no/x.mp4", "no is not a folder"),
         ("--out x.gif --fps 60", "--fps 60 is not possible; allowed: 1 to 50"),
         ("--out x.mp4 --seconds nan", "--seconds nan is not possible"),
@@ -435,7 +438,7 @@ def test_animations_by_command(
         ("--out x.mp4 --seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
         ("--out x.mp4 --kind morph", "no classes to morph"),
         ("--out x.mp4 --kind sweep", "no codes to sweep"),
-        ("--out x.mp4 --model other", "Trained here: tried"),
+        ("--out x.mp4 --model other", "trained here: tried"),
     ],
 )
 def test_an_animation_that_is_not_possible_says_why(tried: None, options: str, words: str) -> None:
