@@ -1,7 +1,7 @@
-# One rule per DVC stage, made while this file is parsed: dvc.yaml is the only DAG.
+# One rule per DVC stage, created while this file is parsed: dvc.yaml is the only DAG.
 #
-# DVC decides what is stale and remembers results; Snakemake runs stages in parallel, here or on the
-# nodes of a cluster. How the two are joined, and why, is in docs/engines.md.
+# DVC decides which stages are stale and caches results; Snakemake runs stages in parallel, here or
+# on the nodes of a cluster. docs/engines.md explains how and why the two are combined.
 import sys
 
 from snakemake.exceptions import WorkflowError
@@ -35,7 +35,7 @@ rule all:
     localrule: True
 
 
-# What there is to look at, without measuring it. `results/report.html` goes on from there.
+# Samples and cloths of all models, without metrics. `results/report.html` continues from there.
 rule pictures:
     input:
         [
@@ -49,8 +49,8 @@ rule pictures:
 
 for stage in STAGES:
 
-    # Everything that differs between stages is evaluated here, when the rule is made: a function
-    # or string that is looked at later would see the last stage of the loop.
+    # Everything that differs between stages is evaluated here, when the rule is created: a function
+    # or string that is evaluated later would see the last stage of the loop.
     rule:
         name:
             stage.rule
@@ -77,8 +77,8 @@ for stage in STAGES:
         shell:
             "exec python workflow/job.py {params.stage:q} {log:q} {params.flag}"
 
-    # Snakemake knows rules, not stages: what is asked for `train` holds for every model, but for
-    # what is asked for that model alone.
+    # Snakemake has rules, not stages: resources set for `train` apply to all models, unless they
+    # are set for a single one.
     for key in (stage.kind, stage.rule):
         workflow.get_rule(stage.rule).resources.update(
             workflow.resource_settings.overwrite_resources.get(key, {})

@@ -1,7 +1,7 @@
-"""Stages as jobs of a cluster: Snakemake's Slurm plugin submits them, DVC stays with the head.
+"""Stages as cluster jobs: Snakemake's Slurm plugin submits them, DVC runs on the head node.
 
-A job on another node runs a stage's command and no DVC (``job.py``). Around it, in the process that
-submits it, DVC gives what it remembers instead of a job, and records what a job has made.
+A job on another node runs the command of a stage without DVC (``job.py``). In the process that
+submits it, DVC restores a known result instead of a job, and records the result of a job.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from stages import Stage
 
 
 class ResultError(Exception):
-    """What a job has made cannot be recorded; the message says why."""
+    """The result of a job cannot be recorded; the message gives the reason."""
 
 
 def join(stages: list[Stage]) -> None:
-    """Put DVC around the jobs of Snakemake's Slurm plugin, where it is installed."""
+    """Extend Snakemake's Slurm plugin by DVC, if the plugin is installed."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
     registry = ExecutorPluginRegistry()
     if registry.is_installed("slurm"):
@@ -42,13 +42,14 @@ def join(stages: list[Stage]) -> None:
 
 def _joined(executor: type, stages: dict[str, Stage]) -> type:
     class Executor(executor):
-        """Submits what DVC does not remember, and records what comes of it."""
+        """Submits jobs whose results DVC does not have, and records their results."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             self._claims: dict[str, AbstractContextManager[None]] = {}
-            # The name by which the plugin asks for its jobs. It is the same for every head of this
-            # project: one that was killed leaves its jobs to the next.
+            # Name under which the plugin lists its jobs. It is the same for each head process of
+            # this project,
+            # so that the next one finds the jobs of one that was killed.
             path = hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:8]
             self.run_uuid = f"{self.workflow.executor_settings.jobname_prefix or 'ganloom'}-{path}"
 
@@ -63,7 +64,7 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
                 if not left:
                     for mark in (stage.receipt, stage.failed):
                         Path(mark).unlink(missing_ok=True)
-            except Exception as error:  # this is a thread of the plugin's: nobody else would see it
+            except Exception as error:  # in a thread of the plugin, where it would be lost
                 self.report_job_error(SubmittedJobInfo(job), msg=str(error))
                 return
             if left:
@@ -88,14 +89,15 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
         ) -> None:
             stage = stages[job_info.job.name]
             self._release(stage)
-            print(f"{stage.name} | {msg}", file=sys.stderr)  # Snakemake, told to be quiet, does not
+            print(f"{stage.name} | {msg}", file=sys.stderr)  # Snakemake does not with --quiet
             if _gave_up(stage):
                 job_info.job.attempt = job_info.job.restart_times + 1
             super().report_job_error(job_info, msg=msg, **kwargs)
 
         async def sleep(self) -> None:
-            # The plugin asks Slurm after 40 s, then ever more rarely. Many a stage takes less, and
-            # leaves a mark when it ends.
+            # The plugin asks Slurm after 40 s, then ever less often. Many stages take less time,
+            # and leave a
+            # mark when they end.
             end = time.monotonic() + self.next_seconds_between_status_checks
             await asyncio.sleep(1)
             while time.monotonic() < end and not self._sees_a_mark():
@@ -114,7 +116,7 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
                 held.__exit__(None, None, None)
 
         def _left_by_another_head(self, job: Any) -> str | None:
-            """The number of a Slurm job that waits or runs for this stage."""
+            """Return the id of a pending or running Slurm job for this stage."""
             command = ["squeue", "--noheader", "--states=PENDING,RUNNING,SUSPENDED"]
             jobs = subprocess.run(
                 [*command, f"--name={self.run_uuid}", "--format=%k %i"],
@@ -129,24 +131,24 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
 
 
 def _gave_up(stage: Stage) -> bool:
-    """Whether a job's command ended with an error of its own, and would do so again."""
+    """Tell whether the command of a job failed by itself, and would fail again."""
     try:
         return int(Path(stage.failed).read_text()) > 0
-    except (FileNotFoundError, ValueError):  # on a full disk, it is empty
+    except (FileNotFoundError, ValueError):  # the file is empty if the disk was full
         return False
 
 
 @contextmanager
 def _dvc(stage: Stage) -> Iterator[Any]:
-    """DVC's own object for a stage, while DVC's files are this process's alone."""
+    """Yield DVC's object for a stage, while this process holds DVC's lock."""
     with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo), repo.scm_context():
         yield repo.stage.get_target(stage.name)
 
 
 def claim(stage: Stage) -> AbstractContextManager[None]:
-    """Keep DVC's commands on this machine away from a stage that another machine runs.
+    """Lock a stage that another machine runs against DVC commands on this machine.
 
-    Held as long as this process lives, or until the manager is left.
+    The lock is held until this process ends, or the context manager is left.
     """
     with _dvc(stage) as found:
         held = rwlock(
@@ -162,8 +164,8 @@ def claim(stage: Stage) -> AbstractContextManager[None]:
 
 
 def adopt(stage: Stage) -> bool:
-    """Record what a job has made for a head that was killed; False if there is no such thing."""
-    with _dvc(stage) as found:  # what was edited while this waited for DVC's lock counts as well
+    """Record the result of a job whose head process was killed; False if there is none."""
+    with _dvc(stage) as found:  # checked under the lock, to include edits during the wait for it
         if not (receipt.is_whole(stage) and receipt.is_current(stage)):
             return False
         _save(found)
@@ -172,7 +174,7 @@ def adopt(stage: Stage) -> bool:
 
 
 def restore(stage: Stage) -> bool:
-    """Bring back a result that DVC remembers; False if it does not."""
+    """Restore a result from DVC's cache; False if there is none."""
     with _dvc(stage) as found:
         if not found.changed():
             return True
@@ -186,14 +188,14 @@ def restore(stage: Stage) -> bool:
 
 
 def record(stage: Stage, patience: float) -> None:
-    """Record what a job has made.
+    """Record the result of a job.
 
     Args:
-        stage: The stage whose job has ended well.
-        patience: Seconds in which this machine must see all of what another one wrote.
+        stage: Stage whose job has succeeded.
+        patience: Seconds within which the files that another machine wrote must appear here.
 
     Raises:
-        ResultError: it is not whole, or no longer of the present parameters, code and data.
+        ResultError: The result is incomplete, or parameters, code or data have changed since.
     """
     deadline = time.monotonic() + patience
     while not receipt.is_whole(stage):
@@ -205,7 +207,7 @@ def record(stage: Stage, patience: float) -> None:
 
 
 def _save(found: Any) -> None:
-    """What DVC does after it has run a stage."""
+    """Do what DVC does after it has run a stage."""
     found.save(run_cache=all(out.use_cache for out in found.outs))
     found.commit()
     found.dump(update_pipeline=False)

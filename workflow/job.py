@@ -1,10 +1,10 @@
-"""One job of Snakemake: ``python workflow/job.py STAGE LOG [--force]`` has DVC run one stage.
+"""A job of Snakemake: ``python workflow/job.py STAGE LOG [--force]`` runs one stage with DVC.
 
-With ``--without-dvc``, on another node than the engine, it runs the stage's command itself and
-leaves a receipt.
+With ``--without-dvc``, on another node than the engine, it runs the command of the stage itself and
+writes a receipt.
 
-The stage's output goes whole into the log, and line by line, under the stage's name, to the
-terminal, where several stages write at once.
+The complete output of the stage is written to the log. It is also printed line by line after the
+name of the stage, since several stages share the terminal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import stages
 from prelude import CHECKED, die_with_parent
 
 interrupts: list[bool] = []
-PROGRESS_SECONDS = 10  # how often a progress bar is worth a line of its own
+PROGRESS_SECONDS = 10  # interval at which a progress bar is printed
 DVC_CHATTER = re.compile(
     r"$|Running stage |> |(Updating|Generating) lock file|To track the changes with git"
     r"|\s+git add |To enable auto staging|\s+dvc config core.autostage|Use `dvc push` "
@@ -34,15 +34,17 @@ DVC_CHATTER = re.compile(
 
 
 def main(name: str, log: Path, *flags: str) -> int:
-    """Run the stage and return the exit status."""
+    """Run the stage, and return the exit status."""
     die_with_parent()
-    # Ctrl-C reaches the stage too, and what it says at its end is still read. Not SIG_IGN, which
-    # children inherit.
+    # Ctrl-C reaches the stage as well, whose last output is still read. SIG_IGN would be inherited
+    # by
+    # child processes.
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # not all write UTF-8
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may not be UTF-8
     if "--without-dvc" not in flags:
-        os.environ[CHECKED] = "yes"  # by `stages.read`
-        # Not the script `dvc`: its first line names the environment, which not every path survives.
+        os.environ[CHECKED] = "yes"  # `stages.read` has checked all stages
+        # Not the script `dvc`: its first line has the path of the environment, which may be too
+        # long.
         dvc = [sys.executable, "-m", "dvc", "--wait-for-lock"]
         return _run([*dvc, "repro", "--single-item", *flags, name], name, log)
     stage = next(stage for stage in stages.recall() if stage.name == name)
@@ -56,7 +58,7 @@ def main(name: str, log: Path, *flags: str) -> int:
 
 
 def _clear(outputs: Iterable[str]) -> None:
-    """Delete what an earlier run made, as DVC does before it runs a stage."""
+    """Delete the outputs of an earlier run, as DVC does before it runs a stage."""
     for path in map(Path, outputs):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -86,7 +88,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
             if not (too_soon or DVC_CHATTER.match(text)):
                 shown = time.monotonic() if is_progress else shown
                 print(f"{name} | {text}", flush=True)
-            with contextlib.suppress(OSError):  # a full disk, of which the stage itself tells
+            with contextlib.suppress(OSError):  # on a full disk, which the stage reports itself
                 file.write(line)
     if process.returncode:
         with contextlib.suppress(OSError):
@@ -95,7 +97,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """Lines as they come; a progress bar ends its lines with a carriage return."""
+    """Yield lines as they arrive; a progress bar ends its lines with a carriage return."""
     pending = b""
     while chunk := stream.read1(65536):  # type: ignore[attr-defined]
         *lines, pending = re.split(rb"(?<=[\r\n])(?!\n)", pending + chunk)

@@ -1,8 +1,8 @@
-"""What a job on another node leaves for the head: of what its result is, and what belongs to it.
+"""Receipts of jobs on other nodes: hashes of a stage's inputs and outputs.
 
-Such a job does not speak to DVC, whose locks know only the processes of their own machine. The head
-records the result afterwards, or a later head does: only if it sees the same inputs and outputs as
-the job saw, which also tells a file system that lags behind.
+Such a job does not use DVC, whose locks work only on one machine. The head process, or a later one,
+records the result, if it sees the same inputs and outputs as the job did. A mismatch also reveals a
+file system that lags behind.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from stages import Stage
 
 
 def write(stage: Stage, inputs: str) -> None:
-    """Leave a receipt for a stage whose command ended well.
+    """Write the receipt of a stage whose command succeeded.
 
     Args:
-        stage: The stage, with its outputs in place.
-        inputs: What ``digest_inputs`` gave before the command ran.
+        stage: Stage, with its outputs in place.
+        inputs: Result of ``digest_inputs`` before the command ran.
     """
     from ganloom.files import write_whole
 
@@ -33,12 +33,12 @@ def write(stage: Stage, inputs: str) -> None:
 
 
 def is_whole(stage: Stage) -> bool:
-    """Whether a job's outputs are all here, as it left them."""
+    """Tell whether the outputs of a job are complete and unchanged."""
     return _matches(stage, "outputs", digest_outputs)
 
 
 def is_current(stage: Stage) -> bool:
-    """Whether a job began with the present parameters, code and data."""
+    """Tell whether a job started with the current parameters, code and data."""
     return _matches(stage, "inputs", digest_inputs)
 
 
@@ -50,7 +50,7 @@ def digest_inputs(stage: Stage) -> str:
 
 
 def digest_outputs(stage: Stage) -> str:
-    """Hash everything that a stage has made."""
+    """Hash all outputs of a stage."""
     return _digest([*stage.files, *stage.directories])
 
 

@@ -1,9 +1,10 @@
-"""The stages of ``dvc.yaml`` as the Snakefile needs them.
+"""The stages of ``dvc.yaml``, read for the Snakefile.
 
-DVC alone decides what is stale. Snakemake's own triggers know nothing of parameters that were
-changed and already run by ``dvc repro``, so they are replaced by one stamp file per stage: new
-content for a stale stage (Snakemake compares checksums, a bare touch would be ignored), an mtime
-of 0 for a clean one.
+DVC alone decides which stages are stale. Snakemake's own triggers cannot know that changed
+parameters were already run by ``dvc repro``; they are replaced by a stamp file per stage. A stale
+stage gets new content, since Snakemake compares checksums and ignores a mere touch; a clean one
+gets
+an mtime of 0.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = Path(".snakemake/stages")
-STAGES = STAMPS.with_suffix(".json")  # what was read last
+STAGES = STAMPS.with_suffix(".json")  # the stages as they were last read
 LOGS = Path("results/logs")
-STOPPED = str(-signal.SIGINT)  # what the mark of a stage says that Ctrl-C ended
-RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of which process reads and writes what
+STOPPED = str(-signal.SIGINT)  # content of the mark of a stage that Ctrl-C ended
+RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of the paths that processes read and write
 
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow" / "scripts")]
 
 
 class PipelineError(Exception):
-    """The pipeline cannot run; the message says why and what to do."""
+    """The pipeline cannot run; the message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of ``dvc.yaml``; paths are relative to the project."""
+    """A stage of ``dvc.yaml``; paths are relative to the project."""
 
     name: str
     command: str
     dependencies: list[str]
     params: list[str]  # keys of params.yaml
-    inputs: list[str]  # outputs of other stages that it waits for
+    inputs: list[str]  # outputs of the stages that it waits for
     files: list[str]
     directories: list[str]
     threads: int
     stale: bool
-    force: bool  # runs whatever DVC says
-    local: bool  # runs beside the engine, never on another node
-    priority: int  # of what could run, Snakemake begins with the highest
+    force: bool  # runs even if DVC considers it clean
+    local: bool  # runs on the engine's machine, never on another node
+    priority: int  # Snakemake starts the runnable stage with the highest one first
 
     @property
     def kind(self) -> str:
@@ -78,14 +79,14 @@ class Stage:
 
 
 def activate() -> str:
-    """Shell code that puts the running interpreter's folder, with ``dvc``, on the PATH."""
+    """Shell code that puts the interpreter's folder, which contains ``dvc``, on the PATH."""
     return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 
 
 def keep_outputs() -> None:
-    """Have Snakemake delete no outputs: DVC clears those of a stage, and only under its locks.
+    """Prevent Snakemake from deleting outputs; DVC does so, under its locks.
 
-    When a job starts, another engine may be at work on what was only stale when Snakemake began.
+    When a job starts, another engine may be running a stage that was stale when Snakemake began.
     """
     from snakemake.jobs import Job
 
@@ -96,15 +97,15 @@ def keep_outputs() -> None:
 
 
 def read(config: Mapping[str, object]) -> list[Stage]:
-    """Read the stages, and stamp them stale or clean.
+    """Read the stages, and stamp them as stale or clean.
 
     Args:
-        config: Snakemake's; its only key is ``force``, a pattern of stage names, or of their part
-            before the @, to run whatever DVC says.
+        config: Snakemake's config. Its only key is ``force``, a pattern of stage names, or of their
+            part before the @, to run even if DVC considers them clean.
 
     Raises:
-        PipelineError: bad parameters or config, no Git repository, a place or a file that DVC
-            cannot work with, or a stage is running.
+        PipelineError: Parameters or config are invalid, there is no Git repository, DVC cannot work
+            with a path or file, or a stage is running.
     """
     from ganloom import preflight
     from ganloom.files import write_whole
@@ -119,15 +120,15 @@ def read(config: Mapping[str, object]) -> list[Stage]:
     stages: list = []
     try:
         _forget_zombies()
-        # One lock around all of it: DVC reads its files again whenever it takes the lock.
+        # Held throughout, because DVC reads its files again whenever it takes the lock.
         with Repo(".") as repo, lock_repo(repo):
             graph = repo.index.graph
-            # What `dvc add` watches is a stage without a command. To Snakemake it is a plain input.
+            # `dvc add` creates stages without a command, which are plain inputs for Snakemake.
             stages = [stage for stage in graph if stage.cmd]
             outputs = [out for stage in stages for out in stage.outs]
             if problems := preflight.rejections(repo, outputs):
                 raise PipelineError("\n".join(problems))
-            changed = set(repo.status())  # which refuses while a stage is running
+            changed = set(repo.status())  # raises an error while a stage is running
             for mark in LOGS.glob("*.failed"):
                 mark.unlink()
             forced = _forced(stages, config["force"]) if "force" in config else set()
@@ -164,7 +165,7 @@ def _require_usable(config: Mapping[str, object]) -> None:
     """Check what can be checked before DVC reads its files.
 
     Raises:
-        PipelineError: DVC would not even start, or ``params.yaml`` or ``config`` is not valid.
+        PipelineError: DVC could not start, or ``params.yaml`` or ``config`` is invalid.
     """
     from ganloom import git, preflight
     from ganloom.params import ParamsError, load
@@ -189,7 +190,7 @@ def _require_usable(config: Mapping[str, object]) -> None:
 
 
 def recall() -> list[Stage]:
-    """The stages as they were read last: for a process that runs a job of another one.
+    """Return the stages as last read, for a process that runs a job of another process.
 
     To ask DVC, it would have to wait for its own job, or break the locks of another machine.
     """
@@ -197,7 +198,7 @@ def recall() -> list[Stage]:
 
 
 def failures() -> str:
-    """The end of the log of each stage that failed, for the user to read last."""
+    """Return the end of the log of each failed stage."""
     marks = {mark: mark.read_text() for mark in sorted(LOGS.glob("*.failed"))}
     logs = [mark.with_suffix(".log") for mark, text in marks.items() if text != STOPPED]
     parts = [f"\n--- {log.stem} failed; the end of {log}:\n{_tail(log)}" for log in logs]
@@ -207,10 +208,11 @@ def failures() -> str:
 
 
 def _forget_zombies() -> None:
-    """Take what killed processes held out of DVC's table of locks.
+    """Remove the locks of killed processes from DVC's table of locks.
 
-    DVC does so itself, but takes a process that died and was not yet collected for a living one;
-    the first process of a container may never collect what was left to it.
+    DVC does so itself, except for zombies, which it takes for running processes; the first process
+    of a
+    container may never collect them.
     """
     import psutil
     from dvc.lock import make_lock
@@ -232,14 +234,14 @@ def _forget_zombies() -> None:
                 for path, found in table["read"].items()
             }
         except (ValueError, KeyError):
-            return  # DVC says what is wrong with it
+            return  # DVC reports the problem itself
         readers = {path: found for path, found in readers.items() if found}
         if (writers, readers) != (table["write"], table["read"]):
             RWLOCK.write_text(json.dumps({"write": writers, "read": readers}), encoding="utf-8")
 
 
 def _running(stages: Iterable) -> str:
-    """Which stages another process runs now, by DVC's table of locks."""
+    """List the stages that another process is running, from DVC's table of locks."""
     try:
         writers = json.loads(RWLOCK.read_text(encoding="utf-8"))["write"]
     except (OSError, ValueError, KeyError):
@@ -258,14 +260,14 @@ def _running(stages: Iterable) -> str:
 def _upstream(graph: object, stage: object) -> set:
     import networkx as nx
 
-    return nx.descendants(graph, stage)  # edges run from a stage to what it depends on
+    return nx.descendants(graph, stage)  # edges point from a stage to its dependencies
 
 
 def _forced(stages: Iterable, pattern: object) -> set:
-    """The stages that a pattern names.
+    """Return the stages that match a pattern.
 
     Raises:
-        PipelineError: there are none.
+        PipelineError: There are none.
     """
     found = {
         stage
@@ -289,11 +291,13 @@ def _kind(stage: object) -> str:
 
 
 def _waits_for(graph: object, stage: object, stale: set) -> list:
-    """The stages whose outputs Snakemake takes for this one's inputs.
+    """Return the stages whose outputs are this stage's inputs for Snakemake.
 
-    A gate is waited for by whatever runs, but no clean stage may stand between it and a stale one:
-    of what is downstream of a job that runs, Snakemake looks at no stamp, only at the path that
-    leads there. The last stage has it as well, so that it is part of every complete run.
+    Every stale stage waits for the gates directly. No clean stage may stand between a gate and a
+    stale
+    stage: downstream of a job that runs, Snakemake ignores the stamps and follows only the paths.
+        The
+    last stage has the gates as well, so that they are part of every complete run.
     """
     direct = [other for other in graph.successors(stage) if not _is_gate(other)]
     gates = [other for other in _upstream(graph, stage) if _is_gate(other)]
@@ -328,12 +332,12 @@ def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> St
 
 
 def _is_directory(path: str) -> bool:
-    """Outputs without a suffix are directories: DVC does not tell before they are made."""
+    """Tell whether an output is a directory: one without suffix, since it may not exist yet."""
     return not Path(path).suffix and not Path(path).name.startswith(".")
 
 
 def _unreadable(error: OSError) -> str:
-    """What is wrong with a file that DVC looks at, and what to do."""
+    """Describe the problem with a file that DVC reads, and its remedy."""
     from ganloom.sources import paths
 
     if not error.filename:
@@ -343,9 +347,9 @@ def _unreadable(error: OSError) -> str:
 
 
 def _unprotect(repo: object, paths: Iterable[str]) -> None:
-    """Make links into DVC's cache files of their own: Snakemake replaces nothing that is read-only.
+    """Replace links into DVC's cache by copies, since Snakemake refuses to replace read-only files.
 
-    Directories it does not look into. Where the user may write anything, it finds no fault.
+    It does not check the files in directories, nor anything that the user may write to.
     """
     for path in paths:
         if Path(path).exists() and not os.access(path, os.W_OK):
@@ -361,17 +365,17 @@ def _stamp(path: Path, stale: bool) -> None:
 
 
 def _age(path: Path) -> None:
-    """Make an output from the future old: Snakemake would take it for newer than any stamp.
+    """Reset a future mtime of an output, which Snakemake would consider newer than any stamp.
 
-    There are such after a clock was set back.
+    Such outputs exist after the clock was set back.
     """
-    for each in (path, path / ".snakemake_timestamp"):  # by which it knows directories
+    for each in (path, path / ".snakemake_timestamp"):  # Snakemake's mtime of a directory
         if each.exists() and each.stat().st_mtime > time.time():
-            os.utime(each, (1, 1))  # Snakemake takes 0 for no time at all
+            os.utime(each, (1, 1))  # Snakemake treats 0 as missing
 
 
 def _tail(log: Path, lines: int = 20) -> str:
-    """The last lines as a terminal shows them: of a progress bar, its last state."""
+    """Return the last lines as a terminal shows them; of a progress bar, only its last state."""
     text = log.read_bytes().decode(errors="replace")
     shown = (line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip().split("\n"))
     return "\n".join(list(shown)[-lines:])

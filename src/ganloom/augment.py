@@ -1,17 +1,18 @@
-"""Training images: random slices of the originals, or whole ones made square.
+"""Training images: random slices of the originals, or whole originals made square.
 
-A training image is a crop (a row of ``images.npy``) under one of the square's symmetries; only the
-crops are stored. Where each comes from is in the index, with the columns ``COLUMNS``:
+A training image is a crop (a row of ``images.npy``) in one of the symmetries of the square; only
+the
+crops are stored. The index has these columns (``COLUMNS``):
 
-- ``image``: the row of ``images.npy`` or ``holdout.npy``; ``symmetry``: what to apply to it
+- ``image``: row of ``images.npy`` or ``holdout.npy``; ``symmetry``: symmetry to apply to it
   (``images.apply_symmetry``).
-- ``sha256``, ``label``: the original.
-- ``x``, ``y``: the centre of the box in px of the upright original, its top left corner being
-  (0, 0) and the centre of its first pixel (0.5, 0.5). A border that was cropped away counts.
-- ``side``: of the box, in the same px. A whole picture that was padded or stretched: its longer
-  side without border.
-- ``angle``: how far the box is turned counter-clockwise, in degrees: what the crop shows u px right
-  of and v px below its centre (in px of the original) lies at
+- ``sha256``, ``label``: hash and class of the original.
+- ``x``, ``y``: centre of the box in px of the upright original. Its top left corner is (0, 0), the
+  centre of its first pixel (0.5, 0.5). A border that was cropped away counts.
+- ``side``: side of the box in the same px. For a whole original that was padded or stretched: its
+  longer side without border.
+- ``angle``: counter-clockwise rotation of the box in degrees. A point of the crop u px right of and
+  v px below its centre (in px of the original) lies at
   (x + u cos + v sin, y - u sin + v cos).
 """
 
@@ -52,7 +53,7 @@ R = TypeVar("R")
 
 
 class Box(NamedTuple):
-    """A turned square in a picture; see the module for its coordinates."""
+    """A rotated square in an image; see the module for its coordinates."""
 
     x: float
     y: float
@@ -61,14 +62,14 @@ class Box(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What the crops of one split have in common.
+    """Settings of all crops of a split.
 
     Attributes:
         shards: Folder of the originals.
-        images: The .npy that the crops go into.
-        section: What to make.
-        seed: Of every draw, together with the original's sha256.
-        max_pixels: Of an original.
+        images: Path of the .npy file of the crops.
+        section: Section ``augment``.
+        seed: Seed of the random draws, combined with the sha256 of the original.
+        max_pixels: Limit of the size of an original.
     """
 
     shards: Path
@@ -79,13 +80,13 @@ class Job(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What to do with one original.
+    """Crops to make from an original.
 
     Attributes:
-        sha256: The original.
-        inner: Left, top, right, bottom of what is inside its border.
-        first: Row of its first crop.
-        crops: How many to make of it.
+        sha256: Hash of the original.
+        inner: Left, top, right and bottom of the area inside the border.
+        first: Row of the first crop.
+        crops: Number of crops.
     """
 
     sha256: str
@@ -98,10 +99,11 @@ class Task(NamedTuple):
 
 
 def inner_box(pixels: Array, tolerance: int) -> tuple[int, int, int, int]:
-    """What is inside a uniform border.
+    """Find the area inside a uniform border.
 
-    From each side, lines are cut off while every pixel is within ``tolerance`` of the colour in the
-    corner, in each channel. A picture that is nothing but border is left whole.
+    From each side, lines are removed while all their pixels are within ``tolerance`` of the colour
+    of
+    the corner, in each channel. A uniform image is left whole.
 
     Returns:
         Left, top, right, bottom in px.
@@ -116,7 +118,7 @@ def inner_box(pixels: Array, tolerance: int) -> tuple[int, int, int, int]:
 
 
 def _uniform(lines: Array, tolerance: int) -> int:
-    """How many lines from the first on have the colour of its first pixel."""
+    """Count the first lines that have the colour of the first pixel."""
     colour = lines[0, 0].astype(np.int16)
     for number, line in enumerate(lines):
         if (np.abs(line - colour) > tolerance).any():
@@ -125,7 +127,7 @@ def _uniform(lines: Array, tolerance: int) -> int:
 
 
 def reach(angle: float) -> float:
-    """Width of a square of side 1, turned by ``angle`` degrees."""
+    """Width of a square of side 1, rotated by ``angle`` degrees."""
     turn = math.radians(angle)
     return abs(math.cos(turn)) + abs(math.sin(turn))
 
@@ -133,33 +135,34 @@ def reach(angle: float) -> float:
 def draw_box(
     rng: np.random.Generator, width: int, height: int, sizes: Sequence[int], max_angle: float
 ) -> Box:
-    """Draw a turned square that lies entirely in the picture.
+    """Draw a rotated square inside the image.
 
-    The side is drawn evenly from the sizes that fit upright, the angle evenly from those within
-    ``max_angle`` at which that side still fits, the place evenly from what that leaves.
+    The side is uniform over the sizes that fit, the angle uniform over those within ``max_angle``
+    at
+    which that side still fits, the position uniform over the rest.
 
     Args:
-        rng: Drawn from four times.
-        width: Of the picture in px.
-        height: Of the picture in px.
-        sizes: Sides in px; at least one fits.
-        max_angle: In degrees, 0 to 180.
+        rng: Generator; four draws are made.
+        width: Width of the image in px.
+        height: Height of the image in px.
+        sizes: Sides in px, at least one of which fits.
+        max_angle: Limit in degrees, 0 to 180.
     """
     fitting = [size for size in sorted(sizes) if size <= min(width, height)]
     side = fitting[rng.integers(len(fitting))]
     angle = _draw_angle(rng, min(width, height) / side, max_angle)
     half = side * reach(angle) / 2
-    # Rounding may make the box wider than the picture by less than a millionth of a pixel.
+    # Rounding may make the box wider than the image by less than a millionth of a pixel.
     x = width / 2 + rng.uniform(-1, 1) * max(0.0, width / 2 - half)
     y = height / 2 + rng.uniform(-1, 1) * max(0.0, height / 2 - half)
     return Box(x, y, float(side), angle)
 
 
 def _draw_angle(rng: np.random.Generator, room: float, max_angle: float) -> float:
-    """Draw from the angles within ``max_angle`` at which a square of side 1 is no wider than room.
+    """Draw an angle within ``max_angle`` at which a square of side 1 is at most ``room`` wide.
 
-    It is sqrt(2) cos(45 - a) wide, a being the angle to the nearest quarter turn: those up to some
-    ``slack`` from any quarter turn fit.
+    The square is sqrt(2) cos(45 - a) wide, where a is the angle to the nearest quarter turn. Angles
+    within ``slack`` of a quarter turn fit.
     """
     slack = max(0.0, 45.0 - math.degrees(math.acos(min(1.0, room / math.sqrt(2)))))
     spans = [
@@ -179,7 +182,7 @@ def _draw_angle(rng: np.random.Generator, room: float, max_angle: float) -> floa
 
 
 def pyramid(image: Image.Image) -> list[Image.Image]:
-    """The picture, then halved over and over: what large boxes are cut from without aliasing."""
+    """Return the image and its repeated halvings, to cut large boxes without aliasing."""
     levels = [image]
     while min(levels[-1].size) > 1:
         levels.append(levels[-1].reduce(2))
@@ -187,14 +190,15 @@ def pyramid(image: Image.Image) -> list[Image.Image]:
 
 
 def cut(levels: Sequence[Image.Image], box: Box, resolution: int) -> Image.Image:
-    """Cut a turned square out of a picture, antialiased.
+    """Cut a rotated square out of an image, antialiased.
 
-    From the level of the pyramid at which the box is still two to four times as wide as the crop,
-    it is sampled at least once a pixel, then averaged.
+    The level of the pyramid is the one where the box is two to four times as wide as the crop. It
+    is
+    sampled at least once per pixel, then averaged.
 
     Args:
-        levels: From ``pyramid``.
-        box: In px of the first level.
+        levels: Result of ``pyramid``.
+        box: Square in px of the first level.
         resolution: Side of the crop in px.
     """
     halvings = math.floor(math.log2(max(1.0, box.side / resolution / 2)))
@@ -202,7 +206,7 @@ def cut(levels: Sequence[Image.Image], box: Box, resolution: int) -> Image.Image
     scale = 2.0**-level
     ratio = box.side * scale / resolution
     oversampling = math.ceil(ratio)
-    # The mean of four samples or more hides the difference, and BILINEAR takes 0.4 of the time.
+    # Averaging four or more samples hides the difference, and BILINEAR takes 0.4 of the time.
     resample = Image.Resampling.BICUBIC if ratio < 2 else Image.Resampling.BILINEAR
     samples = resolution * oversampling
     turn = math.radians(box.angle)
@@ -221,16 +225,17 @@ def cut(levels: Sequence[Image.Image], box: Box, resolution: int) -> Image.Image
 
 
 def whole(image: Image.Image, resolution: int, fit: str) -> tuple[Image.Image, Box]:
-    """Make a picture square, antialiased.
+    """Make an image square, antialiased.
 
     Args:
-        image: The picture.
+        image: Image.
         resolution: Side in px.
-        fit: ``crop`` to the square in the middle, ``pad`` with the median colour of its outermost
-            pixels, or ``stretch``.
+        fit: ``crop`` to the central square, ``pad`` with the median colour of the outermost pixels,
+            or
+            ``stretch``.
 
     Returns:
-        The square, and the box in the picture that it shows.
+        The square, and the box of the image that it shows.
     """
     width, height = image.size
     if fit == "crop":
@@ -260,7 +265,7 @@ def _edge_colour(image: Image.Image) -> tuple[int, int, int]:
     return red, green, blue
 
 
-# --- making a split ----------------------------------------------------------------------------
+# --- making the crops of a split ---------------------------------------------------------------
 
 
 def make(
@@ -270,24 +275,25 @@ def make(
     symmetries: Sequence[int],
     pool: Executor,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Make the crops of one split and their index.
+    """Make the crops of a split and their index.
 
-    Slices are spread evenly over the originals, and each original has a random stream of its own:
-    the bytes depend neither on the workers nor on how many there are.
+    Slices are distributed evenly over the originals, and each original has its own random stream,
+    so the
+    bytes do not depend on the workers or their number.
 
     Args:
-        job: Where from, where to, and how.
-        labels: From the sha256 of each original to its label.
-        rows: Rows of the index, for slices; None: every original whole, once under each symmetry.
-        symmetries: Each crop is used under all of these.
-        pool: Does the work.
+        job: Settings of the split.
+        labels: Label by the sha256 of each original.
+        rows: Rows of the index, for slices; None: all originals whole, once in each symmetry.
+        symmetries: Symmetries in which each crop is used.
+        pool: Worker processes.
 
     Returns:
-        The index, and from the sha256 of each original that is not used to the reason.
+        The index, and the reason for each original that is not used, by sha256.
 
     Raises:
-        ImageError: an original cannot be decoded.
-        ShardError: an original cannot be read.
+        ImageError: An original cannot be decoded.
+        ShardError: An original cannot be read.
     """
     digests = sorted(labels)
     surveyed = _run(pool, "borders", functools.partial(_survey, job), digests)
@@ -309,7 +315,7 @@ def make(
     shape = (first, resolution, resolution, 3)
     np.lib.format.open_memmap(job.images, "w+", np.uint8, shape).flush()
     if hasattr(os, "posix_fallocate"):  # macOS lacks it
-        # Of a worker that writes where the disk has no room left, nothing would be heard any more.
+        # A worker that writes to a memory-mapped file on a full disk would be killed (SIGBUS).
         with job.images.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, job.images.stat().st_size)
     made = _run(pool, "crops", functools.partial(_crop, job), tasks)
@@ -338,12 +344,12 @@ def _too_small(inners: Mapping[str, tuple[int, int, int, int]], smallest: int) -
 
 
 def _spread(count: int, digests: Sequence[str], seed: int) -> dict[str, int]:
-    """Share ``count`` out as evenly as possible; who gets one more is drawn by hash."""
+    """Distribute ``count`` as evenly as possible; hashes decide who gets one more."""
     ranked = sorted(digests, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
     return {digest: len(range(place, count, len(ranked))) for place, digest in enumerate(ranked)}
 
 
-# Every worker opens the shards once; their index is too large to be sent with every original.
+# Each worker opens the shards once; their index is too large to send with each original.
 _open_shards = functools.cache(Shards)
 
 
@@ -355,7 +361,7 @@ def _survey(job: Job, digest: str) -> tuple[int, int, int, int]:
 
 
 def _crop(job: Job, task: Task) -> list[Box]:
-    """Write the crops of one original; their boxes in px of the whole original."""
+    """Write the crops of an original, and return their boxes in px of the whole original."""
     image = decode(_open_shards(job.shards)[task.sha256], job.max_pixels).crop(task.inner)
     section = job.section
     images = np.load(job.images, mmap_mode="r+")[task.first : task.first + task.crops]

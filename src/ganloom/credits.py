@@ -1,4 +1,4 @@
-"""Whom to credit for the pictures, as their licences ask: title, author, source, licence."""
+"""Attribution that licences demand: title, author, source and licence of each image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 UNKNOWN = ("", "unknown")
 
-# Of data/manifest.csv, that credits are made from.
+# Columns of data/manifest.csv that credits need.
 COLUMNS = (
     "id", "url", "page", "title", "creator", "licence", "licence_url", "error", "sha256",
 )  # fmt: skip
 
 
 class Credit(NamedTuple):
-    """Who made a picture, where it was published and under which licence; "" where unknown."""
+    """Author of an image, page of its publication, and licence; "" if unknown."""
 
     creator: str
     title: str
@@ -30,11 +30,11 @@ class Credit(NamedTuple):
 
 
 def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> list[Credit]:
-    """The credits of the pictures in use, one for each, by author.
+    """Build the credits of the images in use, one for each, sorted by author.
 
     Args:
         manifest: Rows of data/manifest.csv.
-        used: The sha256 of each picture in use.
+        used: The sha256 of each image in use.
     """
     return sorted(
         Credit(
@@ -50,12 +50,12 @@ def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> lis
 
 
 def fetched(manifest: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
-    """What was fetched, by sha256; of several candidates with one file, the first counts."""
+    """Select fetched rows by sha256; of several candidates with the same file, the first counts."""
     return {row["sha256"]: row for row in reversed(manifest) if not row["error"]}
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text from the data may become a link: `javascript:` and the like may not."""
+    """Tell whether a text of the data may become a link: not `javascript:` and the like."""
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -65,10 +65,10 @@ def is_web_address(text: str) -> bool:
 
 
 def processing(index: pd.DataFrame) -> list[str]:
-    """What was done to originals to make training images of them: "rotated", "mirrored", both.
+    """List how originals were changed to make training images: "rotated", "mirrored" or both.
 
     Args:
-        index: Of data/slices/index.parquet.
+        index: Table data/slices/index.parquet.
     """
     symmetry, angle = index["symmetry"].to_numpy(), index["angle"].to_numpy()
     was_done = {
@@ -81,18 +81,18 @@ def processing(index: pd.DataFrame) -> list[str]:
 def attribution(
     manifest: Sequence[Mapping[str, str]], kept: Sequence[Mapping[str, str]], slices: Path
 ) -> str:
-    """The credits of a project, in Markdown.
+    """Format the credits of a project in Markdown.
 
     Args:
         manifest: Rows of data/manifest.csv.
         kept: Rows of data/kept.csv.
-        slices: The folder data/slices. Before it is made, all kept pictures that are not held out
-            count as training images.
+        slices: Folder data/slices. If it does not exist yet, all kept images that are not held out
+            count as trained on.
     """
     held = {row["sha256"] for row in kept if row.get("split") == "holdout"}
     trained, how = {row["sha256"] for row in kept} - held, ""
     if (path := slices / "index.parquet").is_file():
-        import pandas as pd  # noqa: PLC0415 (slow, and most of this module needs none)
+        import pandas as pd  # noqa: PLC0415 (slow to import, and rarely needed)
 
         index = pd.read_parquet(path, columns=["image", "sha256", "symmetry", "angle"])
         trained = set(index["sha256"])
@@ -102,12 +102,12 @@ def attribution(
 
 
 def markdown(trained: Sequence[Credit], held: Sequence[Credit] = (), how: str = "") -> str:
-    """An attribution list to put beside what was made; pictures without a licence come last.
+    """Format an attribution list in Markdown; images without a licence come last.
 
     Args:
-        trained: Of the pictures that training images were made of.
-        held: Of those that were held out.
-        how: What was done to the former, in words.
+        trained: Credits of the originals of training images.
+        held: Credits of the holdout.
+        how: Description of how originals were changed.
     """
     lines = ["# Credits", "", f"{_these(trained)} trained a generator{f' ({how})' if how else ''}."]
     lines += _listed(trained, "##")
@@ -151,5 +151,5 @@ def _link(words: str, address: str) -> str:
 
 
 def _text(words: str) -> str:
-    """Words of a stranger's, without what Markdown would take for its own."""
+    """Escape a text of the data for Markdown."""
     return re.sub(r"([\\`*_\[\]<>#|!&~])", r"\\\1", " ".join(words.split()))

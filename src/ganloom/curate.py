@@ -1,4 +1,4 @@
-"""Choosing what is trained on: manual lists, then rules, then a split by group."""
+"""Selection of originals for training: manual lists, rules, and a split by group."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MIN_PREFIX = 8
 
 
 class CurationError(ValueError):
-    """A manual list cannot be used; the message names the file, the line and the way out."""
+    """A manual list is invalid; the message gives file, line and remedy."""
 
 
 class Decision(NamedTuple):
-    """One line of a manual list, its sha256 in full."""
+    """A line of a manual list, with the complete sha256."""
 
     sha256: str
     keep: bool
@@ -33,15 +33,15 @@ class Decision(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """What is known of a fetched picture: its file, its group and its looks.
+    """A fetched original: its file, its group and its properties.
 
     Attributes:
-        sha256: Of the file.
-        cluster: The sha256 of its group's keeper; its own where it is the keeper.
-        width: In px, upright.
-        height: In px, upright.
-        contrast: Standard deviation of grey, of 255.
-        label: Its class, "" without one.
+        sha256: Hash of the file.
+        cluster: The sha256 of the keeper of its group.
+        width: Width in px, upright.
+        height: Height in px, upright.
+        contrast: Standard deviation of the grey values, of 255.
+        label: Class; "" without one.
     """
 
     sha256: str
@@ -53,10 +53,10 @@ class Picture(NamedTuple):
 
 
 def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
-    """Join the two tables, by sha256; of several candidates with one file, the first id counts.
+    """Join the two tables by sha256; of several candidates with the same file, the first id counts.
 
     Args:
-        manifest: data/manifest.csv, every column as text.
+        manifest: data/manifest.csv, all columns as strings.
         clusters: data/clusters.csv.
     """
     fetched = manifest[manifest.error == ""].sort_values("id").drop_duplicates("sha256")
@@ -69,14 +69,14 @@ def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
 
 
 def read_list(path: Path, known: Collection[str]) -> list[Decision]:
-    """Read a manual list: a CSV file with the columns sha256, decision (keep or drop), reason.
+    """Read a manual list: CSV with the columns sha256, decision (keep or drop) and reason.
 
     Args:
-        path: The list. A sha256 may be cut to its first 8 digits or more.
-        known: The sha256 of every candidate that has one.
+        path: Path of the list. A sha256 may be abbreviated to its first 8 digits or more.
+        known: The sha256 of each candidate that has one.
 
     Raises:
-        CurationError: the file or a line of it cannot be used.
+        CurationError: The file or a line of it is invalid.
     """
     try:
         data = path.read_bytes()
@@ -85,7 +85,7 @@ def read_list(path: Path, known: Collection[str]) -> list[Decision]:
             f"{path}: no such file; params.yaml names it as curate.list: make it, "
             f"starting with the line `{','.join(COLUMNS)}`, or say `list: null`"
         ) from None
-    # A line that repeats another is no contradiction; the first one counts.
+    # Repeated lines are no contradiction; the first one counts.
     decisions: dict[str, Decision] = {}
     for decision in parse_list(data, known, path):
         decisions.setdefault(decision.sha256, decision)
@@ -93,15 +93,15 @@ def read_list(path: Path, known: Collection[str]) -> list[Decision]:
 
 
 def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision]:
-    """Every line of a manual list, in the file's order; of one picture there may be several.
+    """Parse all lines of a manual list, in their order; an original may occur several times.
 
     Args:
-        data: The file.
-        known: As in ``read_list``.
-        path: Its name, for messages.
+        data: Content of the file.
+        known: The sha256 of each candidate that has one.
+        path: Path for messages.
 
     Raises:
-        CurationError: as ``read_list``.
+        CurationError: See ``read_list``.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -142,8 +142,8 @@ def _decision(
         raise CurationError(f"{path}:{line}: decision {word!r} is not `keep` or `drop`")
     if len(prefix) < MIN_PREFIX:
         raise CurationError(f"{path}:{line}: sha256 {prefix!r} has fewer than {MIN_PREFIX} digits")
-    start = bisect.bisect_left(known, prefix)  # sorted: what begins with it stands together
-    end = bisect.bisect_right(known, prefix + "~", lo=start)  # "~" comes after every digit
+    start = bisect.bisect_left(known, prefix)  # sorted, so that equal prefixes are adjacent
+    end = bisect.bisect_right(known, prefix + "~", lo=start)  # "~" sorts after all digits
     matches = known[start:end]
     if not matches:
         raise CurationError(
@@ -163,10 +163,10 @@ def _decision(
 def drop_reasons(
     pictures: Iterable[Picture], decisions: Iterable[Decision], section: params.Curate
 ) -> dict[str, str]:
-    """Why pictures are dropped, by sha256; the others are kept.
+    """Return the reasons why originals are dropped, by sha256; the others are kept.
 
-    A manual decision overrides every rule. Of a group only the keeper is kept: dropping it does not
-    promote a copy of what was dropped, keeping one by hand does.
+    A manual decision overrides the rules. Only the keeper of a group is kept: dropping it does not
+    promote another copy, but a copy can be kept by hand.
     """
     manual = {decision.sha256: decision for decision in decisions}
     reasons = {}
@@ -184,7 +184,7 @@ def drop_reasons(
 
 
 def _fault(picture: Picture, section: params.Curate) -> str:
-    """What the rules say against a picture, "" if nothing."""
+    """Return the rule that an original violates; "" if there is none."""
     if picture.cluster != picture.sha256:
         return f"near-duplicate of {picture.cluster[:12]}"
     if min(picture.width, picture.height) < section.min_side:
@@ -195,24 +195,26 @@ def _fault(picture: Picture, section: params.Curate) -> str:
 
 
 def kind(reason: str) -> str:
-    """A reason without what is special to one picture, for counting."""
+    """Return the category of a reason, for counting."""
     return "near-duplicate" if reason.startswith("near-duplicate") else reason.partition(":")[0]
 
 
 def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set[str]:
-    """The clusters that are held out of training, whole, so that no copy of them is trained on.
+    """Choose the clusters to hold out of training, whole, so that no copy of them is trained on.
 
-    Stratified by class: each class gives about the same share. Within a class, clusters are ranked
-    by a hash of seed and name, so that adding one moves few others.
+    The choice is stratified by class: about the same share of each. Within a class, clusters are
+        ranked
+    by a hash of seed and name, so that an additional cluster changes little.
 
     Args:
-        pictures: Cluster and class of each picture. A cluster with pictures of several classes is
-            ranked in the first of them by name.
+        pictures: Cluster and class of each original. A cluster with several classes is ranked in
+            the
+            first of them by name.
         share: Share of the clusters.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
-        round(share * n) of n clusters; fewer where a class would have no cluster left in training.
+        round(share * n) of n clusters; fewer if a class would have no cluster left for training.
     """
     classes: dict[str, set[str]] = defaultdict(set)  # of each cluster
     for cluster, label in pictures:
@@ -221,7 +223,7 @@ def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set
     strata: dict[str, list[str]] = defaultdict(list)
     for cluster in sorted(classes, key=rank.__getitem__):
         strata[min(classes[cluster])].append(cluster)
-    # Where in its class a cluster stands, 0 to 1: the first tenth of all is a tenth of each class.
+    # Rank within the class, 0 to 1: the first tenth of all clusters is a tenth of each class.
     place = {
         cluster: (number + 0.5) / len(members)
         for members in strata.values()
@@ -244,13 +246,13 @@ def class_warnings(
     held_out: Collection[str],
     share: float,
 ) -> list[str]:
-    """What is wrong with the classes of a collection, each in a sentence; none without classes.
+    """List problems with the classes, a sentence each; empty without classes.
 
     Args:
-        pictures: All that were fetched.
-        kept: Those that no rule dropped.
+        pictures: All fetched originals.
+        kept: Originals that were not dropped.
         held_out: Clusters that are held out.
-        share: Share of the clusters that was to be held out.
+        share: Requested share of the clusters to hold out.
     """
     every = {picture.label for picture in pictures}
     classes = {picture.label for picture in kept}
@@ -275,7 +277,7 @@ def class_warnings(
 
 
 def _named(classes: Collection[str]) -> str:
-    """Up to ten classes in words."""
+    """Format up to ten classes."""
     names = [repr(name) for name in sorted(classes)]
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names[:10])}{more}"

@@ -1,4 +1,4 @@
-"""Pictures in the forms that other tools read, each with where it came from.
+"""Export of images in the formats of other tools, with the origin of each.
 
 =============  ===========================================================================
 `folder`       files, in a folder for each split
@@ -33,25 +33,25 @@ from ganloom.sources import SourceError, read_rows
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
 PROVENANCE = "provenance.csv"
 UNLABELLED = "unlabelled"
-MAX_NAME = 240  # bytes; file systems end at 255
+MAX_NAME = 240  # bytes; the limit of file systems is 255
 SHARD_BYTES = 256 * 2**20
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the first date that a zip can hold
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of the zip format
 
 
 class ExportError(ValueError):
-    """This cannot be exported; the message says why and what can."""
+    """The export is impossible; the message gives the reason and alternatives."""
 
 
 class Item(NamedTuple):
-    """One picture to export.
+    """An image to export.
 
     Attributes:
-        split: ``train`` or ``holdout``; ``all`` where there is no split yet.
-        name: Its name in the export, without a suffix.
-        extension: By content.
-        label: Its class, "" without one.
-        facts: Of its original: ``FACTS``.
-        read: Gives the file's bytes.
+        split: ``train`` or ``holdout``; ``all`` if there is no split yet.
+        name: Name in the export, without suffix.
+        extension: Suffix by content.
+        label: Class; "" without one.
+        facts: Columns ``FACTS`` of its original.
+        read: Function that returns the bytes of the file.
     """
 
     split: str
@@ -63,19 +63,19 @@ class Item(NamedTuple):
 
 
 def export(what: str, form: str, project: Path, out: Path) -> int:
-    """Export pictures of a project.
+    """Export the images of a project.
 
     Args:
-        what: A key of ``CONTENTS``.
-        form: A key of ``FORMS``.
-        project: The project's folder.
+        what: Key of ``CONTENTS``.
+        form: Key of ``FORMS``.
+        project: Folder of the project.
         out: A file, which is replaced, or a new or empty folder; it appears when it is complete.
 
     Returns:
-        How many pictures were written.
+        Number of images.
 
     Raises:
-        ExportError: the pictures are not made yet or do not fit the form.
+        ExportError: The images do not exist yet, or do not fit the format.
     """
     if form == "stylegan" and what != "slices":
         raise ExportError(
@@ -105,7 +105,7 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
     return count
 
 
-# --- what: raw, kept, slices -------------------------------------------------------------------
+# --- contents: raw, kept, slices ---------------------------------------------------------------
 
 
 def _raw(data: Path) -> list[Item]:
@@ -165,7 +165,7 @@ CONTENTS: dict[str, Callable[[Path], list[Item]]] = {
 }
 
 
-# --- the forms ---------------------------------------------------------------------------------
+# --- formats -----------------------------------------------------------------------------------
 
 
 def _folder(items: Sequence[Item], out: Path) -> int:
@@ -187,7 +187,7 @@ def _files(items: Sequence[Item], out: Path, place: Callable[[Item], Path]) -> i
 
 
 def _stylegan(items: Sequence[Item], out: Path) -> int:
-    """Training images only: what is held out is there to measure against."""
+    """Write training images only: the holdout is for measurements."""
     items = [item for item in items if item.split == "train"]
     names = [f"{n // 1000:05d}/img{n:08d}.{item.extension}" for n, item in enumerate(items)]
     classes = _classes(items)
@@ -202,7 +202,7 @@ def _stylegan(items: Sequence[Item], out: Path) -> int:
 
 
 def _webdataset(items: Sequence[Item], out: Path) -> int:
-    """Samples of an image, ``json``, and where there are classes ``cls``, the class' number."""
+    """Write samples of an image, ``json``, and with classes ``cls``, the number of the class."""
     out.mkdir()
     classes = _classes(items)
     for split in sorted({item.split for item in items}):
@@ -227,7 +227,7 @@ def _sample(item: Item, classes: Mapping[str, int]) -> list[tuple[str, bytes]]:
 def _batched(
     samples: Iterable[list[tuple[str, bytes]]], limit: int
 ) -> Iterator[list[tuple[str, bytes]]]:
-    """Files of whole samples, up to about ``limit`` bytes at a time."""
+    """Group the files of samples, without splitting one, to about ``limit`` bytes."""
     batch: list[tuple[str, bytes]] = []
     size = 0
     for sample in samples:
@@ -253,7 +253,7 @@ FORMS: dict[str, Callable[[Sequence[Item], Path], int]] = {
 
 
 def _provenance(names: Sequence[str], items: Sequence[Item]) -> str:
-    """A table that leads from each exported file to its original."""
+    """Format a table that maps each exported file to its original."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "label", *FACTS])
@@ -263,9 +263,9 @@ def _provenance(names: Sequence[str], items: Sequence[Item]) -> str:
 
 
 def folder_name(label: str) -> str:
-    """A class as the name of a folder: whatever a stranger wrote, it leads nowhere else.
+    """Convert a class to a safe name of a folder, whatever characters it has.
 
-    Different labels give different names; what has none goes beside the label `unlabelled`.
+    Different classes have different names; images without a class go to `unlabelled`.
     """
     quoted = re.sub(
         r'[\x00-\x1f\x7f/\\:*?"<>|%]|^\.|[. ]$',

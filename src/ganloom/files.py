@@ -1,4 +1,4 @@
-"""Files that several processes may write at once, and zip files that anybody may have made."""
+"""Atomic writes, and checks of untrusted zip files."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ OTHER_METHOD = "compressed in a way that is not read: only deflated"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole, or not at all; folders above it are made."""
+    """Write a file atomically; parent folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not by `tempfile`, whose files nobody else may read.
+    # Not with `tempfile`, whose files only their owner can read.
     temporary = path.with_name(f".{secrets.token_hex(8)}")
     try:
         temporary.write_bytes(data)
@@ -23,8 +23,8 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def inflates_bit_by_bit(member: zipfile.ZipInfo) -> bool:
-    """Whether reading n bytes of a zip's member inflates about as many.
+    """Tell whether reading n bytes of a zip's member decompresses about as many.
 
-    Python's readers of the other methods inflate all that they were fed, however large it becomes.
+    Python's readers of other methods decompress all of their input, however large the result.
     """
     return member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

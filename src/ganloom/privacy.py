@@ -1,4 +1,4 @@
-"""What is given away does not say who made it, nor whose home it was made in."""
+"""Removal of personal data from published files: the contact, and the user's home folder."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 CONTACT = "network.contact"
-HOME = "$HOME"  # not ~, which is nothing in YAML
+HOME = "$HOME"  # not ~, which is null in YAML
 
 
 def homes() -> Iterator[Path]:
-    """The user's home, and where it is if that is a link; nothing where there is none."""
+    """Yield the home folder, and its target if it is a link; nothing if there is none."""
     try:
         home = Path.home()
-    except RuntimeError:  # a number without a name, as in some containers
+    except RuntimeError:  # a user id without a name, as in some containers
         return
     yield home
     yield home.resolve()
 
 
 def renamed(text: str, places: Mapping[Path, str]) -> str:
-    """A text that calls folders otherwise; neither the root nor a part of another name is one."""
+    """Replace folders in a text; neither the root nor a part of another name is replaced."""
     for place in sorted(places, key=lambda place: -len(str(place))):
         if place.is_absolute() and place != Path(place.anchor):
             whole = rf"(?<![\w.-]){re.escape(str(place))}(?![\w-]|\.\w)"
@@ -31,21 +31,21 @@ def renamed(text: str, places: Mapping[Path, str]) -> str:
 
 
 def without_home(text: str) -> str:
-    """A text with `$HOME` for the user's home."""
+    """Replace the user's home in a text by `$HOME`."""
     return renamed(text, dict.fromkeys(homes(), HOME))
 
 
 def shareable(text: str) -> str:
-    """The text of a params.yaml as it is, but with no contact, and `$HOME` for the user's home.
+    """Remove the contact from the text of a params.yaml, and replace the home folder by `$HOME`.
 
     Raises:
-        YAMLError: it is not YAML.
+        YAMLError: The text is not YAML.
     """
     return without_home(_without_contact(text))
 
 
 def _without_contact(text: str) -> str:
-    from ruamel.yaml import YAML  # noqa: PLC0415 - the doctor works without it
+    from ruamel.yaml import YAML  # noqa: PLC0415 - `ganloom doctor` works without it
 
     node = YAML(typ="safe", pure=True).compose(text)
     for key in CONTACT.split("."):
@@ -53,8 +53,8 @@ def _without_contact(text: str) -> str:
     if node is None or not node.value:
         return text
     begin, end = node.start_mark.index, node.end_mark.index
-    end = len(text[:end].rstrip())  # that of a text in lines of its own is the next word
-    anchor = f"&{node.anchor} " if node.anchor else ""  # else an alias of it would lead nowhere
+    end = len(text[:end].rstrip())  # a block scalar ends at the next token
+    anchor = f"&{node.anchor} " if node.anchor else ""  # an alias may refer to it
     return f"{text[:begin]}{anchor}null{text[end:]}"
 
 

@@ -1,8 +1,8 @@
-"""The finished models of a project, also while they are trained again.
+"""Finished models of a project, also while they are trained again.
 
-DVC deletes the outputs of a stage before it runs it. Until the new training has ended, dvc.lock
-still names the files of the last one, and DVC's cache has them. The same holds for a model that was
-taken out of params.yaml.
+DVC deletes the outputs of a stage before it runs it. Until the new training has finished, dvc.lock
+still refers to the files of the previous one, which are in DVC's cache. The same holds for a model
+that was removed from params.yaml.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ GENERATOR, DISCRIMINATOR, RUN = "generator.safetensors", "discriminator.safetens
 
 
 class Trained(NamedTuple):
-    """The files of a finished training.
+    """Files of a finished training.
 
     Attributes:
-        generator: In results/models/<name>, or in DVC's cache.
-        discriminator: The same; it need not exist.
-        finished: When the training ended (ISO 8601), for a model that is only in DVC's cache;
-            "" for one in results/models.
+        generator: Path in results/models/<name>, or in DVC's cache.
+        discriminator: Path likewise; the file may be missing.
+        finished: End of the training (ISO 8601) for a model that is only in DVC's cache; "" for one
+            in
+            results/models.
     """
 
     generator: Path
@@ -33,7 +34,7 @@ class Trained(NamedTuple):
 
 
 def trained(project: Path) -> dict[str, Trained]:
-    """Every finished model of a project by its name: those in results/models, then the others."""
+    """Find all finished models by name: those in results/models, then those in DVC's cache."""
     here = {
         path.parent.name: Trained(path, path.with_name(DISCRIMINATOR))
         for path in sorted((project / MODELS).glob(f"*/{GENERATOR}"))
@@ -52,7 +53,7 @@ def trained(project: Path) -> dict[str, Trained]:
 
 @lru_cache(maxsize=4)
 def _former(project: Path, stamp: int) -> dict[str, Trained]:
-    """The models of dvc.lock, as files in DVC's cache; ``stamp`` is when it was written."""
+    """Find the models of dvc.lock in DVC's cache; ``stamp`` is its modification time."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -65,7 +66,7 @@ def _former(project: Path, stamp: int) -> dict[str, Trained]:
         }
         cached = _cache(project)
     except (OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError):
-        return {}  # no lock that DVC could read: it says so itself
+        return {}  # an invalid lock, which DVC reports itself
     found = {}
     for name, outputs in sorted(stages.items()):
         generator, discriminator, run = (
@@ -77,10 +78,10 @@ def _former(project: Path, stamp: int) -> dict[str, Trained]:
 
 
 def _cache(project: Path) -> Callable[[str], Path]:
-    """Where the project's DVC keeps a file, by its MD5.
+    """Return a function from an MD5 hash to the path in DVC's cache.
 
     Raises:
-        ValueError: the project has no usable DVC.
+        ValueError: The project has no usable DVC.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -1,4 +1,4 @@
-"""Slice, flip and rotate the originals into training images."""
+"""Cut, flip and rotate originals to training images."""
 
 import multiprocessing
 import sys

@@ -1,4 +1,4 @@
-"""Check params.yaml and the paths it names before anything is spent on it."""
+"""Check params.yaml and the paths in it, before any work is done."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Apply the manual list and the rules; split train and holdout by cluster."""
+"""Apply the manual list and the rules; split into train and holdout by cluster."""
 
 import sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Train the network that enlarges what the models draw, and measure it on the holdout."""
+"""Train the enlarger, and measure it on the holdout."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from ganloom.images.encoding import png
 from ganloom.training.checkpoint import BusyError, DamagedError
 
 SLICES = Path("data/slices")
-# Crops to learn from, and to measure and show how they are restored.
+# Number of crops to train on, to measure restoration with, and to show.
 LEARNED, RESTORED, SHOWN = 4096, 128, 8
 
 
@@ -60,7 +60,7 @@ def measure(net: Enlarger, originals: Originals, parts: dict[str, list[str]]) ->
     try:
         crops = cut(originals, parts.get("holdout", []), RESTORED, params.seed)
     except CropError:
-        return found  # there is no holdout, or only of small pictures
+        return found  # there is no holdout, or its images are too small
     both = dict(zip(("bicubic", "enlarger"), proof.restored(net, crops), strict=True))
     found["restored"] = {name: proof.likeness(crops, x) for name, x in both.items()}
     some = np.arange(SHOWN) * len(crops) // SHOWN

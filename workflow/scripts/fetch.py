@@ -1,4 +1,4 @@
-"""Fetch every candidate: data/raw, data/manifest.csv and data/fetch_log.csv."""
+"""Fetch all candidates: data/raw, data/manifest.csv and data/fetch_log.csv."""
 
 import sys
 import tempfile
@@ -28,7 +28,7 @@ from ganloom.images.shards import ShardError, Shards, pack_shards
 from ganloom.sources import paths
 
 RAW = Path("data/raw")
-# Not in an output: engines delete those before a stage runs.
+# Not an output, since engines delete outputs before a stage runs.
 KEPT = Path("work/fetch")
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     if len(rows) < len(found):
         print(f"{len(found) - len(rows)} candidates share their address with another: merged")
     RAW.mkdir(parents=True, exist_ok=True)
-    # Inside the output, which DVC clears: nothing is left behind when this is killed.
+    # Inside the output, which DVC deletes, so that a kill leaves no files behind.
     with tempfile.TemporaryDirectory(dir=RAW) as spool:
         try:
             job = Job(
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def candidates() -> list[sources.Row]:
-    """The candidates of all sources in use; a removed source's file is ignored."""
+    """Read the candidates of all sources in params.yaml; files of removed sources are ignored."""
     rows = []
     for name in params.sources:
         path = Path(f"data/candidates/{name}.csv")

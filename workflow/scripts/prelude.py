@@ -1,7 +1,7 @@
-"""What every stage script does first: find the source beside it, and be a good child process.
+"""Setup of each stage script: the import path, parameters, threads, signals and error messages.
 
-The source is looked up relative to this file. An installed or exported absolute path would make an
-experiment that runs in a copy of the project use the original's code.
+The source is located relative to this file. With an installed or exported absolute path, an
+experiment that runs in a copy of the project would use the code of the original.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 sys.dont_write_bytecode = True
 
-# libgomp spins while it waits; two trainings on the same cores then starve each other. It reads
-# these once, when torch is imported.
+# libgomp spins while it waits, so that two trainings on the same cores starve each other. It reads
+# these variables once, when torch is imported.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["GOMP_SPINCOUNT"] = "0"
 
@@ -41,15 +41,16 @@ REMEDIES = {
     errno.EROFS: "make it writable",
     errno.EACCES: "make it yours, readable and writable",
 }
-MAIN = "GANLOOM_STAGE_PID"  # of the process that a stage began with
-CHECKED = "GANLOOM_CHECKED"  # set where Snakemake has looked at all stages before the first one
+MAIN = "GANLOOM_STAGE_PID"  # process id of the stage
+CHECKED = "GANLOOM_CHECKED"  # set if Snakemake has checked all stages already
 
 
 def begin() -> Params:
     """Read the parameters and fix the number of threads.
 
-    Exits with the schema's message when ``params.yaml`` does not fit it. An error that only the
-    user can mend, such as a full disk, will end the stage in one sentence.
+    Exits with a message if ``params.yaml`` is invalid. Later errors that only the user can resolve,
+    such
+    as a full disk, end the stage with a single sentence.
     """
     sys.excepthook = _say
     if problem := misplaced():
@@ -63,10 +64,10 @@ def begin() -> Params:
         )
 
     die_with_parent()
-    main = os.environ.setdefault(MAIN, str(os.getpid()))  # its workers come here, too
+    main = os.environ.setdefault(MAIN, str(os.getpid()))  # workers run this function, too
     is_worker = main != str(os.getpid())
     if is_worker and main != str(os.getppid()):
-        # It died before the kernel was asked: nobody would ever give this worker work, or end it.
+        # The parent died before the call above, so this worker would never get work nor end.
         signal.raise_signal(signal.SIGTERM)
     try:
         params = load()
@@ -77,15 +78,16 @@ def begin() -> Params:
         if CHECKED not in os.environ:
             _require_recordable(stage)
         atexit.register(_require_unchanged, stage, inputs(stage))
-    # BLAS libraries and torch give other bits with another number of threads, and Snakemake
-    # exports OMP_NUM_THREADS where DVC does not.
+    # The results of BLAS and torch depend on the number of threads. Snakemake exports
+    # OMP_NUM_THREADS,
+    # DVC does not.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(params.threads)
     return params
 
 
 def misplaced() -> str:
-    """Why no engine can work in this folder; "" if they can."""
+    """Explain why no engine can work in this folder; "" if they can."""
     place = str(Path.cwd())
     if "{" in place or "}" in place:
         return f"{place}: Snakemake and DVC fill in what stands in braces; rename that folder"
@@ -93,7 +95,7 @@ def misplaced() -> str:
 
 
 def _require_recordable(stage: str) -> None:
-    """Exit before the work if DVC would refuse to record what comes of it."""
+    """Exit before the work if DVC would refuse to record its result."""
     from dvc.repo import Repo
 
     from ganloom import git, preflight
@@ -109,15 +111,15 @@ def _require_recordable(stage: str) -> None:
 
 
 def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What a stage says at last of an error that nothing handled."""
+    """Print the message for an unhandled error."""
     if issubclass(kind, KeyboardInterrupt):
         print("\nStopped; the same command continues.", file=sys.stderr)
         return
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) and re.search(r"requested and \d+ written", str(error)):
-        number = errno.ENOSPC  # numpy does not say why an array could not be written whole
+        number = errno.ENOSPC  # numpy does not give the reason of a partial write
     if number in REMEDIES:
-        # What fails in writing, rather than opening, does not say what file it was.
+        # An error of a write, unlike one of an open, does not name the file.
         where = getattr(error, "filename", None) or Path.cwd()
         print(
             f"error: {where}: {os.strerror(number)}; {REMEDIES[number]}, then run the same command "
@@ -129,10 +131,11 @@ def _say(kind: type[BaseException], error: BaseException, trace: TracebackType |
 
 
 def inputs(stage: str) -> dict[str, object]:
-    """What people may edit of all that a stage depends on, by its name in dvc.yaml.
+    """Return the state of all dependencies that users may edit, by their name in dvc.yaml.
 
-    Values of params.yaml as they are, source and lists by their content, other files, such as a
-    source's pictures, by size and time. Not what other stages make: DVC lets none of them run
+    Parameters are given by value, source code and lists by content, and other files, such as images
+    of a
+    source, by size and time. Outputs of other stages are left out, since DVC does not run these
     meanwhile.
     """
     from ruamel.yaml import YAML
@@ -160,7 +163,7 @@ def inputs(stage: str) -> dict[str, object]:
 
 
 def _at(data: Any, key: str) -> Any:
-    """The value under a key with dots; None where there is none."""
+    """Return the value under a dotted key; None if there is none."""
     for part in key.split("."):
         data = data.get(part) if isinstance(data, dict) else None
     return data
@@ -179,15 +182,16 @@ def _state(path: Path) -> object:
 
 
 def _require_unchanged(stage: str, before: dict[str, object]) -> None:
-    """Fail at the end of a stage if what it depends on was edited while it ran.
+    """Fail at the end of a stage if a dependency was edited while it ran.
 
-    DVC looks at dependencies when the stage is over: it would take what came of the old ones for
-    what comes of the new ones, for ever.
+    DVC hashes dependencies after the stage has run, so it would record the result of the old ones
+    for
+    the new ones.
     """
     _wait_for_dvc()
     try:
         after = inputs(stage)
-    except Exception:  # in the middle of an edit, it may be anything
+    except Exception:  # a file may be invalid in the middle of an edit
         after = {}
     changed = [name for name in before if after.get(name) != before[name]]
     if changed:
@@ -198,23 +202,24 @@ def _require_unchanged(stage: str, before: dict[str, object]) -> None:
             file=sys.stderr,
             flush=True,
         )
-        os._exit(1)  # all that is left to tell DVC, at exit
+        os._exit(1)  # the only way to report a failure to DVC from atexit
 
 
 def _wait_for_dvc() -> None:
-    """Wait until no command of DVC holds its lock, as `dvc push` does for minutes.
+    """Wait until no DVC command holds the lock, as `dvc push` does for minutes.
 
-    The DVC that runs this stage needs the lock before it looks at anything, and would soon give up.
+    The DVC process that runs this stage needs the lock next, and would soon give up.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # at exit, a KeyboardInterrupt would stop nothing
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # in atexit, a KeyboardInterrupt has no effect
     with contextlib.suppress(OSError), Path(".dvc/tmp/lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies.
+    """Ask the kernel to send SIGTERM when the parent dies.
 
-    After SIGKILL of an engine alone, its stage would live on and write beside the next one.
+    Otherwise a stage would survive SIGKILL of its engine, and write at the same time as the next
+    run.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

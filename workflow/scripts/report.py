@@ -1,4 +1,4 @@
-"""The page of the whole run: results/report.html."""
+"""Build the report: results/report.html."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from ganloom.report.figures import counted
 from ganloom.report.versions import ExperimentError
 
 REPORT = Path("results/report.html")
-# What a mail may carry; pictures are encoded so that ten models stay below it.
+# A size limit of mail servers; images are encoded so that ten models stay below it.
 LARGEST = 15_000_000
 
 
@@ -30,10 +30,9 @@ def main() -> None:
 
 
 def remove_what_is_not_listed() -> None:
-    """Remove results of models that are no longer in params.yaml, and say how to get them back.
+    """Remove results of models that are not in params.yaml any more, and print how to restore them.
 
-    They lie in directories that this stage depends on: left there, they would make its result
-    depend on what was once tried.
+    They are in directories that this stage depends on, so its result would depend on former models.
     """
     removed = set()
     for folder in ("animations", "cloths", "inversions", "metrics", "models", "samples"):

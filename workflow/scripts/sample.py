@@ -1,4 +1,4 @@
-"""Pictures from a trained generator: a grid, interpolations, classes, codes, animations."""
+"""Sample a generator: a grid, interpolations, classes, codes and animations."""
 
 import json
 import sys
@@ -35,49 +35,49 @@ def main() -> None:
     torch.set_num_threads(params.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net, about = load_generator(Path(f"results/models/{name}/generator.safetensors"), device)
-    told, seed, sample = net.inputs, params.seed, params.sample
+    layout, seed, sample = net.inputs, params.seed, params.sample
     folder = Path(f"results/samples/{name}")
-    # Apart from the pictures, all of which DVC shows beside those of other experiments.
+    # Separate from the images, since DVC tries to plot every file in a plots folder.
     films = Path(f"results/animations/{name}")
     films.mkdir(parents=True, exist_ok=True)
 
     def drawn(n: int, stream: str) -> Tensor:
-        """What the generator is told: (n, width)."""
-        v = inputs(told, n, seed, stream)
-        v[:, : told.latent] *= sample.truncation
+        """Draw inputs of the generator: (n, width)."""
+        v = inputs(layout, n, seed, stream)
+        v[:, : layout.latent] *= sample.truncation
         return v
 
     def table(v: Tensor, knob: Knob) -> NDArray[np.uint8]:
-        """A row of pictures for each v, a column for each setting."""
+        """Make a row of images for each v, with a column for each setting."""
         every = turned(v, knob)
         return grid(generate(net, every.flatten(0, 1)), every.shape[1])
 
     save_png(grid(generate(net, drawn(sample.grid**2, "grid")), sample.grid), folder / "grid.png")
 
-    # Along an interpolation, and in the animation, class and code stay as they are.
-    strips = generate(net, paths(drawn(2 * sample.strips, "interpolation"), told, sample.steps))
+    # Class and code are constant along an interpolation and in the animation.
+    strips = generate(net, paths(drawn(2 * sample.strips, "interpolation"), layout, sample.steps))
     save_png(grid(strips, sample.steps), folder / "interpolation.png")
 
-    # One z along each row: whatever differs in it is the class, or the code.
-    if told.classes:
-        save_png(table(drawn(sample.grid, "classes"), class_knob(told)), folder / "classes.png")
+    # z is constant along each row, so that only the class or the code differs.
+    if layout.classes:
+        save_png(table(drawn(sample.grid, "classes"), class_knob(layout)), folder / "classes.png")
         names = {"classes": about["classes"]}
         (films / "classes.json").write_text(json.dumps(names, indent=2) + "\n")
-        rows = drawn(told.classes, "class_morph").split(1)
-        steps = [table(*row) for row in zip(rows, morphs(told, sample.steps), strict=True)]
+        rows = drawn(layout.classes, "class_morph").split(1)
+        steps = [table(*row) for row in zip(rows, morphs(layout, sample.steps), strict=True)]
         save_png(np.concatenate(steps), folder / "class_morph.png")
-    if told.coded:
+    if layout.coded:
         v = drawn(sample.strips, "codes")
-        tables = [table(v, knob) for knob in code_knobs(told, sample.steps)]
+        tables = [table(v, knob) for knob in code_knobs(layout, sample.steps)]
         save_png(stacked(tables, about["resolution"] // 2), folder / "codes.png")
 
-    # Half a second from one class, or value of a code, to the next.
+    # Half a second per class, or value of a code.
     leg = max(2, sample.fps // 2)
-    kinds = ["loop", *["morph"] * bool(told.classes), *["sweep"] * bool(told.coded)]
+    kinds = ["loop", *["morph"] * bool(layout.classes), *["sweep"] * bool(layout.coded)]
     for kind in kinds:
-        count = max(sample.loop_frames, leg * legs(kind, told))
-        v = closed_path(kind, told, sample.loop_grid**2, count, seed)
-        v[..., : told.latent] *= sample.truncation
+        count = max(sample.loop_frames, leg * legs(kind, layout))
+        v = closed_path(kind, layout, sample.loop_grid**2, count, seed)
+        v[..., : layout.latent] *= sample.truncation
         frames = film(net, v)
         save(frames, films / f"{kind}.mp4", sample.fps)
         if kind == "loop":

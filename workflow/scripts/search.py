@@ -1,4 +1,4 @@
-"""List what one source offers: data/candidates/<source>.csv."""
+"""List the candidates of one source: data/candidates/<source>.csv."""
 
 import sys
 import warnings

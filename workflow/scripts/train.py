@@ -1,4 +1,4 @@
-"""Train one model: `train.py NAME`, the name of an entry of `models`."""
+"""Train one model: `train.py NAME`, where NAME is a key of `models`."""
 
 from prelude import begin
 

@@ -29,9 +29,9 @@ from ganloom.weaving.tile import make_tile
 from ganloom.weaving.weave import Pattern, choose, drift, pictures, weave
 
 SLICES = Path("data/slices")
-SHOWN = 128  # px of a sample in the sheet of enlarged ones, at least
+SHOWN = 128  # least px of a sample in the sheet of enlarged samples
 FILM_TILE = 256  # px
-CLOTH_SIDE, CLOTH_QUALITY = 1024, 80  # of a cloth that a page can show
+CLOTH_SIDE, CLOTH_QUALITY = 1024, 80  # of the preview for web pages
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def compared(net: Generator, enlarger: Enlarger, resolution: int) -> dict[str, object]:
-    """Distances of enlarged and of interpolated samples to originals, at each size they reach."""
+    """Measure distances of enlarged and interpolated samples to originals, at each size."""
     known = json.loads(PATH.with_suffix(".json").read_text())
     originals = Originals(Path("data/raw"), params.augment, params.fetch.max_pixels)
     reach = known["reach"] * params.augment.resolution / resolution
@@ -80,7 +80,7 @@ def compared(net: Generator, enlarger: Enlarger, resolution: int) -> dict[str, o
 
 
 def chosen(net: Generator, home: Path, section: Weave) -> tuple[Tensor, dict[str, object]]:
-    """The sample to weave: that with the highest discriminator output."""
+    """Choose the sample with the highest discriminator output."""
     v = new(net.inputs, section.choose, params.seed)
     v[:, : net.inputs.latent] *= params.sample.truncation
     number = 0
@@ -105,7 +105,7 @@ def woven(net: Generator, v: Tensor, section: Weave, enlarger: Enlarger | None, 
 
 
 def film(net: Generator, pattern: Pattern, enlarger: Enlarger | None) -> NDArray[np.uint8]:
-    """Tiles of a walk through the latents that ends where it begins: (T, H, W, 3)."""
+    """Make tiles along a closed path through the latents: (T, H, W, 3)."""
     path = closed_path("loop", net.inputs, 1, params.sample.loop_frames, params.seed)
     path[..., : net.inputs.latent] *= params.sample.truncation
     samples = pictures(net, path[:, 0])

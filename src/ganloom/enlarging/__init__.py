@@ -1,1 +1,1 @@
-"""Enlarging: a small super-resolution network, trained on the collection's own originals."""
+"""A small super-resolution network (the enlarger), trained on the originals of a collection."""

@@ -1,4 +1,4 @@
-"""The crops of originals that an enlarger learns from."""
+"""Crops of originals, on which an enlarger is trained."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ganloom.images.shards import Shards
 Array = NDArray[np.uint8]
 
 SIDE = 64  # px of a crop
-SMALLEST = 32  # px that a halved crop must have for what a training image shows, at least
+SMALLEST = 32  # least px of a halved crop that show the extent of a training image
 
 
 class CropError(ValueError):
-    """There is nothing to learn from; the message says what to change."""
+    """There are no crops to train on; the message says what to change."""
 
 
 class Originals:
-    """Originals without their border, at their own size and halved.
+    """Originals without their border, at full size and halved.
 
     Args:
         shards: Folder of the tar shards.
-        augment: How training images are cut from them.
-        max_pixels: Number of pixels of an original, at most.
+        augment: Section ``augment``.
+        max_pixels: Limit of the size of an original.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Originals:
         self.shards, self.augment, self.max_pixels = Shards(shards), augment, max_pixels
 
     def image(self, sha256: str) -> Image.Image:
-        """An original inside its border."""
+        """Decode an original and remove its border."""
         return self.inner(decode(self.shards[sha256], self.max_pixels))
 
     def inner(self, image: Image.Image) -> Image.Image:
-        """A picture without its border, where borders are cropped away."""
+        """Remove the border of an image, if borders are cropped away."""
         if self.augment.border is None:
             return image
         return image.crop(inner_box(np.asarray(image), self.augment.border))
 
     def levels(self, image: Image.Image) -> list[Image.Image]:
-        """The picture, then halved as long as it has more to give than training images show."""
+        """Return the image and its halvings, while these show more than training images do."""
         side = self._shown(image)
         smallest = 2 * min(SMALLEST, self.augment.resolution)
         found = [image]
@@ -59,7 +59,7 @@ class Originals:
         return found
 
     def reach(self, image: Image.Image) -> float:
-        """Side of what a training image shows of it, as a multiple of the training image's."""
+        """Ratio of the side that a training image shows, in px of the image, to its own side."""
         return self._shown(image) / self.augment.resolution
 
     def _shown(self, image: Image.Image) -> int:
@@ -70,19 +70,19 @@ class Originals:
 
 
 def cut(originals: Originals, digests: Sequence[str], count: int, seed: int) -> Array:
-    """Cut random crops at every level, evenly over the originals that are large enough.
+    """Cut random crops at all levels, evenly over the originals that are large enough.
 
     Args:
-        originals: Source of the pictures.
+        originals: Source of the images.
         digests: sha256 of each original to use.
         count: Number of crops.
-        seed: Seed of places and levels; each original has its own stream.
+        seed: Seed of positions and levels; each original has its own stream.
 
     Returns:
-        (count, SIDE, SIDE, 3), those of one original together.
+        (count, SIDE, SIDE, 3), grouped by original.
 
     Raises:
-        CropError: no original is as large as a crop.
+        CropError: No original is as large as a crop.
     """
     crops: list[Array] = []
     share = math.ceil(count / max(1, len(digests)))

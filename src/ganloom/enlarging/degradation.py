@@ -1,8 +1,9 @@
-"""What a picture looks like when a young generator draws it at half the side.
+"""Degradation of images to resemble the samples of a poorly trained generator, at half the side.
 
-Such a generator blurs, mixes motifs that exclude each other, and leaves single pixels and small
-patches of wrong brightness and colour. The amounts of each are drawn for every picture, up to the
-maxima below times its roughness; at a roughness of 0 the picture is only halved.
+Such a generator blurs, mixes incompatible motifs, and leaves noise of single pixels and of small
+patches. The strength of each is drawn for each image, up to the limits below times its roughness;
+at
+a roughness of 0 the image is only halved.
 """
 
 from __future__ import annotations
@@ -11,20 +12,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BLUR = 1.6  # weight of the two neighbours of a pixel, beside its own of 1, in each direction
-MIXED = 0.3  # share of another picture
+BLUR = 1.6  # weight of the two neighbours of a pixel, relative to its own of 1, in each direction
+MIXED = 0.3  # share of another image
 NOISE = 0.15  # standard deviations, where white is 1: of each channel,
-GREY = 0.15  # of all three alike,
+GREY = 0.15  # of all three channels together,
 PATCHES = 0.15  # of each channel in patches of 2 x 2 px
 
 
 def degrade(pictures: Tensor, roughness: Tensor, generator: torch.Generator) -> Tensor:
-    """Halve and roughen pictures.
+    """Halve and degrade images.
 
     Args:
         pictures: (B, 3, H, W) in [0, 1]; H and W multiples of 4.
         roughness: (B,) in [0, 1].
-        generator: Source of every random draw.
+        generator: Generator of the random draws.
 
     Returns:
         (B, 3, H / 2, W / 2), not clamped.

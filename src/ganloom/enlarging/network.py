@@ -1,11 +1,11 @@
-"""The enlarger: a network that doubles the side of pictures, applied once or several times.
+"""The enlarger: a network that doubles the side of images, applied once or several times.
 
-It predicts the difference from the picture whose pixels are repeated 2 x 2 times. All its
-convolutions are at the lower resolution, and the last one's channels become pixels (Shi et al.,
-2016, arXiv:1609.05158). A second input is the *roughness* of the picture: 0 for a clean one, up to
-1 for the blurred and noisy ones that young generators draw (as Zhang et al., 2018,
-arXiv:1710.04026, give a denoiser the level of the noise). It scales and shifts every channel (Perez
-et al., 2018, arXiv:1709.07871), so that one network restores clean pictures and redraws rough ones.
+It predicts the difference from nearest-neighbour upsampling. All convolutions run at the lower
+resolution, and the channels of the last one become pixels (Shi et al., 2016, arXiv:1609.05158). A
+second input is the *roughness* of the image: 0 for a clean one, up to 1 for the blurred and noisy
+samples of poorly trained generators (as the noise level of a denoiser, Zhang et al., 2018,
+arXiv:1710.04026). It scales and shifts each channel (Perez et al., 2018, arXiv:1709.07871), so that
+one network restores clean images and redraws rough ones.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ Array = NDArray[np.uint8]
 
 PATH = Path("results/enlarger/enlarger.safetensors")
 
-# The roughness of samples, and of what the enlarger itself has drawn.
+# Roughness of samples, and of images that the enlarger has produced.
 SAMPLES = 1.0
 ENLARGED = 0.25
 
-# Gain in contrast, at most, that the colours of an enlarged picture are corrected by.
+# Limit of the contrast gain when the colours of an enlarged image are corrected.
 GAIN = 2.0
 
-BAND = 2**17  # pixels that go through the network at a time: 100 MB
+BAND = 2**17  # pixels that the network processes at a time: 100 MB
 
 
 class EnlargerError(ValueError):
-    """A file does not hold an enlarger; the message names it and says what is wrong."""
+    """A file is not a valid enlarger; the message gives its path and the reason."""
 
 
 class Enlarger(nn.Module):
-    """(B, 3, H, W) in [0, 1] and their roughness (B,) to (B, 3, 2H, 2W), not clamped.
+    """Network from (B, 3, H, W) in [0, 1] and roughness (B,) to (B, 3, 2H, 2W), not clamped.
 
     Args:
         channels: Number of channels between the first and the last convolution.
@@ -51,7 +51,7 @@ class Enlarger(nn.Module):
 
     def __init__(self, channels: int, layers: int) -> None:
         super().__init__()
-        self.margin = layers + 2  # px around a pixel that have an influence on it
+        self.margin = layers + 2  # radius of the receptive field in px
         widths = (3, *[channels] * layers)
         self.convs = nn.ModuleList(nn.Conv2d(width, channels, 3, padding=1) for width in widths)
         self.gain = nn.Parameter(torch.zeros(layers + 1, channels, 1, 1))
@@ -68,15 +68,15 @@ class Enlarger(nn.Module):
 
 
 def save(net: Enlarger, about: dict[str, Any], path: Path) -> None:
-    """Write the weights, with ``about`` as metadata: ``channels``, ``layers`` and more."""
+    """Write the weights, with ``about`` as metadata: ``channels``, ``layers`` and others."""
     models.save(net, about, path)
 
 
 def load(path: Path) -> Enlarger:
-    """Read an enlarger, in eval mode.
+    """Load an enlarger, in eval mode.
 
     Raises:
-        EnlargerError: the file is missing, damaged, or no enlarger.
+        EnlargerError: The file is missing, damaged, or not an enlarger.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -95,10 +95,10 @@ def load(path: Path) -> Enlarger:
 
 
 def find(project: Path) -> Enlarger | None:
-    """The enlarger of a project; None where it has none.
+    """Load the enlarger of a project; None if it has none.
 
     Raises:
-        EnlargerError: its file is damaged.
+        EnlargerError: The file is damaged.
     """
     path = project / PATH
     return load(path) if path.exists() else None
@@ -112,20 +112,22 @@ def enlarge(
     roughness: float = SAMPLES,
     wrap: tuple[bool, bool] = (False, False),
 ) -> Array:
-    """Double the side of pictures several times.
+    """Double the side of images several times.
 
-    Rough pictures are redrawn first: doubled, halved, and only then enlarged. Each picture keeps
-    the mean and the contrast of each of its channels.
+    Rough images are redrawn first: doubled, halved, and only then enlarged. The mean and the
+        contrast of
+    each channel of each image are preserved.
 
     Args:
-        net: The enlarger.
+        net: Enlarger.
         pictures: (N, H, W, 3) RGB.
         doublings: Number of doublings, 0 or more.
-        roughness: Roughness of the pictures, 0 to 1.
-        wrap: Whether the pictures repeat without a seam, vertically and horizontally.
+        roughness: Roughness of the images, 0 to 1.
+        wrap: Whether the images repeat without a seam, vertically and horizontally.
 
     Returns:
-        (N, H * 2**doublings, W * 2**doublings, 3). Beyond that, memory does not grow with the size.
+        (N, H * 2**doublings, W * 2**doublings, 3). The other memory in use does not grow with the
+        size.
     """
     if roughness > 0 and doublings:
         redrawn = _halved(_doubled(net, pictures, roughness, wrap))
@@ -143,8 +145,8 @@ def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool,
     margin = net.margin
     columns = _inside(np.arange(-margin, width + margin), width, wraps=wrap[1])
     found = np.empty((count, 2 * height, 2 * width, 3), np.uint8)
-    rows = max(1, min(height, BAND // width))  # of a picture, at a time
-    several = max(1, BAND // (rows * width))  # pictures at a time
+    rows = max(1, min(height, BAND // width))  # of an image, at a time
+    several = max(1, BAND // (rows * width))  # images at a time
     half = gains_by_bf16()
     for first in range(0, count, several):
         part = pictures[first : first + several]
@@ -162,7 +164,7 @@ def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool,
 
 
 def gains_by_bf16() -> bool:
-    """Whether this processor multiplies bf16 itself: the enlarger is then twice as fast in it."""
+    """Tell whether the processor has bf16 instructions, which double the speed of the enlarger."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":  # as ATEN_CPU_CAPABILITY may limit it
         return False
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])  # since torch 2.11
@@ -170,7 +172,7 @@ def gains_by_bf16() -> bool:
 
 
 def _inside(at: NDArray[np.int64], length: int, *, wraps: bool) -> NDArray[np.int64]:
-    """Indices of an axis for positions beyond its ends: repeated, or reflected."""
+    """Map positions beyond the ends of an axis to indices, periodic or reflected."""
     if wraps:
         return at % length
     at = at % (2 * length)
@@ -178,18 +180,18 @@ def _inside(at: NDArray[np.int64], length: int, *, wraps: bool) -> NDArray[np.in
 
 
 def _halved(pictures: Array) -> Array:
-    """Means of 2 x 2 px: (N, 2H, 2W, 3) to (N, H, W, 3)."""
+    """Average 2 x 2 px: (N, 2H, 2W, 3) to (N, H, W, 3)."""
     rows = pictures[:, ::2].astype(np.uint16) + pictures[:, 1::2]
     return ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8)
 
 
 def _with_colours_of(pictures: Array, halved: Array, changed: Array) -> Array:
-    """Give each picture of ``changed`` the mean and contrast that it had before, per channel.
+    """Restore the mean and the contrast of each channel of each image in ``changed``.
 
     Args:
-        pictures: (N, H, W, 3) before.
-        halved: (N, H, W, 3), ``changed`` at the same size.
-        changed: (N, ...), written in place.
+        pictures: (N, H, W, 3) images before the change.
+        halved: (N, H, W, 3) ``changed`` at that size.
+        changed: (N, ...) images after the change, modified in place.
     """
     levels = np.arange(256.0)
     for before, after, picture in zip(pictures, halved, changed, strict=True):
@@ -203,7 +205,7 @@ def _with_colours_of(pictures: Array, halved: Array, changed: Array) -> Array:
 
 
 def _moments(values: Array) -> tuple[float, float]:
-    """Mean and standard deviation."""
+    """Compute mean and standard deviation."""
     counts = np.bincount(values.reshape(-1), minlength=256)
     levels = np.arange(256.0)
     mean = float(counts @ levels) / values.size

@@ -1,4 +1,4 @@
-"""How well an enlarger works: on holdout originals, and on what the models draw."""
+"""Evaluation of an enlarger on holdout originals and on samples of the models."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ganloom.similarity import psnr, ssim
 Array = NDArray[np.uint8]
 
 BATCH = 16
-FEWEST, MOST = 16, 256  # pictures that are compared; a KID of fewer says nothing
+FEWEST, MOST = 16, 256  # images in a comparison; the KID of fewer is meaningless
 
 
 def interpolated(pictures: Array, side: int) -> Array:
-    """Enlarge square pictures by bicubic interpolation: (N, R, R, 3) to (N, side, side, 3)."""
+    """Enlarge square images by bicubic interpolation: (N, R, R, 3) to (N, side, side, 3)."""
     size = (side, side)
     return np.stack(
         [np.asarray(Image.fromarray(p).resize(size, Image.Resampling.BICUBIC)) for p in pictures]
@@ -41,25 +41,25 @@ def interpolated(pictures: Array, side: int) -> Array:
 
 
 def restored(net: Enlarger, crops: Array) -> tuple[Array, Array]:
-    """Halve pictures and bring them back: by interpolation, and by the enlarger.
+    """Halve images and restore them, by interpolation and by the enlarger.
 
     Args:
-        net: The enlarger.
+        net: Enlarger.
         crops: (N, S, S, 3), S even.
 
     Returns:
-        Twice (N, S, S, 3).
+        Interpolated and enlarged images, (N, S, S, 3) each.
     """
     half = np.stack([np.asarray(Image.fromarray(crop).reduce(2)) for crop in crops])
     return interpolated(half, crops.shape[1]), enlarge(net, half, 1, roughness=0.0)
 
 
 def likeness(crops: Array, found: Array) -> dict[str, float]:
-    """How near restored pictures come to the originals.
+    """Compare restored images with the originals.
 
     Returns:
-        Means over the pictures: ``psnr`` in dB, ``ssim``, and ``perceptual``: the squared distance
-        of the normalised maps of EfficientNet-Lite0, averaged over four scales (as LPIPS, Zhang et
+        Means over the images: ``psnr`` in dB, ``ssim``, and ``perceptual``: the squared distance of
+        normalised feature maps of EfficientNet-Lite0, averaged over four scales (as LPIPS, Zhang et
         al., 2018, without its learned weights).
     """
     parts = []
@@ -80,7 +80,7 @@ def _scaled(pictures: Array) -> Tensor:
 
 
 def sizes(resolution: int, reach: float) -> list[int]:
-    """Sides that originals reach by doubling ``resolution``; ``reach`` as ``Originals.reach``."""
+    """List the doublings of ``resolution`` that originals reach; see ``Originals.reach``."""
     found: list[int] = []
     while resolution * 2 ** (len(found) + 1) <= resolution * reach + 1e-9:
         found.append(resolution * 2 ** (len(found) + 1))
@@ -90,13 +90,13 @@ def sizes(resolution: int, reach: float) -> list[int]:
 def real_pictures(
     originals: Originals, index: pd.DataFrame, side: int, symmetries: NDArray[np.int64]
 ) -> Array:
-    """Cut training or holdout images anew, larger.
+    """Cut training or holdout images again, at a larger size.
 
     Args:
         originals: Originals that they are cut from.
         index: Rows of data/slices/index.parquet or holdout.parquet.
-        side: Side of the pictures in px.
-        symmetries: One for each row, to apply to it.
+        side: Side of the images in px.
+        symmetries: Symmetry of each row.
 
     Returns:
         (len(index), side, side, 3).
@@ -110,7 +110,7 @@ def real_pictures(
             box = Box(*(float(index[name].iloc[at]) for name in Box._fields))
             if isinstance(originals.augment, params.Whole):
                 picture, _ = whole(originals.inner(image), side, originals.augment.fit)
-            elif box.side == side and box.angle == 0:  # its own pixels
+            elif box.side == side and box.angle == 0:  # no resampling needed
                 left, top = round(box.x - side / 2), round(box.y - side / 2)
                 picture = image.crop((left, top, left + side, top + side))
             else:
@@ -122,7 +122,7 @@ def real_pictures(
 def distances(
     real: Pictures, fake: Array, evaluate: params.Evaluate, seed: int
 ) -> dict[str, float]:
-    """KID and SWD of pictures to as many real ones, and SWD at the finest scale alone."""
+    """Compute KID and SWD to as many real images, and SWD at the finest scale alone."""
     n = min(len(real.images), len(fake))
     real, made = real.first(n), Pictures.made(fake[:n])
     levels = swd(real.images, made.images, evaluate.swd_projections, seed)
@@ -137,16 +137,16 @@ def distances(
 def real_beside(
     originals: Originals, folder: Path, side: int, seed: int
 ) -> tuple[Pictures, Array] | None:
-    """Holdout and training images of a size: what to compare with, and the scale for it.
+    """Cut holdout and training images at a size: a reference, and real images to compare with it.
 
     Args:
         originals: Originals that they are cut from.
-        folder: data/slices, with index.parquet and holdout.parquet.
-        side: Side of the pictures in px.
+        folder: Folder data/slices, with index.parquet and holdout.parquet.
+        side: Side of the images in px.
         seed: Seed of the choice.
 
     Returns:
-        None where there are too few.
+        Holdout and training images; None if there are too few.
     """
     rng = np.random.default_rng([seed, 3, side])
     chosen = []

@@ -1,8 +1,9 @@
-"""Training the enlarger: crops of originals, degraded and restored.
+"""Training of the enlarger: crops of originals are degraded and restored.
 
 The loss is Charbonnier's, an absolute difference that is smooth at 0 (Lai et al., 2017,
-arXiv:1704.03915). After a while, a small discriminator of patches is added for rough crops, so that
-they get edges instead of the mean of all possible ones (Ledig et al., 2017, arXiv:1609.04802).
+arXiv:1704.03915). After part of the training, a small patch discriminator is added for rough crops,
+so that they get edges instead of the mean of all plausible ones (Ledig et al., 2017,
+arXiv:1609.04802).
 """
 
 from __future__ import annotations
@@ -28,21 +29,21 @@ from ganloom.images.shards import sha256
 from ganloom.training import checkpoint, ema, record
 
 BATCH = 8
-LR, LAST_LR = 2e-3, 2e-5  # of the enlarger, falling linearly
+LR, LAST_LR = 2e-3, 2e-5  # of the enlarger, decreasing linearly
 LR_DISCRIMINATOR = 2e-4
-CLEAN = 0.4  # share of crops that are not roughened
-ADVERSARIAL_FROM = 0.3  # share of the training after which the discriminator takes part
+CLEAN = 0.4  # share of crops that are not degraded
+ADVERSARIAL_FROM = 0.3  # share of the training after which the discriminator is used
 HALF_LIFE = 5000  # of the averaged weights, in crops
 
-# Differences below this count as their square. With plain absolute differences, what is exact
-# already (flat areas of drawings) would outweigh the edges, and nothing would be learned.
+# Differences below this are squared. With plain absolute differences, parts that are exact already
+# (flat areas of drawings) would outweigh the edges, and the network would not learn.
 CHARBONNIER = 0.01
 
 CHECKPOINT_SECONDS = 20.0
 
 
 def discriminator() -> nn.Module:
-    """A network from (B, 3, H, W) to an output for each patch: (B, 1, H / 4, W / 4)."""
+    """Build a network from (B, 3, H, W) to a logit per patch: (B, 1, H / 4, W / 4)."""
     layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
     for width, channels, kernel, stride in ((12, 32, 3, 1), (32, 48, 3, 1), (48, 64, 4, 2)):
         layers += [
@@ -55,21 +56,21 @@ def discriminator() -> nn.Module:
 def train(
     section: params.Enlarge, crops: NDArray[np.uint8], *, seed: int, threads: int, work: Path
 ) -> Enlarger:
-    """Train an enlarger, or resume the same training where it was killed.
+    """Train an enlarger, or resume a training that was killed.
 
     Args:
         section: Network, length of the training, weight of the discriminator.
-        crops: (N, S, S, 3) of originals, S a multiple of 8.
-        seed: Seed of every random draw.
-        threads: Number of threads of torch and BLAS, on which bits depend.
-        work: Folder under which the checkpoint lies until the training is complete.
+        crops: (N, S, S, 3) crops of originals, S a multiple of 8.
+        seed: Seed of the random draws.
+        threads: Number of threads of torch and BLAS, on which the bits depend.
+        work: Folder for the checkpoint, which is deleted when the training is complete.
 
     Returns:
         The averaged network, in eval mode, on the CPU.
 
     Raises:
-        BusyError: another process is at the same training.
-        DamagedError: its checkpoint cannot be used.
+        BusyError: Another process runs the same training.
+        DamagedError: The checkpoint is invalid.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads)
@@ -77,7 +78,7 @@ def train(
     torch.manual_seed(seed)
     net = Enlarger(section.channels, section.layers).to(memory_format=torch.channels_last)
     critic = discriminator().to(memory_format=torch.channels_last)
-    average: Enlarger = ema.shadow(net)  # type: ignore[assignment]  # a copy of it
+    average: Enlarger = ema.shadow(net)  # type: ignore[assignment]  # a copy
     of_net = Adam(net.parameters(), LR, (0.9, 0.99), fused=True)
     of_critic = Adam(critic.parameters(), LR_DISCRIMINATOR, (0.5, 0.999), fused=True)
     networks = {"enlarger": net, "average": average, "discriminator": critic}
@@ -129,7 +130,7 @@ def train(
 
 
 def _batch(crops: NDArray[np.uint8], step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The crops of a step, a function of the step alone: clean, degraded, and their roughness."""
+    """Build the batch of a step, which depends on seed and step alone: clean, rough, roughness."""
     rng = np.random.default_rng([seed, 2, step])
     rows = rng.integers(len(crops), size=BATCH)
     turns = rng.integers(8, size=BATCH)
@@ -153,7 +154,7 @@ def _save(
 
 
 def _resume(folder: Path, networks: dict[str, nn.Module], optimizers: dict[str, Adam]) -> int:
-    """Continue from a checkpoint; returns the number of steps done."""
+    """Continue from a checkpoint; return the number of completed steps."""
     try:
         saved = checkpoint.load(folder)
         if saved is None:
@@ -162,11 +163,11 @@ def _resume(folder: Path, networks: dict[str, nn.Module], optimizers: dict[str, 
         for name, net in networks.items():
             net.load_state_dict(tensors["networks"][name])
         for name, optimizer in optimizers.items():
-            # Before its first step, an optimizer has no state.
+            # An optimizer has no state before its first step.
             for number, state in tensors["optimizers"].get(name, {}).items():
                 parameter = optimizer.param_groups[0]["params"][int(number)]
                 optimizer.state[parameter] = {
-                    # In the parameter's own layout, which the fused kernel takes for granted.
+                    # The fused kernel requires the memory layout of the parameter.
                     key: torch.empty_like(parameter).copy_(x) if x.shape == parameter.shape else x
                     for key, x in state.items()
                 }

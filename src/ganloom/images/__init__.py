@@ -1,1 +1,1 @@
-"""Pictures: decoding and encoding, tar shards of originals, arrays and contact sheets."""
+"""Images: decoding and encoding, tar shards of originals, arrays and contact sheets."""

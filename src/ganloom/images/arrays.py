@@ -1,4 +1,4 @@
-"""Image arrays: means of squares of pixels, and the symmetries of the square.
+"""Image arrays: downsampling, and the symmetries of the square.
 
 An image array is RGB, uint8, (H, W, 3); a batch is (N, H, W, 3).
 """
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
 
-# Of `augment.symmetries`: which of the eight.
+# Symmetries in use for each value of `augment.symmetries`.
 SYMMETRIES: dict[int, tuple[int, ...]] = {1: (0,), 2: (0, 4), 4: (0, 1, 2, 3), 8: tuple(range(8))}
 
 
 def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]:
-    """Means of squares of pixels, halves rounded up: (..., R, R, 3) to (..., r, r, 3)."""
+    """Average squares of pixels, halves rounded up: (..., R, R, 3) to (..., r, r, 3)."""
     *batch, side, _, channels = images.shape
     factor, rest = divmod(side, resolution)
     if rest:
@@ -28,14 +28,14 @@ def downsampled(images: NDArray[np.uint8], resolution: int) -> NDArray[np.uint8]
 
 
 def apply_symmetry(images: NDArray[Any], k: int) -> NDArray[Any]:
-    """Turn counter-clockwise by ``k % 4`` quarters, then for ``k >= 4`` mirror left-right.
+    """Rotate counter-clockwise by ``k % 4`` quarter turns, then for ``k >= 4`` flip left-right.
 
     Args:
         images: (H, W, C) or (N, H, W, C).
-        k: 0 to 7.
+        k: Symmetry, 0 to 7.
 
     Returns:
-        The same number of dimensions, contiguous.
+        Contiguous array with the same number of dimensions.
     """
     if not 0 <= k < 8:
         raise ValueError(f"symmetry {k}: the square has 0 to 7")

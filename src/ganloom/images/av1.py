@@ -1,7 +1,8 @@
-"""How large the frames of an AVIF are, by the AV1 data in it.
+"""Frame sizes of an AVIF, read from its AV1 data.
 
-The container states a size, and the frames in it theirs, of up to 16,384 px a side. Pillow knows
-only the first before it decodes, so a file of one kilobyte could take gigabytes.
+The container states a size, and so does each frame in it, up to 16,384 px a side. Pillow checks
+only
+the former before it decodes, so a file of one kilobyte could take gigabytes.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from collections.abc import Iterator
 
 _CONTAINERS = {b"meta": 4, b"iinf": 6, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0}
 _SEQUENCE_HEADER = 1  # type of an open bitstream unit (OBU)
-_MOST = 1000  # boxes in a box, items, chunks, or units of a picture: honest files have a dozen
+_MOST = 1000  # boxes in a box, items, chunks, or units of an image; genuine files have a dozen
 
 
 class Av1Error(ValueError):
-    """The file cannot be followed."""
+    """The structure of the file is invalid."""
 
 
 def largest_frame(data: bytes) -> int:
-    """Pixels of the largest frame that the images and tracks of an AVIF announce; 0 if none does.
+    """Return the pixels of the largest frame in the images and tracks of an AVIF; 0 without any.
 
     Raises:
-        Av1Error: the file is damaged or absurd.
+        Av1Error: The file is damaged or exceeds a limit.
     """
     try:
         coded = _coded(data)
@@ -33,7 +34,7 @@ def largest_frame(data: bytes) -> int:
 
 
 def _coded(data: bytes) -> Iterator[memoryview]:
-    """The coded data of each image, and from the start of each chunk of a track."""
+    """Yield the coded data of each image, and of each chunk of a track."""
     whole = memoryview(data)
     boxes = list(itertools.islice(_boxes(whole, 0), _MOST))
     if len(boxes) == _MOST:
@@ -53,7 +54,7 @@ def _coded(data: bytes) -> Iterator[memoryview]:
 
 
 def _boxes(view: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
-    """Name and content of each box, and of those inside."""
+    """Yield name and content of each box, and of the boxes inside."""
     at = 0
     while at + 8 <= len(view) and depth < 8:
         size, name = struct.unpack_from(">I4s", view, at)
@@ -64,7 +65,7 @@ def _boxes(view: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
         if end > len(view) and name in (b"meta", b"moov", b"mdat"):
             raise Av1Error("truncated")
         if not at + inner <= end <= len(view):
-            return  # behind the picture
+            return  # trailing data after the image
         box = view[at + inner : end]
         yield name, box
         if name in _CONTAINERS:
@@ -74,14 +75,14 @@ def _boxes(view: memoryview, depth: int) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _item(box: memoryview) -> int:
-    """Number of the item that an ``infe`` describes."""
+    """Return the number of the item that an ``infe`` describes."""
     return int.from_bytes(box[4:8] if box[0] >= 3 else box[4:6])
 
 
 def _located(
     box: memoryview, file: memoryview, store: memoryview
 ) -> Iterator[tuple[int, list[memoryview]]]:
-    """Number and parts of each item in an ``iloc``."""
+    """Yield number and parts of each item in an ``iloc``."""
     version, at = box[0], 6
     offset_size, length_size, base_size, index_size = (
         box[4] >> 4,
@@ -101,7 +102,7 @@ def _located(
     for _ in range(min(number(4 if version == 2 else 2), _MOST)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
-        number(2)  # in which file
+        number(2)  # data reference: the file that contains the item
         base, parts = number(base_size), []
         for _ in range(number(2)):
             if version:
@@ -116,7 +117,7 @@ def _located(
 
 
 def _headers(coded: memoryview) -> Iterator[memoryview]:
-    """The sequence headers among the first units."""
+    """Yield the sequence headers among the first units."""
     at = 0
     for _ in range(_MOST):
         if at >= len(coded):
@@ -148,7 +149,7 @@ class _Bits:
 
 
 def _pixels(header: memoryview) -> int:
-    """The largest frame by a sequence header: section 5.5 of the AV1 specification."""
+    """Return the pixels of the largest frame under a sequence header (AV1 specification, 5.5)."""
     bits = _Bits(header)
     bits(4)  # profile, still picture
     is_reduced = bits(1)
@@ -159,7 +160,7 @@ def _pixels(header: memoryview) -> int:
     across, down = bits(4) + 1, bits(4) + 1
     width, height = bits(across) + 1, bits(down) + 1
     if not is_reduced:
-        # Frames may tell a size of their own, of as many bits; encoders spend no more than needed.
+        # Frames may have another size of as many bits; encoders use no more bits than needed.
         width, height = max(width, 1 << (across - 1)), max(height, 1 << (down - 1))
     return width * height
 
@@ -169,7 +170,7 @@ def _skip_operating_points(bits: _Bits) -> None:
     has_model = False
     if bits(1):  # timing
         bits(64)
-        if bits(1):  # a number in as many bits as zeros precede it
+        if bits(1):  # uvlc: a number with as many bits as zeros precede it
             zeros = 0
             while not bits(1):
                 zeros += 1

@@ -1,4 +1,4 @@
-"""Colours of embedded ICC profiles as sRGB."""
+"""Conversion of colours with embedded ICC profiles to sRGB."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
-# Of CMYK printing conditions the largest have some 3 MB.
+# The largest profiles, for CMYK printing, have some 3 MB.
 MAX_PROFILE = 4 << 20
-# A profile that moves no colour further, of 255, is sRGB written down in another way.
+# A profile that changes no colour by more than this, of 255, is equivalent to sRGB.
 _ROUNDING = 2
-_SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # of ICC, and Pillow's mode
+_SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC's name: Pillow's mode
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert to sRGB.
 
-    The intent is relative colorimetric with black point compensation. What is transparent keeps its
-    alpha. A profile that is broken, larger than ``MAX_PROFILE``, for other channels than the
-    picture's, or sRGB itself changes nothing.
+    The intent is relative colorimetric with black point compensation. Alpha is preserved. A profile
+    is
+    ignored if it is damaged, larger than ``MAX_PROFILE``, for other channels than those of the
+    image, or
+    equivalent to sRGB.
 
     Args:
-        image: Of 8 bits: L, LA, RGB, RGBA, P, PA, CMYK.
-        profile: As embedded in its file.
+        image: Image of 8 bits: L, LA, RGB, RGBA, P, PA, CMYK.
+        profile: Embedded profile.
 
     Returns:
-        ``image`` itself if nothing is to change, else RGB or RGBA.
+        ``image`` itself if nothing changes, else RGB or RGBA.
     """
     if not profile or len(profile) > MAX_PROFILE:
         return image
@@ -51,11 +53,11 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         return image
     found = ImageCms.applyTransform(shown, transform)
     assert found is not None  # not in place
-    return found.convert("L").convert("RGB") if space == "L" else found  # no tint by rounding
+    return found.convert("L").convert("RGB") if space == "L" else found  # removes tints of rounding
 
 
 def from_lab(image: Image.Image) -> Image.Image:
-    """CIELAB, which needs no profile, as sRGB."""
+    """Convert CIELAB, which needs no profile, to sRGB."""
     lab = ImageCms.createProfile("LAB")
     found = ImageCms.profileToProfile(image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB")
     assert found is not None
@@ -64,7 +66,7 @@ def from_lab(image: Image.Image) -> Image.Image:
 
 @functools.lru_cache(maxsize=16)
 def _space(profile: bytes) -> str | None:
-    """Pillow's mode of the pixels that a profile is for; None if it is broken or for others."""
+    """Return Pillow's mode for a profile's colour space; None if damaged or not supported."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     except (OSError, ValueError, TypeError):
@@ -74,7 +76,7 @@ def _space(profile: bytes) -> str | None:
 
 @functools.lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """A transform to sRGB; None if none can be made, or it would change nothing but roundings."""
+    """Build a transform to sRGB; None if that fails, or it would change nothing but roundings."""
     try:
         transform = ImageCms.buildTransform(
             ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -95,7 +97,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _samples(mode: str) -> Image.Image:
-    """All greys, and for RGB a lattice of colours as well, as a picture of one line."""
+    """Build an image of one line with all greys, and for RGB also a lattice of colours."""
     greys = np.arange(256, dtype=np.uint8)
     if mode == "L":
         return Image.fromarray(greys[None])

@@ -1,4 +1,4 @@
-"""Decoding files that nobody vouches for."""
+"""Decoding of untrusted image files."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError
 from ganloom.images import av1, colour, formats, levels, metadata
 from ganloom.images.formats import FORMATS, sniff
 
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # processes share the work, not threads
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # several processes decode in parallel already
 
 
 class ImageError(ValueError):
-    """A file is not a usable picture; the message says why in plain words."""
+    """A file is not a usable image; the message gives the reason."""
 
 
-HEIC = "HEIC"  # what telephones take photographs in
+HEIC = "HEIC"  # the usual format of photographs on telephones
 INSTALL_HEIC = "pip install --editable '.[heic]'"
 
 
 class UnreadFormatError(ImageError):
-    """A file is of a format that is not read: ``KIND: name of the format; the way out``."""
+    """A file has an unsupported format; the message is ``KIND: name of the format; remedy``."""
 
     KIND = "format not read"
 
@@ -37,7 +37,7 @@ class UnreadFormatError(ImageError):
 
 
 class ImageInfo(NamedTuple):
-    """What a file holds: size in px after EXIF orientation, and its type by content."""
+    """Size in px after EXIF orientation, and the type of the content."""
 
     width: int
     height: int
@@ -45,25 +45,25 @@ class ImageInfo(NamedTuple):
     extension: str
 
 
-# What a small file can repeat so often that reading it takes hours: how such files start, what it
-# is called, and how each begins. Honest files have a dozen.
+# Parts that a small file can repeat so often that decoding takes hours: start of such files, name
+# of the part, pattern of the part. Genuine files have about a dozen.
 _REPEATED = (
     (re.compile(rb"\xff\xd8\xff"), "scans", re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e][\1-\4]")),
     (re.compile(rb"P[1-3]"), "comments", re.compile(rb"#")),
 )
 MAX_REPEATS = 100
-MAX_TILES = 100_000  # that a picture may be cut into; a strip of each line are a tenth of that
+MAX_TILES = 100_000  # of an image; ten times as many as an image with a strip per line has
 
-# Where a blank first frame is passed over; all frames that are looked at have no more pixels
-# together than one picture may have.
+# Formats in which a blank first frame is skipped. All frames that are examined have no more pixels
+# together than one image may have.
 _ANIMATED = {"GIF", "PNG", "WEBP"}
 _MAX_FRAMES = 100
-_BLANK = 4  # of 255: how far a channel may vary
+_BLANK = 4  # of 255: range of a channel in a blank image
 
 _LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # formats of masks
-# What is drawn is hardly seen on white if less than a fiftieth of it differs by this, of 255.
+# A drawing is invisible on white if less than a fiftieth of it differs from white by this, of 255.
 _FAINT, _SEEN = 32, 1 / 50
-_MOSTLY = 0.9  # opaque: there the background is a matter of edges and corners
+_MOSTLY = 0.9  # opaque share from which the background matters only at edges and corners
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -79,34 +79,34 @@ _SIDEWAYS = {5, 6, 7, 8}
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode a file that nobody vouches for.
+    """Decode an untrusted file.
 
-    Upright by its EXIF orientation, in sRGB, reduced to 8 bits as ``levels`` says. Transparency is
-    laid on white, or on black where what is drawn could hardly be seen on white. An animation is
-    its first frame that is not blank.
+    The image is rotated by its EXIF orientation, converted to sRGB and reduced to 8 bits (see
+    ``levels``). Transparency is composited on white, or on black if the drawing would be nearly
+    invisible on white. Of an animation, the first frame that is not blank is used.
 
     Args:
-        data: The whole file.
-        max_pixels: Refuse larger pictures, by their header, before anything is decoded.
+        data: Content of the file.
+        max_pixels: Limit of the size, checked in the header before anything is decoded.
 
     Returns:
-        An RGB picture without metadata.
+        RGB image without metadata.
 
     Raises:
-        UnreadFormatError: the file is of a format that is not read.
-        ImageError: the file is no picture, is damaged or too large.
+        UnreadFormatError: The format is not supported.
+        ImageError: The file is not an image, is damaged or too large.
     """
     return _load(data, max_pixels).image
 
 
 class Preview(NamedTuple):
-    """A picture seen small, and what its file says of the whole.
+    """A reduced image, and properties of the original file.
 
     Attributes:
-        image: RGB, upright, without metadata.
-        width: Of the whole, in px, upright.
-        height: Of the whole, in px, upright.
-        coarseness: Mean step of a JPEG's quantisation of brightness; 0 for other formats.
+        image: RGB image, upright, without metadata.
+        width: Width of the original in px, upright.
+        height: Height of the original in px, upright.
+        coarseness: Mean step of a JPEG's luma quantisation; 0 for other formats.
     """
 
     image: Image.Image
@@ -116,13 +116,14 @@ class Preview(NamedTuple):
 
 
 def preview(data: bytes, max_pixels: int, side: int) -> Preview:
-    """Decode as ``decode`` does, shrunk until the shorter side has ``side`` px; never enlarged.
+    """Decode like ``decode``, and shrink until the shorter side has ``side`` px; never enlarge.
 
-    A JPEG is decoded at an eighth to the whole of its size, whatever is enough: up to four times
-    faster, and in a fraction of the memory.
+    A JPEG is decoded at the smallest sufficient scale, down to an eighth: up to four times faster,
+        and
+    with a fraction of the memory.
 
     Raises:
-        ImageError: as ``decode``.
+        ImageError: See ``decode``.
     """
     loaded = _load(data, max_pixels, side)
     image = loaded.image
@@ -134,10 +135,10 @@ def preview(data: bytes, max_pixels: int, side: int) -> Preview:
 
 
 def probe(data: bytes, max_pixels: int) -> ImageInfo:
-    """Describe a file, decoding it whole: what passes here, ``decode`` can read.
+    """Describe a file after decoding it completely, so that ``decode`` will not fail.
 
     Raises:
-        ImageError: as ``decode``.
+        ImageError: See ``decode``.
     """
     loaded = _load(data, max_pixels)
     known = FORMATS[loaded.format]
@@ -153,12 +154,12 @@ class _Loaded(NamedTuple):
 
 
 def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
-    """Decode; with ``side``, a JPEG may come smaller, but not with a side shorter than that."""
+    """Decode; with ``side``, a JPEG may be reduced, but no side to less than that."""
     name = _require_readable(data, max_pixels)
     profile, is_animated = None, name in _ANIMATED
     source = data
     if name == "PNG":
-        # A sound picture in front of a broken animation is read as one without.
+        # A damaged animation is read as the still image in front of it.
         source, profile, is_animated = metadata.strip_png(data, colour.MAX_PROFILE)
     elif name == "JPEG":
         source = metadata.strip_jpeg(data)
@@ -171,7 +172,7 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
             profile = profile or file.info.get("icc_profile")
             image = _rgb(file, source, name, profile)
             orientation = _orientation(file)
-            if name == "HEIF":  # whose size is certain when it is decoded
+            if name == "HEIF":  # its size is reliable only after decoding
                 width, height = file.size
         if is_animated and _is_blank(image):
             image = _first_drawn(data, name, max_pixels, profile) or image
@@ -181,7 +182,7 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
         raise _unidentified(data, name) from None
     except Image.DecompressionBombError:
         raise ImageError(f"too many pixels: more than {max_pixels} (fetch.max_pixels)") from None
-    except Exception as error:  # Pillow's decoders raise whatever their bytes lead them to
+    except Exception as error:  # decoders may raise any exception on damaged data
         raise ImageError(_broken(data, error)) from error
     if orientation in _SIDEWAYS:
         width, height = height, width
@@ -191,7 +192,7 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
 
 
 def _opened(data: bytes, name: str, max_pixels: int) -> ImageFile.ImageFile:
-    """Open with the one decoder that the first bytes announce."""
+    """Open with the decoder that matches the first bytes, and no other."""
     file = Image.open(io.BytesIO(data), formats=[name])
     if file.width * file.height > max_pixels:
         raise ImageError(_too_large(file.width, file.height, max_pixels))
@@ -200,11 +201,11 @@ def _opened(data: bytes, name: str, max_pixels: int) -> ImageFile.ImageFile:
     return file
 
 
-# --- judging the bytes -------------------------------------------------------------------------
+# --- checks before decoding --------------------------------------------------------------------
 
 
 def _require_readable(data: bytes, max_pixels: int) -> str:
-    """The name of the format of a file that may be given to its decoder."""
+    """Check that a file may be decoded, and return the name of its format."""
     if not data:
         raise ImageError("empty file")
     if other := formats.unread(data):
@@ -251,7 +252,7 @@ def _is_blank(image: Image.Image) -> bool:
 def _first_drawn(
     data: bytes, name: str, max_pixels: int, profile: bytes | None
 ) -> Image.Image | None:
-    """The first frame of an animation that is not blank; None if there is none to be had."""
+    """Return the first frame of an animation that is not blank; None if there is none."""
     source = data
     if name == "PNG":
         source = metadata.strip_png(data, colour.MAX_PROFILE, animation=True).data
@@ -263,7 +264,7 @@ def _first_drawn(
                 image = _rgb(file, source, name, profile)
                 if not _is_blank(image):
                     return image
-    except Exception:  # no more frames, or broken ones: the first is sound
+    except Exception:  # no more frames, or damaged ones: keep the first
         return None
     return None
 
@@ -272,7 +273,7 @@ def _first_drawn(
 
 
 def _rgb(file: ImageFile.ImageFile, data: bytes, name: str, profile: bytes | None) -> Image.Image:
-    """Decode a frame: in sRGB, of 8 bits, opaque."""
+    """Decode a frame as opaque sRGB of 8 bits."""
     shown = levels.of_8_bits(file, data)
     if shown.mode == "LAB":
         return colour.from_lab(shown)
@@ -290,7 +291,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _is_lost_on_white(pixels: NDArray[np.uint8]) -> bool:
-    """Whether a good part is transparent, and next to nothing of what is drawn is darker."""
+    """Tell whether much is transparent, and hardly any of the drawing is darker than white."""
     alpha = pixels[..., 3]
     drawn = int(alpha.sum(dtype=np.int64))
     if not 0 < drawn < _MOSTLY * 255 * alpha.size:
@@ -300,7 +301,7 @@ def _is_lost_on_white(pixels: NDArray[np.uint8]) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; unreadable EXIF counts as none."""
+    """Return the EXIF orientation, 1 to 8; 1 if EXIF is missing or unreadable."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
@@ -317,7 +318,7 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-# --- reasons -----------------------------------------------------------------------------------
+# --- error messages ----------------------------------------------------------------------------
 
 
 def _too_large(width: int, height: int, max_pixels: int) -> str:
@@ -338,7 +339,7 @@ def _unidentified(data: bytes, name: str) -> ImageError:
 
 def _broken(data: bytes, error: Exception) -> str:
     name = sniff(data) or "image"
-    # WebP's decoder does not say what is wrong; its header says how long the file should be.
+    # WebP's decoder gives no reason, but the header states the length of the file.
     short = name == "WEBP" and int.from_bytes(data[4:8], "little") + 8 > len(data)
     if short or re.search("truncated|EOF|end of file", str(error), re.IGNORECASE):
         return f"truncated {name}"

@@ -1,4 +1,4 @@
-"""Encoding pictures as PNG."""
+"""Encoding of images as PNG."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ganloom.images.arrays import Array
 
 
 def png(image: Image.Image | Array) -> bytes:
-    """Encode as PNG without metadata, so that the same pixels give the same bytes."""
+    """Encode as PNG without metadata: equal pixels give equal bytes."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(file, "PNG")
     return file.getvalue()
 
 
 def save_png(image: Image.Image | Array, path: Path) -> None:
-    """Write ``png(image)``; folders above ``path`` are made."""
+    """Write ``png(image)``; parent folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png(image))

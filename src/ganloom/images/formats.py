@@ -1,4 +1,4 @@
-"""Formats by content: those that are read, and those that can only be named."""
+"""Recognition of file formats by content: supported ones, and others that are only named."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import struct
 from typing import NamedTuple
 
-HEAD = 4096  # bytes of a file that are enough for `sniff` and `is_picture`
+HEAD = 4096  # bytes at the start of a file that `sniff` and `is_picture` need
 
 
 class Format(NamedTuple):
-    """A format that is read: its files' extension, MIME type, and how they start."""
+    """A supported format: extension, MIME type, and pattern of the first bytes."""
 
     extension: str
     mime: str
@@ -22,9 +22,10 @@ def _format(extension: str, mime: str, start: bytes) -> Format:
     return Format(extension, mime, re.compile(start, re.DOTALL))
 
 
-# By the name of Pillow's decoder. A file reaches no other decoder than the one that its first bytes
-# announce. A format is read if people have pictures in it and its decoder is fuzzed, runs inside
-# the process, loads nothing else, and learns the size from a header before it allocates.
+# By the name of Pillow's decoder. A file is passed only to the decoder that matches its first
+# bytes.
+# A format is supported if images in it are common, and its decoder is fuzzed, runs inside the
+# process, loads nothing else, and reads the size from a header before it allocates memory.
 FORMATS = {
     "JPEG": _format("jpg", "image/jpeg", rb"\xff\xd8\xff(?!\xf7)"),  # f7: JPEG-LS
     "PNG": _format("png", "image/png", rb"\x89PNG\r\n\x1a\n"),
@@ -37,12 +38,12 @@ FORMATS = {
     "HEIF": _format("heic", "image/heic", rb"....ftyphe(?:i[cxms]|v[cxms])"),
 }
 
-# Of containers that AVIF and HEIC share: what else the file says that it is.
+# The container that AVIF and HEIC share; a list of compatible brands tells them apart.
 _SHARED = re.compile(rb"....ftypmi[fa][1-9A-Z]|....ftypmsf1", re.DOTALL)
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 CAMERA_RAW = "camera RAW"
-# Pictures that are not read.
+# Image formats that are not supported.
 _UNREAD_PICTURES = {
     "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
     "JPEG XL": rb"\0\0\0\x0cJXL \r\n\x87\n|\xff\x0a",
@@ -70,7 +71,7 @@ _UNREAD_PICTURES = {
         rb"|[?!](?:(?!doctype\s+html|<(?:html|head|body)[\s>]).)*?<svg[\s/>])"
     ),
 }
-# What is found where a picture should be.
+# Other files that are found in place of images.
 _OTHERS = {
     "PDF": rb"%PDF-",
     "video": (
@@ -90,7 +91,7 @@ _PICTURES, _REST = _compiled(_UNREAD_PICTURES), _compiled(_OTHERS)
 
 
 def sniff(data: bytes) -> str | None:
-    """Name of the format (a key of ``FORMATS``) that the first bytes of a file announce."""
+    """Return the format (key of ``FORMATS``) that matches the first bytes; None if none does."""
     if _SHARED.match(data):
         return _shared(data)
     return next((name for name, known in FORMATS.items() if known.start.match(data)), None)
@@ -103,7 +104,7 @@ def _shared(data: bytes) -> str:
 
 
 def unread(data: bytes) -> str | None:
-    """Name of the format of a file that is not read; None if it is read or unknown."""
+    """Return the name of an unsupported format; None if it is supported or unknown."""
     if sniff(data) == "TIFF":
         return CAMERA_RAW if _is_camera_raw(data) else None
     if sniff(data) is not None:
@@ -113,23 +114,23 @@ def unread(data: bytes) -> str | None:
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether the first ``HEAD`` bytes of a file announce a picture, one that is read or not."""
+    """Tell whether the first ``HEAD`` bytes of a file are those of an image, supported or not."""
     return sniff(head) is not None or any(start.match(head) for start in _PICTURES.values())
 
 
-# --- raw photographs, whose container is TIFF ----------------------------------------------------
+# --- camera RAW, whose container is TIFF ---------------------------------------------------------
 
 _MAKE, _SUB_DIRECTORIES, _DNG_VERSION = 0x010F, 0x014A, 0xC612
 _COMPRESSION, _PHOTOMETRIC = 0x0103, 0x0106
 _SENSOR = {
-    _PHOTOMETRIC: {32803, 34892},  # a mosaic of colour filters, or what was made of one
+    _PHOTOMETRIC: {32803, 34892},  # a colour filter array, or linear data made from one
     _COMPRESSION: {32767, 32769, 32770, 34713, 65000, 65535},  # Sony, Samsung, Nikon, Kodak, Pentax
 }
 _MAX_DIRECTORIES, _MAX_ENTRIES = 16, 1000
 
 
 def _is_camera_raw(data: bytes) -> bool:
-    """Whether a TIFF holds what a sensor saw, beside small pictures made of it."""
+    """Tell whether a TIFF contains sensor data, beside small images made from it."""
     if data[8:10] == b"CR":  # Canon's CR2
         return True
     order = "<" if data.startswith(b"II") else ">"
@@ -154,7 +155,7 @@ def _is_camera_raw(data: bytes) -> bool:
 
 
 def names_camera(data: bytes) -> bool:
-    """Whether the first directory of a TIFF says which company made the camera."""
+    """Tell whether the first directory of a TIFF names the camera's manufacturer."""
     order = "<" if data.startswith(b"II") else ">"
     at = _number(data, order + "I", 4)
     entries = range(min(_number(data, order + "H", at), _MAX_ENTRIES))
@@ -162,7 +163,7 @@ def names_camera(data: bytes) -> bool:
 
 
 def _number(data: bytes, layout: str, at: int) -> int:
-    """A number in a file; 0 behind its end."""
+    """Read a number; 0 beyond the end of the file."""
     if at + struct.calcsize(layout) > len(data):
         return 0
     return int(struct.unpack_from(layout, data, at)[0])

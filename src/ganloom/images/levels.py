@@ -1,16 +1,16 @@
-"""Pixels of any depth as pixels of 8 bits.
+"""Conversion of pixels of any depth to 8 bits.
 
-A file says how many bits a pixel has, not how many of them are used: scanners and medical devices
-put 12 bits into 16, masks are 0 and 1. One rule for all, by the picture's own values:
+A file states how many bits a pixel has, but not how many of them are used: scanners and medical
+devices store 12 bits in 16, and masks consist of 0 and 1. The range is therefore derived from the
+values of the image:
 
-- Integers of more than 8 bits: the range is that of as many bits as the largest value needs, at
-  least 8. So 12 bits in 16 are seen as 12, and a picture that uses all of 16 keeps its high byte.
-- Numbers with a fraction: 0 to 1 where that is where they are, else the range of as many bits as
-  the largest needs.
-- With negative values, or fractions that all lie below one level of 255: from the smallest to the
-  largest. NaN counts as the smallest.
-- 8 bits stay as they are, but for a mask: two colours that are nearly the same, and of which the
-  darker is black or that come from a palette, become black and white.
+- Integers of more than 8 bits: the bits that the largest value needs, at least 8. So 12 bits in 16
+  are treated as 12, and an image that uses all 16 keeps its high byte.
+- Floating-point values: 0 to 1 if they are within it, else the bits that the largest value needs.
+- Negative values, or floating-point values below one level of 255: from the smallest to the largest
+  value. NaN counts as the smallest.
+- 8 bits are unchanged, except in masks: two nearly equal colours, of which the darker one is black
+  or which come from a palette, become black and white.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _NEARLY_THE_SAME = 16  # of 255, in every channel
 _ROWS = 256
 
 _SAMPLE_FORMAT, _SIGNED = 0x0153, 2  # of TIFF
-# Pillow's names of colours of 16 bits a channel, and what gives the low byte instead of the high.
-_OTHER = "B" if sys.byteorder == "little" else "L"  # than this machine's
+# Pillow's raw modes of 16 bits per channel, each with the mode that yields the low byte instead.
+_OTHER = "B" if sys.byteorder == "little" else "L"  # byte order unlike this machine's
 _LOW_BYTE = {
     f"{channels};16{order}": f"{channels};16{swapped}"
     for channels in ("RGB", "RGBX", "RGBA")
     for order, swapped in (("B", "L"), ("L", "B"), ("N", _OTHER))
-} | {"LA;16B": "RGBA"}  # as four bytes a pixel
+} | {"LA;16B": "RGBA"}  # read as four bytes per pixel
 
 
 def of_8_bits(file: ImageFile.ImageFile, data: bytes) -> Image.Image:
-    """Decode a frame; a picture of more than 8 bits a channel by the range that it uses.
+    """Decode a frame; more than 8 bits per channel are reduced by the range in use.
 
     Args:
-        file: Opened, at that frame.
-        data: The whole file.
+        file: Open image, at that frame.
+        data: Content of the file.
     """
     tiles = list(file.tile)
     file.load()
@@ -51,17 +51,17 @@ def of_8_bits(file: ImageFile.ImageFile, data: bytes) -> Image.Image:
         values = np.asarray(file)
         tags = getattr(file, "tag_v2", None)
         if file.mode == "I" and tags and _SIGNED not in tags.get(_SAMPLE_FORMAT, ()):
-            values = values.view(np.uint32)  # which Pillow does not know
+            values = values.view(np.uint32)  # Pillow has no mode for it
         return Image.fromarray(eight_bits(values))
     raw = {_raw_mode(tile) for tile in tiles}
     low_byte = _LOW_BYTE.get(raw.pop()) if len(raw) == 1 else None
-    if low_byte and file.tell() == 0:  # later frames are laid over others
+    if low_byte and file.tell() == 0:  # later frames are composited over others
         return _of_16_bits_a_channel(file, data, low_byte)
     return file
 
 
 def _of_16_bits_a_channel(file: ImageFile.ImageFile, data: bytes, low_byte: str) -> Image.Image:
-    """Pillow keeps the high byte, which is right unless all of them are small."""
+    """Decode 16 bits per channel; Pillow keeps the high byte, which is wrong if all are small."""
     high = np.asarray(file)
     if high[..., :3].max() >= 0x80:
         return file
@@ -78,7 +78,7 @@ def _of_16_bits_a_channel(file: ImageFile.ImageFile, data: bytes, low_byte: str)
 
 
 def _raw_mode(tile: ImageFile._Tile) -> str:
-    """How the bytes of a part of a picture are laid out, by Pillow's name."""
+    """Return Pillow's raw mode of a tile: the layout of its bytes."""
     return str(tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0])
 
 
@@ -88,7 +88,7 @@ def _with_raw_mode(tile: ImageFile._Tile, mode: str) -> ImageFile._Tile:
 
 
 def eight_bits(values: NDArray[Any]) -> Array:
-    """Reduce integers or floating-point numbers to 8 bits: any shape of at least one dimension."""
+    """Reduce integers or floating-point numbers of any shape, at least (N,), to 8 bits."""
     if values.dtype.kind == "u" or (values.dtype.kind == "i" and values.min() >= 0):
         bits = max(8, int(values.max()).bit_length())
         return np.asarray(values >> (bits - 8)).astype(np.uint8)
@@ -98,7 +98,7 @@ def eight_bits(values: NDArray[Any]) -> Array:
         low, high = 0.0, 1.0 if high <= 1 else float((1 << max(8, int(high).bit_length())) - 1)
     span = (high - low) or 1.0
     found = np.empty(values.shape, np.uint8)
-    for rows in range(0, len(values), _ROWS):  # in double precision, but not all at once
+    for rows in range(0, len(values), _ROWS):  # in parts, since double precision takes memory
         shown = (values[rows : rows + _ROWS].astype(np.float64) - low) / span
         shown = np.nan_to_num(shown, nan=0.0, posinf=1.0, neginf=0.0)
         found[rows : rows + _ROWS] = np.round(np.clip(shown, 0, 1) * 255)
@@ -106,7 +106,7 @@ def eight_bits(values: NDArray[Any]) -> Array:
 
 
 def unmasked(image: Image.Image, from_palette: bool) -> Image.Image:
-    """Make a mask black and white; return any other RGB picture as it is."""
+    """Make a mask black and white; return any other RGB image unchanged."""
     counted: Any = image.getcolors(2)
     if counted is None or len(counted) < 2:
         return image

@@ -1,7 +1,7 @@
-"""PNG and JPEG files without the metadata that the pixels do not need.
+"""Removal of unneeded metadata from PNG and JPEG files.
 
-A sound picture is not refused for a text that unpacks to gigabytes, or for a wrong checksum in
-something that nobody asks for. Other formats' decoders read metadata only when asked.
+A valid image is then not rejected for a text that decompresses to gigabytes, or a wrong checksum of
+an unneeded part. Decoders of other formats read metadata only on request.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 _SIGNATURE = 8
 _ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
-_TEXTS = (b"XML:com.adobe.xmp\0\0", b"Raw profile type exif\0")  # may say which side is up
-_MAX_METADATA = 1 << 20  # bytes, unpacked
+_TEXTS = (b"XML:com.adobe.xmp\0\0", b"Raw profile type exif\0")  # may contain the orientation
+_MAX_METADATA = 1 << 20  # bytes, decompressed
 
 _START_OF_SCAN, _COMMENT = 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-# What is kept of a JPEG's: how they start, and the fewest bytes of those that are whole.
+# Segments of a JPEG to keep: first bytes, and least length of a complete one.
 _KEPT_SEGMENTS = (
-    (b"JFIF\0", 12),  # with the next, how colours are coded
+    (b"JFIF\0", 12),  # this and the next determine the colour transform
     (b"Adobe", 12),
     (b"Exif\0\0", 14),
     (b"http://ns.adobe.com/xap/1.0/\0", 30),
@@ -27,11 +27,11 @@ _KEPT_SEGMENTS = (
 
 
 class Png(NamedTuple):
-    """What is left of a PNG.
+    """A PNG without unneeded chunks.
 
     Attributes:
-        data: The file. Critical chunks are as they were, damaged or not.
-        profile: The embedded ICC profile, not yet judged; None if there is none.
+        data: The file. Critical chunks are unchanged, also if damaged.
+        profile: Embedded ICC profile, unchecked; None if there is none.
         is_animated: Whether it has the frames of an animation.
     """
 
@@ -41,12 +41,12 @@ class Png(NamedTuple):
 
 
 def strip_png(data: bytes, max_profile: int, animation: bool = False) -> Png:
-    """Leave out ancillary chunks; transparency and orientation stay if their checksum is right.
+    """Remove ancillary chunks, except transparency and orientation with a valid checksum.
 
     Args:
-        data: A PNG, damaged or not.
-        max_profile: A profile of more bytes, unpacked, counts as none.
-        animation: Keep the frames of an animation.
+        data: PNG, also a damaged one.
+        max_profile: Limit of a profile in bytes, decompressed; larger ones are ignored.
+        animation: Whether to keep the frames of an animation.
     """
     view, at = memoryview(data), _SIGNATURE
     kept, seen = [view[:at]], set[bytes]()
@@ -57,7 +57,7 @@ def strip_png(data: bytes, max_profile: int, animation: bool = False) -> Png:
             break
         chunk, at = view[at:end], end
         is_animated |= name == b"acTL"
-        is_critical = not name[0] & 0x20  # its name begins with a capital
+        is_critical = not name[0] & 0x20  # the name starts with a capital
         if is_critical or (animation and name in _ANIMATION):
             kept.append(chunk)
         elif name == b"iCCP" and profile is None and _is_whole(chunk):
@@ -67,7 +67,7 @@ def strip_png(data: bytes, max_profile: int, animation: bool = False) -> Png:
             seen.add(name)
         if name == b"IEND":
             return Png(b"".join(kept), profile, is_animated)
-    kept.append(view[at:])  # cut short, or no PNG from here on: the decoder says so
+    kept.append(view[at:])  # truncated or not a PNG from here on: the decoder will report it
     return Png(b"".join(kept), profile, is_animated)
 
 
@@ -76,7 +76,7 @@ def _is_whole(chunk: memoryview) -> bool:
 
 
 def _is_needed(name: bytes, content: bytes) -> bool:
-    """Whether it says what is transparent or which side is up, and is not absurdly large."""
+    """Tell whether a chunk has transparency or orientation, and a reasonable size."""
     if name == b"zTXt" and content.startswith(_TEXTS):
         return _unpacked(content, _MAX_METADATA) is not None
     is_text = name in (b"tEXt", b"iTXt") and content.startswith(_TEXTS)
@@ -84,11 +84,11 @@ def _is_needed(name: bytes, content: bytes) -> bool:
 
 
 def _unpacked(content: bytes, most: int) -> bytes | None:
-    """What follows a keyword, a zero and the method of compression; None if it is damaged or more.
+    """Decompress the content after keyword, zero byte and method; None if damaged or too long.
 
     Args:
-        content: Of a chunk iCCP or zTXt.
-        most: Bytes, unpacked.
+        content: Content of a chunk iCCP or zTXt.
+        most: Limit in bytes, decompressed.
     """
     inflating = zlib.decompressobj()
     try:
@@ -99,15 +99,15 @@ def _unpacked(content: bytes, most: int) -> bytes | None:
 
 
 def strip_jpeg(data: bytes) -> bytes:
-    """Leave out comments and what programs added; coding of colours, EXIF, XMP and profile stay.
+    """Remove comments and application segments, except colour transform, EXIF, XMP and profile.
 
     Args:
-        data: A JPEG, damaged or not.
+        data: JPEG, also a damaged one.
     """
     view, at = memoryview(data), 2
     kept = [view[:at]]
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _START_OF_SCAN:
-        if data[at + 1] == 0xFF:  # a filling byte
+        if data[at + 1] == 0xFF:  # fill byte
             at += 1
             continue
         kind, end = data[at + 1], at + 2 + int.from_bytes(view[at + 2 : at + 4])

@@ -1,4 +1,4 @@
-"""Originals: 16 tar shards by content hash."""
+"""Storage of originals in 16 tar shards by content hash."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class ShardError(RuntimeError):
 
 
 def sha256(data: bytes) -> str:
-    """The hash that names an original, in hexadecimal."""
+    """Hash content in hexadecimal; the hash is the name of an original."""
     return hashlib.sha256(data).hexdigest()
 
 
 def write_shards(folder: Path, items: Iterable[tuple[str, str, bytes]]) -> None:
-    """Write originals as ``folder``/00.tar ... 0f.tar, by the first digit of their hash.
+    """Write originals as ``folder``/00.tar to 0f.tar, by the first digit of their hash.
 
-    The bytes of the shards depend on the set of originals alone. One original at a time is in
+    The bytes of the shards depend on the set of originals alone. Only one original at a time is in
     memory.
 
     Args:
-        folder: Where to write; made if it does not exist.
-        items: ``(sha256, extension, content)`` in any order; repeats are written once.
+        folder: Output folder; created if it does not exist.
+        items: ``(sha256, extension, content)`` in any order; duplicates are written once.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as spool:
@@ -40,7 +40,7 @@ def write_shards(folder: Path, items: Iterable[tuple[str, str, bytes]]) -> None:
 
 
 def pack_shards(folder: Path, spool: Path) -> None:
-    """Write shards as ``write_shards`` does, from files named ``<sha256>.<extension>``."""
+    """Write shards like ``write_shards``, from files named ``<sha256>.<extension>``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = sorted(spool.iterdir())
     for digit in _DIGITS:
@@ -60,15 +60,15 @@ class _Member(NamedTuple):
 
 
 class Shards(Mapping[str, bytes]):
-    """Originals by their sha256, read from tar shards at random.
+    """Originals by sha256, with random access to tar shards.
 
-    Holds an index and no open file: cheap to send to worker processes.
+    The object has an index and no open file, so it is cheap to send to worker processes.
 
     Args:
-        folder: Holds the ``*.tar``.
+        folder: Folder with the ``*.tar`` files.
 
     Raises:
-        ShardError: there are none, or one is damaged; also on reading an original.
+        ShardError: There are none, or one is damaged; also raised on reading an original.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Shards(Mapping[str, bytes]):
         return data
 
     def part(self, digests: Iterable[str]) -> Shards:
-        """Some of the originals, with an index of those alone: for a worker's task."""
+        """Restrict to some originals, with a small index for a worker's task."""
         part = copy.copy(self)
         part._members = {digest: self._members[digest] for digest in digests}
         return part

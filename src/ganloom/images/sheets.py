@@ -1,4 +1,4 @@
-"""Several pictures in one: grids and contact sheets."""
+"""Grids and contact sheets of several images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ WHITE = 255
 
 
 def grid(images: Array, columns: int) -> Array:
-    """Tile a batch row by row; what is left of the last row is white.
+    """Arrange a batch in rows; the rest of the last row is white.
 
     Args:
         images: (N, H, W, 3).
-        columns: Tiles in a row.
+        columns: Number of images in a row.
 
     Returns:
         (rows * H, columns * W, 3).
@@ -33,11 +33,11 @@ def grid(images: Array, columns: int) -> Array:
 def contact_sheet(
     images: Sequence[Image.Image | Array], columns: int, tile: int, gap: int = 4
 ) -> Image.Image:
-    """Lay pictures of any sizes out row by row on white, shrunk to fit a tile, never enlarged.
+    """Arrange images of any sizes in rows on white, shrunk to fit a tile, never enlarged.
 
     Args:
-        images: The pictures; none gives a sheet of one empty row.
-        columns: Tiles in a row.
+        images: Images; none gives a sheet with one empty row.
+        columns: Number of tiles in a row.
         tile: Side of a tile in px.
         gap: Space between tiles and around the sheet in px.
     """

@@ -1,7 +1,7 @@
-"""FID and KID on Inception's features, as the literature reports them, where its weights are.
+"""FID and KID on Inception features, as in the literature.
 
-The network and its weights are those of torch-fidelity, whose values agree with the first ones
-(Heusel et al., 2017). They are 96 MB and come from GitHub, once.
+The network and its weights are those of torch-fidelity, whose values agree with the original
+implementation (Heusel et al., 2017). The weights, 96 MB, are downloaded once from GitHub.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ RESIZED = "299 x 299 px (bilinear as in TensorFlow 1, not antialiased)"
 
 
 class File(NamedTuple):
-    """A file of the web that can be no other.
+    """A file on the web with a known hash.
 
     Attributes:
-        url: Where it is.
-        sha256: Of it.
-        size: In bytes.
+        url: Address.
+        sha256: Hash of the content.
+        size: Size in bytes.
     """
 
     url: str
@@ -51,16 +51,16 @@ WEIGHTS = File(
 
 
 class InceptionError(RuntimeError):
-    """There are no weights, or no torch-fidelity; the message says what to do."""
+    """The weights or torch-fidelity are missing; the message gives a remedy."""
 
 
 class Inception(NamedTuple):
-    """The network as a function from pictures (N, H, W, 3) to features (N, 2048) float32.
+    """Feature extractor from images (N, H, W, 3) to features (N, 2048) float32.
 
     Attributes:
-        features: That function.
-        cache: Folder in which features of real pictures are kept.
-        facts: What features depend on besides pictures and device.
+        features: Function from images to features.
+        cache: Folder of the cache for features of real images.
+        facts: Everything that features depend on besides images and device.
     """
 
     features: Callable[[NDArray[np.uint8]], Tensor]
@@ -68,9 +68,9 @@ class Inception(NamedTuple):
     facts: tuple[str, ...]
 
     def compare(self, real: NDArray[np.uint8], fake: NDArray[np.uint8]) -> dict[str, float]:
-        """``fid_inception`` and ``kid_inception``, sets cut to the size of the smaller one.
+        """Compute ``fid_inception`` and ``kid_inception`` on sets cut to equal size.
 
-        KID is over all pairs, which torch-fidelity's mean over subsets approaches.
+        KID is the estimate over all pairs, which torch-fidelity's mean over subsets approximates.
         """
         n = min(len(real), len(fake))
         a = kept(real[:n], self.features, WIDTH, self.facts, self.cache)
@@ -82,12 +82,12 @@ def inception(network: params.Network, cache: Path, file: File = WEIGHTS) -> Inc
     """Find or download the weights, and load them.
 
     Args:
-        network: How the web is asked.
-        cache: Folder in which features of real pictures are kept.
-        file: The weights.
+        network: Section ``network``.
+        cache: Folder of the cache for features of real images.
+        file: Weight file.
 
     Raises:
-        InceptionError: torch-fidelity is not installed, or the weights cannot be had.
+        InceptionError: torch-fidelity is not installed, or the weights cannot be downloaded.
     """
     try:
         import torch_fidelity  # noqa: PLC0415
@@ -100,7 +100,7 @@ def inception(network: params.Network, cache: Path, file: File = WEIGHTS) -> Inc
         ) from None
     path = weights(network, file)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # It is unpickled in there, but only after its hash was found to be the known one.
+    # torch-fidelity unpickles the file, but only after its hash was verified here.
     net = FeatureExtractorInceptionV3(
         "inception-v3-compat", [str(WIDTH)], feature_extractor_weights_path=str(path)
     ).to(device)
@@ -120,15 +120,15 @@ def inception(network: params.Network, cache: Path, file: File = WEIGHTS) -> Inc
 
 
 def weights(network: params.Network, file: File = WEIGHTS) -> Path:
-    """Where the weights lie: where torch-fidelity keeps them as well; downloaded if need be.
+    """Return the path of the weights, shared with torch-fidelity; download them if needed.
 
     Raises:
-        InceptionError: they cannot be downloaded, or what came is not the known file.
+        InceptionError: The weights cannot be downloaded, or the file is not the expected one.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / file.url.rpartition("/")[2]
     if path.is_file() and _is(path.read_bytes(), file):
         return path
-    # One file that was asked for is no crawl, and it may take as long as all others together.
+    # A single requested file is no crawl, and it may take as long as all others together.
     patient = network.model_copy(update={"robots": False, "file_deadline": network.deadline})
     try:
         with browser(patient, file.size) as get:

@@ -1,4 +1,4 @@
-"""How each number was made, and when it means little: for those who read the numbers."""
+"""Descriptions of how each metric was measured, and warnings when it is unreliable."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from ganloom.metrics.neighbours import THUMBNAIL
 from ganloom.metrics.swd import PATCH, PATCHES_PER_IMAGE
 from ganloom.params import Evaluate
 
-# Below so many pictures of each set, as docs/metrics.md shows: KID of real pictures beside others
-# of their kind spreads as widely as models differ; the neighbourhoods of precision, recall and
-# their like reach over much of the set; FD is mostly its own error.
+# Least number of images in each set, see docs/metrics.md. With fewer, the KID of real images
+# against
+# other real images varies as much as between models; the neighbourhoods of precision, recall,
+# density
+# and coverage cover much of the set; FD is mostly bias.
 FEW_FOR_KID = 160
 FEW_FOR_NEIGHBOURS = 80
 FEW_FOR_FD = WIDTH
 
-# A classifier that is worse on real pictures judges samples by its own mistakes.
+# With a lower accuracy on real images, the classifier's own errors dominate the class score.
 GOOD_CLASSIFIER = 0.7
 
 
 def measures(
     numbers: Mapping[str, float], evaluate: Evaluate, *, against: str, train: int, samples: int
 ) -> dict[str, str]:
-    """Each metric that was measured, by its features, its pictures and what was done with them.
+    """Describe how each metric was measured: features, images and settings.
 
     Args:
-        numbers: Of a model.
-        evaluate: The section of ``params.yaml``.
-        against: What generated pictures were compared with, in words.
-        train: Training images that features were made of.
-        samples: Generated pictures.
+        numbers: Metrics of a model.
+        evaluate: Section ``evaluate``.
+        against: Description of the real images that samples were compared with.
+        train: Number of training images.
+        samples: Number of samples.
     """
     n = int(numbers["n"])
     lite2 = f"{LITE2.network}, pooled, of {SIDE} x {SIDE} px (bilinear, antialiased)"
@@ -69,11 +71,11 @@ def measures(
 
 
 def warnings(numbers: Mapping[str, float], *, seen_only: bool) -> list[str]:
-    """What not to believe, and why; nothing where all is well.
+    """List the metrics that are unreliable, with the reasons; empty if there are none.
 
     Args:
-        numbers: Of a model.
-        seen_only: Whether there are no real pictures but those that it was trained on.
+        numbers: Metrics of a model.
+        seen_only: Whether there are no real images but training images.
     """
     n = int(numbers["n"])
     found = []

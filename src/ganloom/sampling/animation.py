@@ -1,6 +1,6 @@
-"""Frames to files that play anywhere: H.264 in MP4, and animated WebP and GIF.
+"""Encoding of animations: H.264 in MP4, WebP and GIF.
 
-Frames are (T, H, W, 3) RGB, uint8. The same frames give the same bytes.
+Frames are (T, H, W, 3) RGB, uint8. Equal frames give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from PIL import ExifTags, Image
 Frame = NDArray[np.uint8]
 Frames = NDArray[np.uint8]
 
-# Small pictures are enlarged: a player would blur them.
+# Least sides of a frame in px: players would blur smaller ones when they scale them.
 MP4_SIDE = 512
 IMAGE_SIDE = 256
-# What a post or a README can carry.
+# A size that posts and READMEs accept.
 IMAGE_BYTES = 1_500_000
 SUFFIXES = (".mp4", ".gif", ".webp")
-GIF_FPS = 50  # browsers show faster ones at 10 frames a second
-HOLD = 0.2  # share of a timelapse that shows its last moment
+GIF_FPS = 50  # browsers slow faster ones down to 10 frames per second
+HOLD = 0.2  # share of a timelapse that shows the last image
 
 
 def save(
@@ -38,19 +38,19 @@ def save(
     as_is: bool = False,
     made: str = "",
 ) -> None:
-    """Write an animation in the format that the suffix names, one of ``SUFFIXES``.
+    """Write an animation in the format of the suffix, one of ``SUFFIXES``.
 
     Args:
         frames: Frames of the animation; for an MP4 they are read one at a time.
         path: Path of the file.
         fps: Frames per second.
-        as_is: Whether frames keep their size: otherwise small ones are enlarged, and images of
-            more than ``IMAGE_BYTES`` halved.
-        made: What made the animation, in ASCII: an MP4's or GIF's comment, the ImageDescription of
-            a WebP's Exif data.
+        as_is: Whether frames keep their size; otherwise small ones are enlarged, and images of more
+            than ``IMAGE_BYTES`` are halved.
+        made: Description of the origin in ASCII: the comment of an MP4 or GIF, the ImageDescription
+            of a WebP's Exif data.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     if path.suffix == ".mp4":
         save_mp4(frames, path, fps, 0 if as_is else MP4_SIDE, made)
@@ -62,20 +62,20 @@ def save(
 
 
 class TimelineError(ValueError):
-    """There is no timeline, or not so large a grid in it; the message says so."""
+    """The timeline is missing, or has a smaller grid; the message gives the reason."""
 
 
 def timelapse(folder: Path, frames: int, resolution: int, grid: int | None = None) -> Frames:
-    """A training's timeline as frames: each moment for as long, and the last for longer.
+    """Read the timeline of a training as frames; all images are shown equally long but the last.
 
     Args:
-        folder: Of ``timeline.json``.
-        frames: T.
-        resolution: Side of a picture in its grids, in px.
-        grid: Side of the part of them to show, the upper left one; all if none.
+        folder: Folder of ``timeline.json``.
+        frames: Number of frames T.
+        resolution: Side of an image in the grids, in px.
+        grid: Side of the upper left part of the grids to show; None: all.
 
     Raises:
-        TimelineError: the timeline is missing, or its grids are smaller.
+        TimelineError: The timeline is missing, or its grids are smaller.
     """
     try:
         moments = json.loads((folder / "timeline.json").read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def _rgb(path: Path) -> Image.Image:
 
 
 def enlarged(frames: Frames, at_least: int) -> Frames:
-    """Repeat each pixel so often that the longer side has ``at_least`` px."""
+    """Repeat each pixel until the longer side has ``at_least`` px."""
     factor = max(1, -(-at_least // max(frames.shape[1:3])))
     return frames.repeat(factor, axis=1).repeat(factor, axis=2)
 
@@ -107,29 +107,29 @@ def enlarged(frames: Frames, at_least: int) -> Frames:
 def save_mp4(
     frames: Sequence[Frame] | Frames, path: Path, fps: int, side: int = 0, made: str = ""
 ) -> None:
-    """Write H.264 as every browser and phone plays it: yuv420p, index in front.
+    """Write H.264 that all browsers and phones play: yuv420p, index at the start.
 
-    That format needs even sides; an odd one gets its last row or column twice.
+    The format requires even sides; the last row or column of an odd one is repeated.
 
     Args:
-        frames: They are enlarged one at a time: a minute of large ones is gigabytes.
+        frames: Frames, which are enlarged one at a time to save memory.
         path: Path of the file.
         fps: Frames per second.
-        side: Of a frame in px, at least.
-        made: The file's comment; "": none.
+        side: Least side of a frame in px.
+        made: Comment of the file; "": none.
     """
     height, width = enlarged(frames[0][None], side).shape[1:3]
     even = ((0, height % 2), (0, width % 2), (0, 0))
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
         if made:
             container.metadata["comment"] = made
-        # A constant quantiser: otherwise x264 saves on the last frames, as none depends on them,
-        # and a loop jumps where it begins again. One thread: bytes would depend on the cores.
+        # A constant quantiser: otherwise x264 reduces the quality of the last frames, on which none
+        # depends, and a loop is discontinuous. One thread: the bytes would depend on the cores.
         options = {"qp": "20", "preset": "medium", "threads": "1"}
         stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width = height + height % 2, width + width % 2
         stream.pix_fmt = "yuv420p"
-        # Players guess the colour space of a file that does not say it, and guess differently.
+        # Players guess a missing colour space in different ways.
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
@@ -143,9 +143,9 @@ def save_mp4(
 
 
 def save_webp(frames: Frames, path: Path, fps: int, max_bytes: int, made: str = "") -> None:
-    """Write an endless WebP animation in the best quality that ``max_bytes`` allow.
+    """Write an endless WebP animation with the best quality within ``max_bytes``.
 
-    Frames that do not fit even in the worst one are halved in size until they do.
+    Frames that are too large even with the lowest quality are halved in size until they fit.
     """
     for quality in (85, 60, 35):
         data = _webp(frames, fps, quality, made)
@@ -156,7 +156,7 @@ def save_webp(frames: Frames, path: Path, fps: int, max_bytes: int, made: str = 
 
 
 def save_gif(frames: Frames, path: Path, fps: int, max_bytes: int, made: str = "") -> None:
-    """Write an endless GIF of as many colours as ``max_bytes`` allow, or halve it as a WebP."""
+    """Write an endless GIF with the most colours within ``max_bytes``; halve it like a WebP."""
     for colours in (256, 128, 64):
         data = _gif(frames, fps, colours, made)
         if len(data) <= max_bytes:
@@ -190,14 +190,14 @@ def _webp(frames: Frames, fps: int, quality: int, made: str) -> bytes:
 
 
 def _gif(frames: Frames, fps: int, colours: int, made: str) -> bytes:
-    # One palette for all: with one of its own, a frame's still parts would flicker.
+    # A common palette: with palettes of their own, the static parts of frames would flicker.
     some = frames[:: max(1, len(frames) // 16)]
     palette = Image.fromarray(np.concatenate(some)).quantize(colours)
     first, *rest = (
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     )
-    # A GIF counts hundredths of a second; rounding each time would change the speed.
+    # GIF has units of 10 ms; rounding the ends, not the durations, keeps the mean speed.
     ends = (np.arange(len(frames) + 1) * 100 / fps).round() * 10
     file = io.BytesIO()
     first.save(

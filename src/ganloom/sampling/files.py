@@ -1,4 +1,4 @@
-"""Pictures as files that say what made them."""
+"""Image files with metadata on how they were made."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ganloom.models import METADATA
 
 SUFFIXES = (".png", ".tif", ".tiff")
 
-# zlib's level. For woven cloths, level 6 makes files a seventh smaller in five times the time.
+# zlib's level. For cloths, level 6 makes files a seventh smaller in five times the time.
 LEVEL = 2
 
 
 def text(facts: Mapping[str, Any]) -> str:
-    """What made a picture, as ASCII JSON; the same facts give the same text."""
+    """Format metadata as ASCII JSON; equal facts give equal text."""
     return json.dumps(facts, sort_keys=True)
 
 
 def tagged_png(picture: NDArray[np.uint8], made: str, **options: Any) -> bytes:
-    """Encode as PNG with ``made``, in ASCII, as its text chunk `ganloom`.
+    """Encode as PNG with the text chunk `ganloom`.
 
     Args:
         picture: (H, W, 3) RGB.
-        made: What made the picture.
+        made: Content of the text chunk, in ASCII.
         **options: Options of Pillow's encoder.
     """
     file = io.BytesIO()
@@ -45,16 +45,16 @@ def tagged_png(picture: NDArray[np.uint8], made: str, **options: Any) -> bytes:
 def save(
     picture: NDArray[np.uint8], path: Path, facts: Mapping[str, Any], dpi: int | None = None
 ) -> None:
-    """Write a PNG or TIFF file, by its suffix: whole, or not at all.
+    """Write a PNG or TIFF file, by its suffix, atomically.
 
     Args:
         picture: (H, W, 3) RGB.
-        path: A file that ends in one of ``SUFFIXES``.
-        facts: What made the picture: the PNG's text chunk `ganloom`, the TIFF's ImageDescription.
+        path: Path that ends in one of ``SUFFIXES``.
+        facts: Metadata for the PNG's text chunk `ganloom` or the TIFF's ImageDescription.
         dpi: Resolution in pixels per inch; None: not in the file.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     resolution = {"dpi": (dpi, dpi)} if dpi else {}
     image = Image.fromarray(picture)
@@ -63,15 +63,15 @@ def save(
             chunk = _chunk(text(facts))
             image.save(temporary, "PNG", pnginfo=chunk, compress_level=LEVEL, **resolution)
         else:
-            # LZW of differences between neighbours: every program for print reads it.
+            # LZW with horizontal differencing, which all print programs read.
             tags = {270: text(facts), 317: 2}  # ImageDescription, Predictor
             image.save(temporary, "TIFF", compression="tiff_lzw", tiffinfo=tags, **resolution)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path``, of the same suffix, that takes its place in the end."""
-    path = path.resolve()  # a link stays one
+    """Yield a temporary file beside ``path``, with the same suffix, that replaces it at the end."""
+    path = path.resolve()  # keeps a link
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix.lower()}")
     try:
         yield temporary
@@ -82,7 +82,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``path``, a new or empty folder, in the end."""
+    """Yield a temporary folder that replaces ``path``, a new or empty folder, at the end."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:

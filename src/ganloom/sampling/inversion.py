@@ -1,8 +1,8 @@
-"""Finding what a generator must be told to make a given picture, by optimisation.
+"""GAN inversion by optimisation: the search for the generator's input that gives an image.
 
-Every generator can be asked, whether or not it knows classes or codes: only z is free to go
-anywhere. A class or a categorical code is a softmax of free numbers and a continuous code the tanh
-of one, so that what is found is always something that a generator can be told.
+It works with any generator, with or without classes and codes. Only z is unbounded. A class or a
+categorical code is a softmax of free numbers, and a continuous code the tanh of one, so that the
+result is always a valid input.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import inputs
 from ganloom.similarity import WINDOW, ms_ssim, psnr, ssim
 
-# Weight of z's distance from the sphere near which nearly all latents lie. Off it, pictures are
-# matched by latents that generate nothing sensible once a code is changed.
+# Weight of the distance of z from the sphere near which nearly all latents lie. Latents far from it
+# match the image, but give poor samples once a code is changed.
 PRIOR = 0.1
-# Softmaxes begin soft, to move between values, and end sharp: a generator was only ever told one.
+# Temperatures of the softmaxes: soft at first, to change between values, and sharp at the end,
+# since
+# a generator was trained on one-hot values.
 SOFT, SHARP = 1.0, 0.1
-# Where a start prefers a value, the others are not out of reach.
+# Least probability of the values that a start does not choose, so that they stay reachable.
 FLOOR = 0.05
-# Points of the curves, and where they are cut: identical pictures have no finite PSNR.
+# Points of the curves, and the limit of PSNR, which is infinite for identical images.
 POINTS = 21
 PSNR_LIMIT = 100.0
 
@@ -39,15 +41,15 @@ Watch = Callable[[int, Tensor, Tensor], None]
 
 
 class Recovered(NamedTuple):
-    """What was found for each of N pictures.
+    """Result for N images.
 
     Attributes:
-        v: (N, inputs.width).
-        loss: (N,) how far apart the pictures are in the end, without the prior.
-        start: (N,) which start won.
-        steps: The T steps after which it was looked, first and last among them.
-        psnr: (T, N) in dB, of the start that won.
-        ms_ssim: (T, N), of the same.
+        v: (N, inputs.width) input of the generator.
+        loss: (N,) loss at the end, without the prior.
+        start: (N,) number of the best start.
+        steps: The T steps of the curves, including the first and the last.
+        psnr: (T, N) PSNR in dB for the best start.
+        ms_ssim: (T, N) MS-SSIM for the best start.
     """
 
     v: Tensor
@@ -68,26 +70,27 @@ def invert(
     labels: Tensor | None = None,
     watch: Watch | None = None,
 ) -> Recovered:
-    """Recover v for pictures; all starts of all pictures go together, as one batch.
+    """Recover v of images; all starts of all images form one batch.
 
     Args:
-        net: In eval mode; its weights stay as they are and get no gradients.
-        images: (N, 3, R, R) in [-1, 1], on its device.
+        net: Generator in eval mode; its weights neither change nor get gradients.
+        images: (N, 3, R, R) in [-1, 1], on the device of the generator.
         settings: Steps, starts, loss, learning rate.
-        seed: Of the starts.
-        guess: (N, inputs.width) of a predictor: takes the place of the first start.
-        labels: (N,) classes, where they are known; found like everything else if none.
-        watch: Told each step's number, v (N * starts, width) and losses (N * starts,); what it
-            raises ends the search.
+        seed: Seed of the starts.
+        guess: (N, inputs.width) output of a predictor, which replaces the first start.
+        labels: (N,) classes; None: they are optimised as well.
+        watch: Function of step, v (N * starts, width) and losses (N * starts,); its exceptions end
+            the
+            search.
     """
-    told, count, starts = net.inputs, len(images), settings.starts
+    layout, count, starts = net.inputs, len(images), settings.starts
     if labels is not None:
         labels = labels.repeat_interleave(starts)
-    begin = inputs(told, count * starts, seed, "invert", labels=labels).to(images.device)
-    fixed = told.parts(begin)[1] if labels is not None else None
-    free = unbound(told, begin)
+    begin = inputs(layout, count * starts, seed, "invert", labels=labels).to(images.device)
+    fixed = layout.parts(begin)[1] if labels is not None else None
+    free = unbound(layout, begin)
     if guess is not None:
-        free[::starts] = unbound(told, guess)
+        free[::starts] = unbound(layout, guess)
     free.requires_grad_()
     targets = images.repeat_interleave(starts, dim=0)
     error = apart(settings.loss, targets)
@@ -98,7 +101,7 @@ def invert(
 
     for step in range(settings.steps + 1):
         done = step / settings.steps
-        v = bound(told, free, SOFT + done * (SHARP - SOFT), fixed)
+        v = bound(layout, free, SOFT + done * (SHARP - SOFT), fixed)
         made = net(v).float()
         losses = error(made)
         if watch is not None:
@@ -109,7 +112,7 @@ def invert(
             break
         adam.param_groups[0]["lr"] = settings.lr * (1 + math.cos(math.pi * done)) / 2
         adam.zero_grad()
-        total = (losses + PRIOR * off_sphere(told, v)).sum()
+        total = (losses + PRIOR * off_sphere(layout, v)).sum()
         total.backward(inputs=[free])
         adam.step()
 
@@ -119,44 +122,44 @@ def invert(
     return Recovered(v.detach()[rows], losses.detach()[rows].cpu(), best.cpu(), looks, *found)
 
 
-# --- what a generator may be told ----------------------------------------------------------------
+# --- valid inputs of a generator -----------------------------------------------------------------
 
 
-def bound(told: Inputs, free: Tensor, sharpness: float, fixed: Tensor | None = None) -> Tensor:
-    """Free numbers (B, width) to what a generator may be told.
+def bound(layout: Inputs, free: Tensor, sharpness: float, fixed: Tensor | None = None) -> Tensor:
+    """Map free numbers (B, width) to valid inputs of a generator.
 
     Args:
-        told: The columns.
+        layout: Layout of the input.
         free: z; logits of the class and of each categorical code; numbers for the continuous ones.
-        sharpness: Temperature of the softmaxes; 0.1: nearly one value.
-        fixed: (B, classes) a class that is not to be found, but is known.
+        sharpness: Temperature of the softmaxes; 0.1 gives nearly one-hot values.
+        fixed: (B, classes) known class; None: it is computed from ``free``.
     """
-    z, condition, code = told.parts(free)
-    categorical, continuous = told.codes(code)
-    if fixed is None and told.classes:
+    z, condition, code = layout.parts(free)
+    categorical, continuous = layout.codes(code)
+    if fixed is None and layout.classes:
         fixed = F.softmax(condition / sharpness, dim=1)
     mixed = [F.softmax(logits / sharpness, dim=1) for logits in categorical]
     return torch.cat([z, condition if fixed is None else fixed, *mixed, continuous.tanh()], dim=1)
 
 
-def unbound(told: Inputs, v: Tensor) -> Tensor:
-    """Free numbers that are bound to nearly ``v`` at sharpness 1: nothing is out of reach."""
-    z, condition, code = told.parts(v)
-    categorical, continuous = told.codes(code)
+def unbound(layout: Inputs, v: Tensor) -> Tensor:
+    """Invert ``bound`` at temperature 1, approximately, so that all values stay reachable."""
+    z, condition, code = layout.parts(v)
+    categorical, continuous = layout.codes(code)
     logits = [values.clamp_min(FLOOR).log() for values in (condition, *categorical)]
     return torch.cat([z, *logits, continuous.clamp(FLOOR - 1, 1 - FLOOR).atanh()], dim=1)
 
 
-def off_sphere(told: Inputs, v: Tensor) -> Tensor:
-    """How far |z| is from the square root of its length, of each: (B, width) to (B,)."""
-    return (told.parts(v)[0].norm(dim=1) / math.sqrt(told.latent) - 1).square()
+def off_sphere(layout: Inputs, v: Tensor) -> Tensor:
+    """Squared relative distance of |z| from the square root of its length: (B, width) to (B,)."""
+    return (layout.parts(v)[0].norm(dim=1) / math.sqrt(layout.latent) - 1).square()
 
 
-# --- how far apart pictures are ------------------------------------------------------------------
+# --- image distances -----------------------------------------------------------------------------
 
 
 def apart(kind: params.LIKENESS, targets: Tensor) -> Error:
-    """How far pictures are from these, of each: (B, 3, R, R) in [-1, 1] to (B,), 0 where equal."""
+    """Build a distance to the targets: (B, 3, R, R) in [-1, 1] to (B,), 0 for equal images."""
     match kind:
         case "mse":
             return lambda x: (x - targets).square().flatten(1).mean(dim=1)
@@ -175,14 +178,14 @@ def _directions(images: Tensor) -> list[Tensor]:
 
 
 def _unlike(seen: list[Tensor], x: Tensor) -> Tensor:
-    """As in LPIPS (Zhang et al., 2018), without its learned weights; of EfficientNet-Lite0."""
+    """LPIPS distance (Zhang et al., 2018) without learned weights, on EfficientNet-Lite0."""
     pairs = zip(seen, _directions(x), strict=True)
     distances = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
     return torch.stack(distances).mean(dim=0)
 
 
 def quality(x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """PSNR and MS-SSIM of each: (B,) twice."""
+    """Compute PSNR and MS-SSIM of each image: (B,) twice."""
     return (
         psnr(x, targets).clamp_max(PSNR_LIMIT),
         ms_ssim(_visible(x), _visible(targets)),
@@ -190,6 +193,6 @@ def quality(x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _visible(x: Tensor) -> Tensor:
-    """The smallest pictures enlarged, pixel by pixel, until the window of SSIM fits in."""
+    """Repeat the pixels of very small images until the window of SSIM fits."""
     factor = -(-WINDOW // x.shape[-1])
     return x if factor == 1 else nn.functional.interpolate(x, scale_factor=factor)

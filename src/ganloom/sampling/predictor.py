@@ -1,7 +1,7 @@
-"""A network that guesses, from a picture, what a generator was told: in one pass, not many steps.
+"""A network that predicts the generator's input from an image, in one pass.
 
-It learns on the generator's own samples, of which everything is known, and then on real images, by
-what the generator makes of its guess.
+It is trained on the generator's own samples, whose inputs are known, and then on real images, with
+the error of their reconstruction.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ganloom.nets.inputs import Inputs
 from ganloom.sampling.inversion import PRIOR, SHARP, SOFT, apart, bound, off_sphere
 from ganloom.sampling.latents import inputs
 
-# Points of the curves: each is the mean of as many steps.
+# Points of the curves, each the mean of equally many steps.
 POINTS = 20
 
 
 class Predictor(nn.Module):
     """Strided convolutions down to 4 to 7 px, and a dense layer.
 
-    Normalised by layer: what it says of a real image must not depend on those beside it.
+    Layer normalisation makes the prediction for an image independent of the rest of the batch.
     """
 
-    def __init__(self, channels: int, resolution: int, told: Inputs) -> None:
+    def __init__(self, channels: int, resolution: int, layout: Inputs) -> None:
         super().__init__()
-        self.inputs = told
+        self.inputs = layout
         levels = 0
         while resolution >> levels > 7:
             levels += 1
@@ -48,32 +48,32 @@ class Predictor(nn.Module):
             layers.append(nn.LeakyReLU(0.2))
             before = wide
         side = resolution >> levels
-        layers += [nn.Flatten(), nn.Linear(before * side * side, told.width)]
+        layers += [nn.Flatten(), nn.Linear(before * side * side, layout.width)]
         self.net = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, R, R) in [-1, 1] to free numbers (B, inputs.width): logits for one-hot ones."""
+        """Map (B, 3, R, R) in [-1, 1] to free numbers (B, inputs.width) for ``bound``."""
         free: Tensor = self.net(x)
         return free
 
     @torch.no_grad()
     def guess(self, x: Tensor) -> Tensor:
-        """What a generator may be told to make these pictures: (B, inputs.width)."""
+        """Predict the generator's input for images: (B, inputs.width)."""
         return bound(self.inputs, self(x), SHARP)
 
 
-def load_predictor(path: Path, told: Inputs) -> Predictor:
-    """Rebuild the predictor of a generator that is told ``told``, on the CPU, in eval mode.
+def load_predictor(path: Path, layout: Inputs) -> Predictor:
+    """Load the predictor of a generator with this layout of the input, on the CPU, in eval mode.
 
     Raises:
-        ModelError: the file is damaged, or the predictor of another generator.
+        ModelError: The file is damaged, or belongs to another generator.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})[METADATA])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        with torch.device("meta"):  # no fresh weights: nothing is drawn or allocated for them
-            net = Predictor(about["channels"], about["resolution"], told)
+        with torch.device("meta"):  # no initial weights: they are neither drawn nor allocated
+            net = Predictor(about["channels"], about["resolution"], layout)
         net.load_state_dict(tensors, assign=True)
     except (
         safetensors.SafetensorError,
@@ -88,7 +88,7 @@ def load_predictor(path: Path, told: Inputs) -> Predictor:
 
 
 class Learned(NamedTuple):
-    """A predictor and how it learned: the means of equal parts of the steps, in their order."""
+    """A trained predictor, and its losses as means over equal parts of the steps, in order."""
 
     net: Predictor
     latent_loss: list[float]
@@ -101,10 +101,10 @@ def learn(
     """Train a predictor for a generator.
 
     Args:
-        generator: In eval mode; its weights stay as they are.
+        generator: Generator in eval mode; its weights do not change.
         spec: Size of the network, steps, loss, learning rate.
-        images: (N, R, R, 3) real ones; at least a batch where there are ``image_steps``.
-        seed: Of the weights, the samples and the order of images.
+        images: (N, R, R, 3) real images; at least a batch if there are ``image_steps``.
+        seed: Seed of the weights, the samples and the order of images.
     """
     device = next(generator.parameters()).device
     with torch.random.fork_rng(devices=[]):
@@ -130,7 +130,7 @@ def learn(
     for _ in tqdm(range(spec.image_steps), "predictor: images", mininterval=1, leave=False):
         chosen = np.sort(rng.choice(len(images), min(spec.batch, len(images)), replace=False))
         real = as_input(images[chosen]).to(device)
-        # Soft: through a sharp softmax, no gradient would reach the code.
+        # Soft, since no gradient would reach the code through a sharp softmax.
         v = bound(generator.inputs, net(real), SOFT)
         error = apart(spec.image_loss, real)(generator(v).float())
         step((error + PRIOR * off_sphere(generator.inputs, v)).mean())
@@ -139,32 +139,32 @@ def learn(
     return Learned(net.eval(), _means(losses[: spec.steps]), _means(losses[spec.steps :]))
 
 
-def latent_loss(told: Inputs, free: Tensor, v: Tensor) -> Tensor:
-    """How wrong a guess is: squared error of z and continuous codes, cross-entropy of the others.
+def latent_loss(layout: Inputs, free: Tensor, v: Tensor) -> Tensor:
+    """Squared error of z and continuous codes, plus cross-entropy of class and categorical codes.
 
     Args:
-        told: The columns.
-        free: (B, width) of a Predictor.
-        v: (B, width) what the generator was told.
+        layout: Layout of the input.
+        free: (B, width) output of a Predictor.
+        v: (B, width) true input of the generator.
 
     Returns:
         (), the sum over z, class and each code.
     """
-    (z, condition, code), (true_z, true_condition, true_code) = told.parts(free), told.parts(v)
-    (categorical, continuous), (ones, numbers) = told.codes(code), told.codes(true_code)
+    (z, condition, code), (true_z, true_condition, true_code) = layout.parts(free), layout.parts(v)
+    (categorical, continuous), (ones, numbers) = layout.codes(code), layout.codes(true_code)
     loss = F.mse_loss(z, true_z)
     pairs = list(zip(categorical, ones, strict=True))
-    if told.classes:
+    if layout.classes:
         pairs.append((condition, true_condition))
     for logits, one_hot in pairs:
         loss = loss + F.cross_entropy(logits, one_hot)
-    if told.continuous:
+    if layout.continuous:
         loss = loss + F.mse_loss(continuous.tanh(), numbers)
     return loss
 
 
 def as_input(images: NDArray[np.uint8]) -> Tensor:
-    """Pictures (N, R, R, 3) as a network sees them: (N, 3, R, R) in [-1, 1]."""
+    """Convert images (N, R, R, 3) to the input of a network: (N, 3, R, R) in [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

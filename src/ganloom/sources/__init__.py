@@ -1,10 +1,12 @@
-"""Where pictures come from: one module per kind, each with ``search`` and ``reader``.
+"""Sources of images: one module per kind, each with ``search`` and, for local data, ``reader``.
 
-``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and more
-of its own. ``reader(spec, context)`` gives a function from a candidate's url to the file's bytes;
-kinds whose urls are on the web have none, since the stage ``fetch`` downloads these itself. Where a
-row tells the file's ``sha256`` or ``bytes``, it is fetched only if that still holds; where it has a
-``refusal``, it fails with that reason.
+``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and
+optional
+columns of its own. ``reader(spec, context)`` returns a function from a candidate's URL to the bytes
+of its file. Kinds with web URLs have no reader, since the stage ``fetch`` downloads these itself.
+If
+a row has ``sha256`` or ``bytes``, the fetched file must match them; a row with a ``refusal`` fails
+with that reason.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ CANDIDATE = (
 )
 
 
-# Names that promise a picture. One that cannot be decoded (or is of a kind that is not read) is
-# listed all the same, so that it fails with a reason instead of vanishing.
+# File names of images, also in formats that cannot be decoded: such a file is listed and fails with
+# a reason, instead of being skipped silently.
 NAMED_AS_PICTURE = re.compile(
     r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bfgnp]m|avifs?|hei[cf]s?|hif"
     r"|jp2|j2[ck]|jp[cfmx]|jxl|jxr|wdp|svgz?|ps[bd]|xcf|dcm|exr|hdr|qoi|tga"
@@ -50,57 +52,57 @@ NAMED_AS_PICTURE = re.compile(
 
 
 class Context(NamedTuple):
-    """What a source may need beside its own parameters: ``params.seed`` and the section network."""
+    """Settings that all sources share: ``params.seed`` and the section ``network``."""
 
     seed: int
     network: Network
 
 
 class SourceError(RuntimeError):
-    """A source cannot be used; the message says why and what to do."""
+    """A source cannot be used; the message gives the reason and a remedy."""
 
 
 class FetchError(RuntimeError):
-    """One candidate cannot be fetched; the message is the reason that the manifest records.
+    """A candidate cannot be fetched; the message is recorded in the manifest.
 
-    What stands before the first colon is the kind of reason, by which failures are counted.
+    The text before the first colon is the category under which failures are counted.
     """
 
 
 class SourceWarning(UserWarning):
-    """A source gives less than was asked for; the message says why and what to do."""
+    """A source provides less than requested; the message gives the reason and a remedy."""
 
 
 def warn(name: str, message: str) -> None:
-    """Tell that the source ``name`` gives less than was asked for, and go on."""
+    """Warn that the source ``name`` provides less than requested."""
     warnings.warn(f"sources.{name}: {message}", SourceWarning, stacklevel=3)
 
 
 def module(kind: str) -> ModuleType:
-    """The module of a kind of source; only the kinds in use are imported."""
+    """Import the module of a kind of source; modules of other kinds are not imported."""
     return importlib.import_module(f"{__name__}.{kind}")
 
 
 def candidate(name: str, key: str, url: str, **known: str) -> Row:
-    """A row for a candidate of the source ``name``; what is not ``known`` stays empty.
+    """Build the row of a candidate of the source ``name``; columns that are not given are empty.
 
-    The label is composed Unicode (NFC): macOS decomposes names of files, and ``café`` from there
-    would be another class than ``café`` from elsewhere.
+    The label is normalised to composed Unicode (NFC). macOS decomposes file names, so ``café`` from
+    there would otherwise be another class than ``café`` from elsewhere.
     """
     row = dict.fromkeys(CANDIDATE, "") | {"id": f"{name}/{key}", "source": name, "url": url} | known
     return row | {"label": unicodedata.normalize("NFC", row["label"])}
 
 
 def candidates(name: str, spec: Source, context: Context) -> list[Row]:
-    """List what a source offers, sorted by id.
+    """List the candidates of a source, sorted by id.
 
-    A search that finds nothing is not an error but a warning: the other sources go on.
+    A search without results is a warning, not an error: the other sources continue.
 
     Warns:
-        SourceWarning: it offers less than was asked for.
+        SourceWarning: The source provides less than requested.
 
     Raises:
-        SourceError: it cannot be read, offers nothing or offers the same id twice.
+        SourceError: The source cannot be read, is empty, or has duplicate ids.
     """
     try:
         rows: list[Row] = module(spec.kind).search(name, spec, context)
@@ -115,7 +117,7 @@ def candidates(name: str, spec: Source, context: Context) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
-    """Write a CSV table; columns that a row lacks stay empty, others are an error."""
+    """Write a CSV table; missing cells are empty, unknown columns are an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, columns, lineterminator="\n")
@@ -124,14 +126,14 @@ def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
 
 
 def read_rows(path: Path, columns: Sequence[str] = ()) -> list[Row]:
-    """Read a CSV table, every cell as text.
+    """Read a CSV table; all cells are strings.
 
     Args:
-        path: The table.
-        columns: That it must have.
+        path: Path of the table.
+        columns: Required columns.
 
     Raises:
-        SourceError: it cannot be used; the message names the line.
+        SourceError: The table is invalid; the message gives the line.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, strict=True)

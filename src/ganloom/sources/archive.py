@@ -1,12 +1,14 @@
-"""Pictures in a zip, tar or npz file, local or downloaded.
+"""Images in a zip, tar or npz file, local or downloaded.
 
-Nothing is ever unpacked to disk: members are read one at a time, each within limits, by their
-position in the archive. So a name can lead nowhere; one that tries to (`../x.png`), a link, a
-device or an archive in the archive is listed all the same and fails with its reason.
+Archives are never unpacked to disk: members are read one at a time, within limits, by their
+position
+in the archive, so names cannot cause path traversal. A member with such a name (`../x.png`), a
+link,
+a device or a nested archive is listed and fails with the reason.
 
-An npz holds `images` (or `x`, `arr_0`): uint8 of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or
-(N, H, W, 4), and optionally `labels` (or `y`, `arr_1`) of shape (N,): names, or numbers, which
-`classes` of shape (K,) may name.
+An npz file has `images` (or `x`, `arr_0`): uint8 of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or
+(N, H, W, 4), and optionally `labels` (or `y`, `arr_1`) of shape (N,): names, or numbers of classes,
+which `classes` of shape (K,) may name.
 """
 
 from __future__ import annotations
@@ -53,17 +55,17 @@ from ganloom.web.client import WebError, browser
 
 DOWNLOADS = Path("work/archives")
 
-# What honest collections stay far below. Pictures are compressed already; a flat bitmap shrinks to
-# a hundredth.
+# Limits far above real collections. Images are compressed already; a plain bitmap compresses to a
+# hundredth.
 MAX_MEMBERS = 200_000
 MAX_RATIO = 200
-SMALL = 16 << 20  # bytes that any archive may hold, whatever the ratio
+SMALL = 16 << 20  # bytes that any archive may expand to, whatever the ratio
 MAX_MEMBER = 256 << 20
-# The longest that is read at once: a zip's directory or a table of labels; and a header of a tar,
-# hundreds of which may be nested.
+# Limits of a single read: of a zip's directory or a table of labels, and of a tar header, hundreds
+# of which may be nested.
 MAX_BLOCK = 16 << 20
 MAX_HEADER = 256 << 10
-MAX_DICTIONARY = 512 << 20  # of xz, taken from memory before the first byte comes
+MAX_DICTIONARY = 512 << 20  # of xz, which allocates it before it decompresses anything
 _CHUNK = 64 << 10
 MAX_NAME = 1000
 
@@ -71,14 +73,14 @@ _NESTED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)$", re.
 
 
 class Member(NamedTuple):
-    """One thing in an archive.
+    """A member of an archive.
 
     Attributes:
-        number: Its position.
-        name: In print, Unicode composed (NFC).
-        folders: That it lies in, from the top; of an array's picture its class.
-        size: In bytes; of an array's picture unpacked.
-        refusal: Why it is not read; empty if it is.
+        number: Position in the archive.
+        name: Printable name in composed Unicode (NFC).
+        folders: Folders that contain it, outermost first; for an image of an array, its class.
+        size: Bytes; for an image of an array, without compression.
+        refusal: Reason why it is not read; empty if it is.
     """
 
     number: int
@@ -89,26 +91,26 @@ class Member(NamedTuple):
 
 
 class Opened(Protocol):
-    """An archive that is open. Reading in order of position is fast, going back may be slow."""
+    """An open archive. Reading in order of position is fast; going back may be slow."""
 
     def members(self) -> Iterator[Member]:
-        """All that may be a picture, in order."""
+        """Yield all members that may be images, in order."""
 
     def read(self, number: int) -> bytes:
-        """The file, or the picture as PNG.
+        """Read a file, or an image of an array as PNG.
 
         Raises:
-            FetchError: it is refused.
+            FetchError: The member is refused.
         """
 
     def close(self) -> None: ...
 
 
 def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]:
-    """List pictures as the source `folder` does, and members that are refused.
+    """List the images, as the source `folder` does, and the refused members.
 
     Raises:
-        SourceError: the archive cannot be had, is damaged, encrypted or absurd.
+        SourceError: The archive is missing, damaged, encrypted or exceeds a limit.
     """
     with closing(_open(spec, context)) as archive, _damage_is_an_error():
         members = list(archive.members())
@@ -128,21 +130,21 @@ def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]
 
 
 def _labels(members: Sequence[Member]) -> list[str]:
-    """The first folder of each, below those that all lie in: ``pets/cat/1.png`` is a cat."""
+    """Return the first folder of each below the common ones: ``pets/cat/1.png`` is a cat."""
     folders = [member.folders for member in members if not member.refusal]
     first, last = min(folders, default=()), max(folders, default=())
-    depth = 0  # where all lie in one folder, it is the class
-    if first != last:  # what these two share, all share
+    depth = 0  # if all members are in the same folder, that folder is the class
+    if first != last:  # the common folders of the least and the greatest are common to all
         pairs = zip(first, last, strict=False)
         depth = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     return ["".join(member.folders[depth : depth + 1]) for member in members]
 
 
 def reader(spec: params.ArchiveSource, context: Context) -> Reader:
-    """Read members, most quickly in the order of their ids.
+    """Read members; reading in the order of their ids is fastest.
 
     Raises:
-        SourceError: as ``search``.
+        SourceError: See ``search``.
     """
     archive = _open(spec, context)
 
@@ -154,7 +156,7 @@ def reader(spec: params.ArchiveSource, context: Context) -> Reader:
             return archive.read(int(number[1]))
         except FetchError:
             raise
-        # The readers of the standard library raise a dozen kinds of error on damaged files.
+        # The standard library raises many kinds of errors for damaged files.
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise FetchError(f"damaged archive: {reason}") from error
@@ -162,7 +164,7 @@ def reader(spec: params.ArchiveSource, context: Context) -> Reader:
     return read
 
 
-# --- getting it --------------------------------------------------------------------------------
+# --- opening and downloading -------------------------------------------------------------------
 
 
 def _open(spec: params.ArchiveSource, context: Context) -> Opened:
@@ -189,7 +191,7 @@ def _recognised(file: BinaryIO, size: int, encoding: str | None) -> Opened:
 
 
 def _local(spec: params.ArchiveSource, context: Context) -> Path:
-    """Where the archive lies, downloaded if need be, with its size and hash checked."""
+    """Return the path of the archive, after a download if needed and a check of size and hash."""
     if spec.url is not None:
         path = DOWNLOADS / f"{spec.sha256}"
         if not (path.is_file() and _digest(path) == spec.sha256):
@@ -208,7 +210,7 @@ def _local(spec: params.ArchiveSource, context: Context) -> Path:
 
 def _download(spec: params.ArchiveSource, url: str, path: Path, context: Context) -> None:
     try:
-        # A file's deadline is meant for a picture.
+        # The deadline of a file is meant for one image.
         network = context.network.model_copy(update={"file_deadline": context.network.deadline})
         with browser(network, spec.max_bytes) as get:
             data = get(url).data
@@ -233,16 +235,16 @@ def _damage_is_an_error() -> Iterator[None]:
         yield
     except SourceError:
         raise
-    # The readers of the standard library raise a dozen kinds of error on damaged files.
+    # The standard library raises many kinds of errors for damaged files.
     except Exception as error:
         reason = str(error) or type(error).__name__
         raise SourceError(f"no zip, tar or npz, or a damaged one: {reason}") from error
 
 
 class _Bounded(io.BufferedIOBase):
-    """A file of which nobody reads more than ``most`` bytes at once.
+    """A file with a limit of ``most`` bytes per read.
 
-    A header may claim that the next 8 GB are a name, and the standard library would believe it.
+    A header may declare a name of 8 GB, which the standard library would read.
     """
 
     def __init__(self, file: Any, most: int, end: int = 0) -> None:
@@ -268,18 +270,18 @@ class _Bounded(io.BufferedIOBase):
         return True
 
 
-# --- what is listed, what is refused -------------------------------------------------------------
+# --- listing and refusing members ----------------------------------------------------------------
 
 
 class _Budget:
-    """Counts what an archive claims to hold, and refuses what no collection is."""
+    """Totals that an archive declares; raises an error beyond the limits."""
 
     def __init__(self, archive_bytes: int) -> None:
         self._limit = max(SMALL, MAX_RATIO * archive_bytes)
         self._archive_bytes, self._members = archive_bytes, 0
 
     def member(self, end: int) -> None:
-        """Count one more member; unpacked, it and all before it reach to the byte ``end``."""
+        """Count a member; ``end`` is the total size, in bytes, up to and including it."""
         self._members += 1
         if self._members > MAX_MEMBERS:
             raise SourceError(f"absurd archive: more than {MAX_MEMBERS} members")
@@ -290,7 +292,7 @@ class _Budget:
 
 
 def _member(number: int, name: str, size: int, refusal: str) -> Member:
-    """Describe a member; what its name does wrong comes before what else is refused."""
+    """Describe a member; an invalid name takes precedence over other reasons for refusal."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
         refusal = "a name that leads out of the archive"
@@ -309,7 +311,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_listed(member: Member, head: Callable[[], bytes]) -> bool:
-    """Whether it claims to be a picture, by its name or first bytes, or is refused."""
+    """Tell whether a member looks like an image, by name or first bytes, or is refused."""
     if member.refusal or NAMED_AS_PICTURE.search(member.name):
         return True
     return formats.is_picture(head())
@@ -380,21 +382,21 @@ class _Zip:
 
 
 def _stored_name(info: zipfile.ZipInfo) -> bytes:
-    """A member's name as bytes, up to a NUL."""
+    """Return the stored name as bytes, up to the first NUL."""
     is_utf8 = info.flag_bits & 0x800
     name = info.orig_filename.encode("utf-8" if is_utf8 else "cp437", "surrogateescape")
     return name.partition(b"\0")[0]
 
 
 def _utf8_name(info: zipfile.ZipInfo) -> bytes:
-    """The name in the extra field 0x7075, which some programs write beside one in a code page."""
+    """Return the name in the extra field 0x7075, which some programs add to one in a code page."""
     extra = info.extra
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]
         if kind == 0x7075 and len(field) > 5:
             version, checksum = struct.unpack_from("<BL", field)
-            # It counts only for the name that it was written for.
+            # It is valid only for the name that it was written for.
             if version == 1 and checksum == zlib.crc32(_stored_name(info)):
                 return field[5:]
     return b""
@@ -404,7 +406,7 @@ def _utf8_name(info: zipfile.ZipInfo) -> bytes:
 
 
 def _unpacker(file: BinaryIO, head: bytes) -> Callable[[BinaryIO], Any]:
-    """A function that opens the tar inside from its start."""
+    """Return a function that opens the tar file inside, at its start."""
     if head.startswith(b"\x1f\x8b"):
         return lambda file: gzip.GzipFile(fileobj=file)
     if head.startswith(b"BZh"):
@@ -416,7 +418,7 @@ def _unpacker(file: BinaryIO, head: bytes) -> Callable[[BinaryIO], Any]:
 
 
 class _Tar:
-    """Walks forward only, and from the start again when something before is asked for."""
+    """A tar file, read forwards; it starts again to read an earlier member."""
 
     def __init__(
         self,
@@ -451,7 +453,7 @@ class _Tar:
 
     def _rewind(self) -> None:
         self._file.seek(0)
-        # Not tarfile.open: it would look for the compression by itself, and unbounded.
+        # tarfile.open would detect the compression itself, without limits.
         bounded = _Bounded(self._unpack(self._file), MAX_HEADER)
         self._tar = tarfile.TarFile(
             fileobj=bounded, mode="r", encoding="utf-8", errors="surrogateescape"
@@ -460,7 +462,7 @@ class _Tar:
 
     def _next(self) -> tarfile.TarInfo | None:
         info = self._tar.next()
-        self._tar.members.clear()  # type: ignore[attr-defined]  # it would remember them all
+        self._tar.members.clear()  # type: ignore[attr-defined]  # it would keep all
         if info is not None:
             self._budget.member(info.offset_data + info.size)
             self._position += 1
@@ -475,7 +477,7 @@ class _Tar:
 
     def _guess(self) -> str:
         if self._encoding is None:
-            # In a second pass, as this one may be anywhere.
+            # A second pass, since this one may be at any position.
             with Path(self._file.name).open("rb") as file:
                 again = _Tar(file, self._unpack, self._archive_bytes, None)
                 self._encoding = guess(map(_stored_bytes, iter(again._next, None)))
@@ -495,7 +497,7 @@ def _stored_bytes(info: tarfile.TarInfo) -> bytes:
 class _Header(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    start: int  # where the values begin
+    start: int  # offset of the values
 
 
 class _Npz:
@@ -537,7 +539,7 @@ class _Npz:
         return next((f"{name}.npy" for name in names if f"{name}.npy" in self._names), None)
 
     def _header(self, name: str) -> _Header:
-        """Read what an array claims to be, and check that its file is as long as that needs."""
+        """Read the header of an array, and check that the size of its file matches."""
         if not inflates_bit_by_bit(self._archive.getinfo(name)):
             raise SourceError(f"{name}: {OTHER_METHOD}")
         with self._archive.open(name) as file:

@@ -1,4 +1,4 @@
-"""Bing Images, by icrawler; of what a page shows, its parser knows the JPEG files."""
+"""Bing Images, searched with icrawler, whose parser finds only the JPEG files of a page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ ENGINE = pages.Engine("Bing", BingFeeder, BingParser, own=("bing.com", "bing.net
 
 
 def search(name: str, spec: params.BingSource, context: Context) -> list[Row]:
-    """List what the keywords find; see ``pages.search``."""
-    # Unlike Google's, this feeder puts the words into the address as they are.
+    """List the results of the keywords; see ``pages.search``."""
+    # Unlike Google's, this feeder does not quote the keywords.
     return pages.search(name, ENGINE, [(k, quote_plus(k.text)) for k in spec.keywords], context)

@@ -1,7 +1,8 @@
-"""Wikimedia Commons through its API: free pictures, each with author and licence.
+"""Wikimedia Commons, searched through its API: free images with author and licence.
 
-https://www.mediawiki.org/wiki/API:Search, API:Imageinfo and API:Etiquette. robots.txt is not asked:
-it closes the API to crawlers of pages, and the etiquette, which is kept here, is for programs.
+See https://www.mediawiki.org/wiki/API:Search, API:Imageinfo and API:Etiquette. robots.txt is not
+consulted: it closes the API to web crawlers, whereas programs follow the etiquette, as this one
+does.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from ganloom.web.client import Get, WebError
 
 API = "https://commons.wikimedia.org/w/api.php"
 _WHO = "Wikimedia Commons"
-# With scaled pictures and metadata the API describes no more in one answer.
+# The API describes at most 50 files per response if scaled images and metadata are requested.
 _PAGE = 50
-# Those of the longest search are fewer; a server that never comes to an end is left.
+# More than the longest search needs; a bound for a server that never ends its results.
 _MOST_ANSWERS = 500
-# Answers are asked for again when the databases lag behind, as the etiquette wants; in seconds.
+# Seconds between retries when the databases lag behind, as the etiquette demands.
 _PAUSE = 5.0
 
 
@@ -35,13 +36,14 @@ class _LaggingError(Exception):
 
 
 def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]:
-    """List what the keywords find.
+    """List the results of the keywords.
 
-    A keyword that finds nothing gives a warning. What cannot be reached is an error: Commons can
-    be relied on, so asking again later is better than going on without.
+    A keyword without results causes a warning. An unreachable API is an error: Commons is reliable,
+    so
+    repeating the search later is better than continuing without it.
 
     Raises:
-        SourceError: no answer, or one that is not understood.
+        SourceError: There is no response, or one that cannot be parsed.
     """
     take = functools.partial(_take, width=spec.width, attempts=context.network.attempts)
     return ask_api(name, _WHO, spec.keywords, context, take)
@@ -58,7 +60,7 @@ def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -
 
 
 def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator[dict[str, Any]]:
-    # Drawings (SVG) become pictures only where the server scales them.
+    # Drawings (SVG) are usable only if the server renders them at a given width.
     types = "bitmap" if width is None else "bitmap|drawing"
     query: dict[str, str | int] = {
         "action": "query",
@@ -107,7 +109,7 @@ def _ask(get: Get, url: str) -> dict[str, Any]:
 
 
 def continuation(answer: dict[str, Any]) -> dict[str, str | int]:
-    """What an answer wants to hear for the next part; empty after the last."""
+    """Return the parameters that request the next part of the results; empty after the last."""
     wanted = member(answer, "continue")
     if not isinstance(wanted, dict):
         return {}
@@ -119,16 +121,17 @@ def continuation(answer: dict[str, Any]) -> dict[str, str | int]:
 
 
 def pictures(answer: dict[str, Any], scaled: bool) -> list[Row]:
-    """Rows from an answer of the API, in the order of the search.
+    """Convert a response of the API to rows, in the order of the search.
 
-    They also tell the original's ``sha1``, by which Commons finds it again, and its ``bytes`` where
-    it is what is fetched.
+    Rows have the additional columns ``sha1``, the hash of the original, by which Commons finds it,
+    and
+    ``bytes``, which is empty if a scaled version is fetched instead of the original.
     """
     pages = list(objects(member(answer, "query", "pages")))
     pages.sort(key=lambda page: _number(page.get("index")))
     rows = []
     for page in pages:
-        # A page without is described in the next answer.
+        # A page without it is described in the next response.
         for info in list(objects(page.get("imageinfo")))[:1]:
             about = info.get("extmetadata")
             url = web_url(info.get("thumburl" if scaled else "url"))
@@ -157,7 +160,7 @@ def _number(value: Any) -> float:
 
 
 def plain(html: Any) -> str:
-    """The text of a fragment of HTML, without its style sheets."""
+    """Extract the text of an HTML fragment, without style sheets."""
     if not isinstance(html, str):
         return ""
     try:

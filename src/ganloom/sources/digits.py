@@ -15,7 +15,7 @@ _PAPER_WHITE = 16
 
 
 def search(name: str, spec: params.DigitsSource, context: Context) -> list[Row]:
-    """List all of them, with the digit as the label."""
+    """List all digits; the label is the digit."""
     return [
         candidate(
             name,
@@ -33,7 +33,7 @@ def search(name: str, spec: params.DigitsSource, context: Context) -> list[Row]:
 
 
 def reader(spec: params.DigitsSource, context: Context) -> Reader:
-    """Encode a digit as a grey PNG, its 0..16 stretched to 0..255."""
+    """Encode a digit as a greyscale PNG; values 0 to 16 are scaled to 0 to 255."""
     pictures = np.rint(load_digits().images * (255 / _PAPER_WHITE)).astype(np.uint8)
 
     def read(url: str) -> bytes:

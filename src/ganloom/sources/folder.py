@@ -1,8 +1,9 @@
-"""A folder of pictures, read recursively; the first sub-folder is the class.
+"""A folder of images, read recursively; the first sub-folder is the class.
 
-Links are followed, wherever they lead: to pictures, to class folders, into DVC's cache. A link from
-a stranger could lead to any picture on this machine; so an archive should not be unpacked for this
-kind of source, but read by the kind ``archive``, which follows none.
+Links are followed, wherever they lead: to images, to class folders, into DVC's cache. A link made
+by
+a stranger could point to any image on the machine. Archives should therefore not be unpacked for
+this kind of source, but read with the kind ``archive``, which follows no links.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ from ganloom.sources.tree import contents, refusal, shown
 
 
 def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
-    """List files that are pictures by their suffix or first bytes.
+    """List the files that are images by suffix or by their first bytes.
 
-    Hidden files are left out. Rows also tell ``sha256`` and ``bytes``, so that an edit between
-    search and fetch is noticed.
+    Hidden files are skipped. Rows have the additional columns ``sha256`` and ``bytes``, so that an
+    edit
+    between search and fetch is noticed.
 
     Warns:
-        SourceWarning: something could not be read, or lies behind a link to a folder, where DVC
-            does not look for edits.
+        SourceWarning: Something could not be read, or is behind a link to a folder, where DVC does
+            not
+            notice edits.
 
     Raises:
         SourceError: ``spec.path`` is not a folder.
@@ -59,7 +62,7 @@ def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
 
 
 def reader(spec: params.FolderSource, context: Context) -> Reader:
-    """Read candidates' files, from inside the folder and behind its links only."""
+    """Read the files of candidates, restricted to the folder and the targets of its links."""
     root = Path(spec.path)
 
     def read(url: str) -> bytes:
@@ -72,14 +75,14 @@ def reader(spec: params.FolderSource, context: Context) -> Reader:
             return path.read_bytes()
         except OSError as error:
             raise FetchError(f"cannot be read: {error.strerror}") from error
-        except ValueError as error:  # no address, or one that no file can have
+        except ValueError as error:  # not an address, or not a valid file name
             raise FetchError(f"not a file: {url!r}") from error
 
     return read
 
 
 def _counted(refused: list[tuple[Path, str]]) -> str:
-    """How many are refused for each reason, with the first: ``2 x dangling link (a -> b)``."""
+    """Count the refused paths by reason, each with an example: ``2 x dangling link (a -> b)``."""
     groups = collections.defaultdict(list)
     for path, reason in refused:
         groups[reason].append(path)
@@ -105,12 +108,12 @@ def _row(name: str, spec: params.FolderSource, path: Path) -> Row:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = str(path.stat().st_size)
-    except OSError:  # fetch records why
+    except OSError:  # fetch records the reason
         digest = size = ""
     return candidate(
         name,
         _printable(key.as_posix()),
-        # As the path was written: a relative one means the same wherever the project lies.
+        # Relative paths stay relative, so that the project can be moved.
         ("file://" if path.is_absolute() else "file:") + quote_from_bytes(os.fsencode(path)),
         title=_printable(path.name),
         creator=spec.creator or "",
@@ -122,7 +125,7 @@ def _row(name: str, spec: params.FolderSource, path: Path) -> Row:
 
 
 def _printable(name: str) -> str:
-    """A file's name without what a line of UTF-8 text cannot hold: written as %0A."""
+    """Escape the bytes of a file name that are not printable UTF-8, for example as %0A."""
     text = os.fsencode(name).decode("utf-8", "surrogateescape")
     return re.sub(
         r"[\x00-\x1f\x7f\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 0xFF:02X}", text

@@ -1,6 +1,6 @@
-"""Google Images, by icrawler.
+"""Google Images, searched with icrawler.
 
-Since January 2025 Google's search wants JavaScript: expect "search page not understood: 0 results".
+Google has required JavaScript since January 2025: expect "search page not understood: 0 results".
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ ENGINE = pages.Engine("Google", GoogleFeeder, GoogleParser, own=("google.com", "
 
 
 def search(name: str, spec: params.GoogleSource, context: Context) -> list[Row]:
-    """List what the keywords find; see ``pages.search``."""
+    """List the results of the keywords; see ``pages.search``."""
     return pages.search(name, ENGINE, [(k, k.text) for k in spec.keywords], context)

@@ -1,18 +1,19 @@
-"""Geometric textile designs in the spirit of Shipibo kené, drawn, photographed and scraped.
+"""Synthetic photographs of geometric textile designs in the style of Shipibo kené.
 
-A collection to build and test on without the internet: every picture is computed from its url, and
-the truth about every candidate is known (columns `design` and `fault`, see `FAULTS`).
+A source for trials and tests without a network: each image is computed from its URL, and the ground
+truth of each candidate is known (columns `design` and `fault`, see `FAULTS`).
 
-A design is a periodic network of lines. What is stored of it is one tile of its *distance field*:
-how far each point lies from the nearest line (Green, "Improved alpha-tested magnification for
-vector textures and special effects", SIGGRAPH 2007). Everything that makes kené out of lines is a
-function of that distance: the thick line, the thin ones that follow it on both sides, the filled
-interstices. So a design is coloured by one look-up, sharp at any size and under any bend of the
-cloth.
+A design is a periodic network of lines, stored as one tile of its *distance field*: the distance of
+each point from the nearest line (Green, "Improved alpha-tested magnification for vector textures
+and
+special effects", SIGGRAPH 2007). The thick line, the thin lines beside it and the filled
+interstices
+are functions of this distance. A design is therefore coloured with one look-up, and is sharp at any
+size and under any distortion of the cloth.
 
 Lengths of designs are in units of the *pitch*, the distance between neighbouring lines. Random
-streams: `[seed, 0, kind]` which designs a kind of fault strikes, `[seed, 1, number]` a design,
-`[seed, 2 + kind, number]` a fault.
+streams: `[seed, 0, kind]` for the designs with a kind of fault, `[seed, 1, number]` for a design,
+`[seed, 2 + kind, number]` for a fault.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 
-# --- what a search finds -----------------------------------------------------------------------
+# --- candidates --------------------------------------------------------------------------------
 
 
 class Candidate(NamedTuple):
-    """One thing that a search finds: a design's photograph, or something gone wrong."""
+    """A result of the search: the photograph of a design, or a faulty version of it, or junk."""
 
-    number: int  # of the design; of junk only a number
+    number: int  # of the design; of junk, a mere number
     fault: str  # one of FAULTS; "" for the photograph itself
 
     @property
@@ -56,23 +57,23 @@ class Candidate(NamedTuple):
 
 
 def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[str, str]]:
-    """Every candidate of a source, sorted by id; nothing is drawn.
+    """List all candidates of a source, sorted by id, without drawing them.
 
     Args:
         name: Name of the source, the first part of each id.
-        spec: Its parameters.
-        context: Its seed is the one thing used.
+        spec: Parameters of the source.
+        context: Settings that all sources share; only the seed is used.
 
     Returns:
-        Rows for the table of candidates, with two more columns of ground truth: `design` is the id
-        of the design shown ("" for junk), `fault` what is wrong ("" if nothing is).
+        Rows of the table of candidates, with two columns of ground truth: `design` is the id of the
+        design ("" for junk), `fault` the kind of fault ("" if there is none).
     """
     found = sorted(candidates(spec, context.seed), key=lambda c: c.key)
     return [_row(name, spec, c) for c in found]
 
 
 def candidates(spec: params.KeneSource, seed: int) -> list[Candidate]:
-    """The photographs, then the faults: kinds take turns, each strikes a design at most once."""
+    """List the photographs, then the faults: each kind equally often, at most once per design."""
     total = round(spec.designs * spec.faults)
     found = [Candidate(number, "") for number in range(spec.designs)]
     for kind, fault in enumerate(FAULTS):
@@ -102,18 +103,18 @@ def _row(name: str, spec: params.KeneSource, candidate: Candidate) -> dict[str, 
 
 
 def _family(spec: params.KeneSource, number: int) -> tuple[params.Motif, params.Palette]:
-    """Motif and palette of a design: every combination comes equally often."""
+    """Return motif and palette of a design; all combinations are equally frequent."""
     turn, motif = divmod(number, len(spec.motifs))
     return spec.motifs[motif], spec.palettes[turn % len(spec.palettes)]
 
 
 def reader(spec: params.KeneSource, context: Context) -> Callable[[str], bytes]:
-    """A function from a candidate's url to the bytes of its file.
+    """Return a function from the URL of a candidate to the bytes of its file.
 
-    The bytes depend on the url, `spec` and the seed alone, not on what was read before.
+    The bytes depend on the URL, `spec` and the seed alone, not on earlier calls.
 
     Raises:
-        FetchError: (the function) no candidate has this url.
+        FetchError: No candidate has this URL (raised by the function).
     """
     seed = context.seed
     known = {candidate.url: candidate for candidate in candidates(spec, seed)}
@@ -139,13 +140,13 @@ def _design(spec: params.KeneSource, seed: int, number: int) -> bytes:
     return _encode(image, "JPEG", quality=int(rng.integers(84, 94)))
 
 
-# --- motifs: lines and fields of one tile --------------------------------------------------------
+# --- motifs: lines and fields of a tile ----------------------------------------------------------
 
 
 class Pattern(NamedTuple):
-    """A periodic design: lines, and fields whose ground has another colour.
+    """A periodic design: lines, and fields with another colour of the ground.
 
-    The edges of a field are lines, too, so that the seams of its colour lie under them.
+    The edges of fields are lines as well, so that the borders between colours are covered.
     """
 
     width: float
@@ -155,7 +156,7 @@ class Pattern(NamedTuple):
 
 
 def _mirrored(lines: Iterable[Sequence[Point]]) -> list[list[Point]]:
-    """Lines of one quadrant in all four."""
+    """Mirror the lines of one quadrant into all four."""
     signs = itertools.product((1, -1), repeat=2)
     return [
         [(sx * x, sy * y) for x, y in line] for (sx, sy), line in itertools.product(signs, lines)
@@ -167,13 +168,13 @@ def _shifted(line: Sequence[Point], dx: float, dy: float) -> list[Point]:
 
 
 def _closed(*quadrant: Point) -> list[Point]:
-    """The polygon that is symmetric to both axes, from its corners between +x and +y axis."""
+    """Complete a polygon that is symmetric to both axes from its corners in the first quadrant."""
     upper = [*quadrant, *[(-x, y) for x, y in reversed(quadrant)]]
     return list(dict.fromkeys([*upper, *[(-x, -y) for x, y in upper]]))
 
 
 def meander(rng: Generator) -> Pattern:
-    """Angular spirals on a base line, face to face across it, running or in pairs."""
+    """Draw angular spirals on both sides of a base line, in sequence or in pairs."""
     spiral = [(0.0, 0.0), (0.0, 3.0), (2.0, 3.0), (2.0, 1.0), (1.0, 1.0), (1.0, 2.0)]
     if rng.random() < 0.5:
         lines = [[(-1.5, 0.0), (1.5, 0.0)], spiral, [(x, -y) for x, y in spiral]]
@@ -182,7 +183,7 @@ def meander(rng: Generator) -> Pattern:
 
 
 def cross(rng: Generator) -> Pattern:
-    """Crosses with a square, or stepped crosses with a cross, in the gaps between four."""
+    """Draw crosses with squares in the gaps, or stepped crosses with crosses in the gaps."""
     if rng.random() < 0.5:
         outline = _closed((1.5, 0.5), (0.5, 0.5), (0.5, 1.5))
         gap = _shifted(_closed((0.5, 0.5)), 2, 2)
@@ -195,7 +196,7 @@ def cross(rng: Generator) -> Pattern:
 
 
 def hexagon(rng: Generator) -> Pattern:
-    """Long hexagons like a honeycomb, with one inside each; rows alternate in colour."""
+    """Draw elongated hexagons in a honeycomb, one inside each; rows alternate in colour."""
     rise = float(rng.choice([0.5, 1.0]))
     height = 4 * rise + 4
     outer = _closed((2.0, rise), (0.0, rise + 2))
@@ -206,13 +207,13 @@ def hexagon(rng: Generator) -> Pattern:
 
 
 def maze(rng: Generator) -> Pattern:
-    """A random winding line, mirrored in both axes and joined to its mirror images."""
+    """Draw a random winding line, mirrored in both axes and joined to its mirror images."""
     free: set[Point] = {(i + 0.5, j + 0.5) for i in range(3) for j in range(3)}
     path: list[Point] = [(0.5, 0.5)]
     a, b = rng.integers(3, size=2) + 0.5
     lines: list[Sequence[Point]] = [[(-0.5, 0.5), (0.5, 0.5)], [(0.5, -0.5), (0.5, 0.5)]]
     lines += [[(2.5, float(a)), (3.5, float(a))], [(float(b), 2.5), (float(b), 3.5)]]
-    while path:  # depth first: on while there is room, then back to the last fork
+    while path:  # depth-first search with backtracking to the last fork
         x, y = path[-1]
         free.discard((x, y))
         steps = sorted(free & {(x + 1, y), (x - 1, y), (x, y + 1), (x, y - 1)})
@@ -238,7 +239,7 @@ MOTIFS: dict[params.Motif, Callable[[Generator], Pattern]] = {
 class Palette(NamedTuple):
     grounds: tuple[Colour, Colour, Colour]  # by the colour number of a field
     line: Colour
-    core: Colour  # the middle of a thick line, where it has one
+    core: Colour  # the middle of a thick line, if it has one
     thin: Colour
     eye: Colour  # the middle of a wide interstice
 
@@ -274,15 +275,16 @@ PALETTES: dict[params.Palette, Palette] = {
     ),
 }
 
-TEXELS = 24  # of a tile to a pitch
-REACH = 1.5  # pitches: no colour changes farther from a line
+TEXELS = 24  # of a tile per pitch
+REACH = 1.5  # pitches: the colour is constant farther from a line
 SHADES = 768  # colours of a ramp
 
 
 def _distances(pattern: Pattern) -> Floats:
-    """(H, W) pitches from each texel's centre to the nearest line; periodic.
+    """Compute the distance of each texel's centre from the nearest line: (H, W), in pitches.
 
-    In Chebyshev's metric along each line, so that corners and their echoes stay sharp.
+    The result is periodic. The metric is Chebyshev's along each line, which keeps corners sharp,
+    also of parallel lines.
     """
     W, H = pattern.width, pattern.height
     columns, rows = _texels(pattern)
@@ -299,14 +301,14 @@ def _distances(pattern: Pattern) -> Floats:
             along = np.maximum(np.abs(cos * dx + sin * dy) - length / 2, 0)
             across = np.abs(cos * dy - sin * dx)
             distance = np.maximum(along, across)
-            if cos and sin:  # oblique: square ends would stick out of its bends, octagonal do not
+            if cos and sin:  # octagonal ends: square ones would protrude at bends
                 distance = np.maximum(distance, (along + across) * math.sqrt(0.5))
             np.minimum(nearest, distance, out=nearest)
     return nearest
 
 
 def _fields(pattern: Pattern) -> NDArray[np.uint8]:
-    """(H, W) colour number of the ground at each texel."""
+    """Return the colour number of the ground at each texel: (H, W)."""
     tile = Image.new("L", _texels(pattern))
     draw = ImageDraw.Draw(tile)
     for colour, polygon in pattern.fields:
@@ -321,7 +323,7 @@ def _texels(pattern: Pattern) -> tuple[int, int]:
 
 
 def _ramps(palette: Palette, rng: Generator, blur: float) -> Floats:
-    """(3, SHADES, 3) colour by number of the ground and distance 0..REACH; edges `blur` wide."""
+    """Return the colour by ground and distance (0 to REACH): (3, SHADES, 3), with blurred edges."""
     distance = np.linspace(0, REACH, SHADES, dtype=np.float32)[:, None]
     cored = rng.random() < 0.3
     layers = [
@@ -343,7 +345,7 @@ def _ramps(palette: Palette, rng: Generator, blur: float) -> Floats:
 
 
 class View(NamedTuple):
-    """Where on the cloth each pixel looks, in longest sides of the photograph, and its light."""
+    """Position on the cloth and brightness of each pixel; 1 is the photograph's longest side."""
 
     u: Floats
     v: Floats
@@ -351,7 +353,7 @@ class View(NamedTuple):
 
 
 def photograph(pattern: Pattern, palette: Palette, size: int, rng: Generator) -> Image.Image:
-    """Photograph a cloth with this pattern; the longest side is `size` px."""
+    """Photograph a cloth with this pattern; the longest side has `size` px."""
     view = _view(size, rng)
     pitch = rng.uniform(0.07, 0.082)
     blur = rng.uniform(1.0, 2.0) / size
@@ -376,7 +378,7 @@ def _view(size: int, rng: Generator) -> View:
     sun = rng.uniform(0, 2 * math.pi)
     light = 1 + rng.uniform(0.1, 0.35) * (math.cos(sun) * x + math.sin(sun) * y)
     light += 0.08 * _smooth(rng, x.shape, 5)
-    for _ in range(rng.integers(2, 5)):  # folds: a bump, lit on one flank, dark on the other
+    for _ in range(rng.integers(2, 5)):  # folds: a bump with a bright and a dark flank
         angle, width = rng.uniform(0, math.pi), rng.uniform(0.04, 0.14)
         t = (math.cos(angle) * x + math.sin(angle) * y - rng.uniform(-0.4, 0.4)) / width
         t += 0.5 * _smooth(rng, x.shape, 4)
@@ -389,7 +391,7 @@ def _view(size: int, rng: Generator) -> View:
 
 
 def _dyed(pattern: Pattern, ramps: Floats, view: View, pitch: float, rng: Generator) -> Floats:
-    """(H, W, 3) colours of the cloth; by hand: lines waver in place and in width."""
+    """Colour the cloth: (H, W, 3). Lines vary slightly in position and width, as if by hand."""
     x, y = (
         (w + 0.0035 * _smooth(rng, w.shape, 9)) * (TEXELS / pitch) + rng.uniform(0, 9 * TEXELS)
         for w in (view.u, view.v)
@@ -403,7 +405,7 @@ def _dyed(pattern: Pattern, ramps: Floats, view: View, pitch: float, rng: Genera
 
 
 def _weave(view: View, rng: Generator) -> Floats:
-    """(H, W) brightness of a plain weave: threads over and under each other, none like another."""
+    """Compute the brightness of a plain weave: (H, W). Each thread has a brightness of its own."""
     threads = rng.normal(1, 0.04, (2, 256)).astype(np.float32)
     i, j = (np.floor(w * 105).astype(np.int32) % 256 for w in (view.u, view.v))
     weave = np.where((i + j) % 2 == 0, threads[0][i] + 0.02, threads[1][j] - 0.02)
@@ -411,13 +413,13 @@ def _weave(view: View, rng: Generator) -> Floats:
 
 
 def _smooth(rng: Generator, shape: tuple[int, ...], cells: int) -> Floats:
-    """Smooth noise in about -1..1 with `cells` bumps a side."""
+    """Generate smooth noise, about -1 to 1, with `cells` bumps along each side."""
     noise = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
     return np.asarray(noise.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
 def _bilinear(tile: Floats, x: Floats, y: Floats) -> Floats:
-    """A periodic tile at texel coordinates (the centre of the first texel is at 0.5, 0.5)."""
+    """Sample a periodic tile at texel coordinates (the centre of the first texel is 0.5, 0.5)."""
     h, w = tile.shape
     x0, y0 = np.floor(x - 0.5), np.floor(y - 0.5)
     fx, fy = x - 0.5 - x0, y - 0.5 - y0
@@ -438,22 +440,22 @@ def _encode(image: Image.Image, format: str, **options: Any) -> bytes:
 
 
 def _copied(rng: Generator, data: bytes) -> bytes:
-    """The same file again."""
+    """Return the same file."""
     return data
 
 
 def _resized(rng: Generator, data: bytes) -> bytes:
-    """Smaller: 60 to 80 % of its size."""
+    """Shrink to 60 to 80 % of the size."""
     return _encode(ImageOps.scale(_open(data), rng.uniform(0.6, 0.8)), "JPEG", quality=88)
 
 
 def _recompressed(rng: Generator, data: bytes) -> bytes:
-    """Saved again, in poor quality."""
+    """Save again with low quality."""
     return _encode(_open(data), "JPEG", quality=int(rng.integers(35, 60)))
 
 
 def _cropped(rng: Generator, data: bytes) -> bytes:
-    """Without 1 to 3 % on each side."""
+    """Crop 1 to 3 % on each side."""
     image = _open(data)
     W, H = image.size
     left, top, right, bottom = rng.uniform(0.01, 0.03, 4)
@@ -462,12 +464,12 @@ def _cropped(rng: Generator, data: bytes) -> bytes:
 
 
 def _flipped(rng: Generator, data: bytes) -> bytes:
-    """Mirrored, left to right."""
+    """Flip left to right."""
     return _encode(ImageOps.mirror(_open(data)), "JPEG", quality=90)
 
 
 def _watermarked(rng: Generator, data: bytes) -> bytes:
-    """With half-transparent words across it."""
+    """Add half-transparent words."""
     image = _open(data)
     words = Image.new("RGBA", image.size)
     W, H = image.size
@@ -479,32 +481,32 @@ def _watermarked(rng: Generator, data: bytes) -> bytes:
 
 
 def _thumbnail(rng: Generator, data: bytes) -> bytes:
-    """A preview: a quarter of its size."""
+    """Shrink to a quarter of the size."""
     return _encode(ImageOps.scale(_open(data), 0.25), "JPEG", quality=80)
 
 
 def _greyscale(rng: Generator, data: bytes) -> bytes:
-    """One channel."""
+    """Convert to one channel."""
     return _encode(_open(data).convert("L"), "JPEG", quality=90)
 
 
 def _truncated(rng: Generator, data: bytes) -> bytes:
-    """The first 30 to 70 % of the file: a broken download."""
+    """Cut the file after 30 to 70 % of its bytes, like a broken download."""
     return data[: int(len(data) * rng.uniform(0.3, 0.7))]
 
 
 def _misnamed(rng: Generator, data: bytes) -> bytes:
-    """A PNG, though its url ends in `.jpg`."""
+    """Save as PNG, though the URL ends in `.jpg`."""
     return _encode(_open(data), "PNG")
 
 
 def _cmyk(rng: Generator, data: bytes) -> bytes:
-    """Four channels, for print."""
+    """Convert to four channels, as for print."""
     return _encode(_open(data).convert("CMYK"), "JPEG", quality=92)
 
 
 def _transparent(rng: Generator, data: bytes) -> bytes:
-    """A PNG with a transparent margin; its hidden pixels are magenta."""
+    """Save as PNG with a transparent margin, whose hidden pixels are magenta."""
     image = _open(data)
     margin = max(1, image.width // 160)
     inside = Image.new("L", (image.width - 2 * margin, image.height - 2 * margin), 255)
@@ -515,7 +517,7 @@ def _transparent(rng: Generator, data: bytes) -> bytes:
 
 
 def _rotated(rng: Generator, data: bytes) -> bytes:
-    """Stored on its side; EXIF says how to turn it."""
+    """Store rotated, with an EXIF orientation that restores the image."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     sideways = _open(data).transpose(Image.Transpose.ROTATE_90)
@@ -523,7 +525,7 @@ def _rotated(rng: Generator, data: bytes) -> bytes:
 
 
 def _animated(rng: Generator, data: bytes) -> bytes:
-    """A GIF of three frames: the design, then it fades."""
+    """Save as GIF with three frames, in which the design fades."""
     image = _open(data)
     frames = [Image.blend(image, Image.new("RGB", image.size), fade) for fade in (0.0, 0.4, 0.8)]
     return _encode(frames[0], "GIF", save_all=True, append_images=frames[1:], duration=300, loop=0)
@@ -552,16 +554,17 @@ COPIES: dict[str, Callable[[Generator, bytes], bytes]] = {
 
 
 # --- faults: junk --------------------------------------------------------------------------------
-# Drawn in whole numbers: the same bytes on every processor, so that a curation list can name them.
+# Drawn with integers, so that the bytes, and their hashes in curation lists, are the same
+# everywhere.
 
 
 def _blank(rng: Generator, size: int) -> Image.Image:
-    """One colour."""
+    """Draw a single colour."""
     return Image.new("RGB", (size, size * 3 // 4), tuple(rng.integers(60, 240, 3).tolist()))
 
 
 def _screenshot(rng: Generator, size: int) -> Image.Image:
-    """A page of text under a heading."""
+    """Draw a page of text below a heading."""
     image = Image.new("RGB", (size, size * 3 // 4), (250, 250, 248))
     draw = ImageDraw.Draw(image)
     unit = size // 20
@@ -577,7 +580,7 @@ def _screenshot(rng: Generator, size: int) -> Image.Image:
 
 
 def _landscape(rng: Generator, size: int) -> Image.Image:
-    """Hills under a coloured sky."""
+    """Draw hills below a coloured sky."""
     shape = size, size * 3 // 4
     zenith, horizon = rng.integers((30, 60, 120), (110, 130, 220)), rng.integers(130, 255, 3)
     sky = ImageOps.colorize(Image.linear_gradient("L"), zenith.tolist(), horizon.tolist())
@@ -593,7 +596,7 @@ def _landscape(rng: Generator, size: int) -> Image.Image:
 
 
 def _chart(rng: Generator, size: int) -> Image.Image:
-    """A bar chart."""
+    """Draw a bar chart."""
     image = Image.new("RGB", (size, size * 3 // 4), "white")
     draw = ImageDraw.Draw(image)
     unit, base = size // 20, size * 13 // 20
@@ -607,7 +610,7 @@ def _chart(rng: Generator, size: int) -> Image.Image:
 
 
 def _off_topic(rng: Generator, size: int) -> Image.Image:
-    """What the words also found."""
+    """Draw an unrelated image, as a keyword search may find."""
     scenes = (_screenshot, _landscape, _chart)
     return scenes[rng.integers(len(scenes))](rng, size)
 
@@ -617,7 +620,7 @@ JUNK: dict[str, Callable[[Generator, int], Image.Image]] = {
     "off_topic": _off_topic,
 }
 
-# In the order in which they take turns: a small collection has the most telling ones.
+# In order of importance: a small collection has only the first ones.
 FAULTS = (
     "copied",
     "resized",

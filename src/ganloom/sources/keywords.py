@@ -1,4 +1,4 @@
-"""What the kinds that search the web share: reading answers that nobody vouches for."""
+"""Shared code of the sources that search the web: requests and validation of their responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganloom import params
 from ganloom.sources import Context, Row, SourceError, candidate, warn
 from ganloom.web.client import Get, browser
 
-MAX_ANSWER = 8 << 20  # bytes of a page of results
+MAX_ANSWER = 8 << 20  # bytes of a response
 MAX_URL = 2048
 MAX_TEXT = 500
 
@@ -25,14 +25,16 @@ def ask_api(
     context: Context,
     take: Callable[[Get, params.Keyword], list[Row]],
 ) -> list[Row]:
-    """Candidates of the source ``name`` from an API, whose robots.txt is for crawlers of pages.
+    """Search an API for each keyword, and merge the results.
+
+    robots.txt is not consulted: it is meant for web crawlers, not for clients of an API.
 
     Args:
-        name: The source.
-        who: Its name to people.
-        keywords: Each is asked for; one that finds nothing gives a warning.
-        context: How the network may be used.
-        take: Asks for one keyword.
+        name: Name of the source.
+        who: Name of the service in messages.
+        keywords: Keywords; one without results causes a warning.
+        context: Settings that all sources share.
+        take: Function that searches for one keyword.
     """
     network = context.network.model_copy(update={"robots": False})
     found: list[tuple[str, Row]] = []
@@ -46,10 +48,11 @@ def ask_api(
 
 
 def merged(name: str, found: Iterable[tuple[str, Row]]) -> list[Row]:
-    """Candidates from (keyword, what is known), one per url.
+    """Merge the results of several keywords to one candidate per URL.
 
-    The first keyword that finds a picture tells about it; ``query`` names them all. The id is made
-    from the url, so that it stays the same whatever else is found.
+    The metadata come from the first keyword that finds an image; ``query`` lists all of them. The
+    id is
+    derived from the URL, so it does not depend on the other results.
     """
     rows: dict[str, Row] = {}
     for keyword, known in found:
@@ -62,14 +65,14 @@ def merged(name: str, found: Iterable[tuple[str, Row]]) -> list[Row]:
 
 
 def url_key(url: str) -> str:
-    """A short name for a url: 64 bits of its hash."""
+    """Hash a URL to a short name of 64 bits, in hexadecimal."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def web_url(value: Any) -> str:
-    """``value`` if it is a plain http(s) url, else an empty text.
+    """Return ``value`` if it is a plain http(s) URL, else an empty string.
 
-    Urls with credentials, blanks or control characters are none.
+    URLs with credentials, blanks or control characters are rejected.
     """
     if not isinstance(value, str) or len(value) > MAX_URL or not value.isprintable():
         return ""
@@ -84,7 +87,7 @@ def web_url(value: Any) -> str:
 
 
 def text(value: Any) -> str:
-    """One line of text, bounded, without control characters; empty for what is no text."""
+    """Convert to one line of text, of bounded length and printable; empty if it is not a string."""
     if not isinstance(value, str):
         return ""
     printable = "".join(char if char.isprintable() else " " for char in value[: 4 * MAX_TEXT])
@@ -92,10 +95,10 @@ def text(value: Any) -> str:
 
 
 def parsed(data: bytes, who: str) -> dict[str, Any]:
-    """The JSON object in an answer.
+    """Parse a response as a JSON object.
 
     Raises:
-        SourceError: the answer is something else.
+        SourceError: The response is something else.
     """
     try:
         answer = json.loads(data)
@@ -108,13 +111,13 @@ def parsed(data: bytes, who: str) -> dict[str, Any]:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a list; whatever else is in it, or stands in its place, is skipped."""
+    """Yield the objects of a list; other items, or other values than a list, are skipped."""
     if isinstance(value, list):
         yield from (item for item in value if isinstance(item, dict))
 
 
 def member(value: Any, *keys: str) -> Any:
-    """``value[key][key]...``, or None where there is no such thing."""
+    """Return ``value[key][key]...``, or None if a key is missing."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value

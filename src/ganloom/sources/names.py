@@ -1,29 +1,29 @@
-"""Names in archives that do not say how they are encoded."""
+"""Decoding of file names in archives that do not state their encoding."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 
-# The code pages in which Windows writes names of its languages, and the bytes of their common
-# letters. Of two that fit equally well, the first is taken.
+# Code pages that Windows uses for file names, with the bytes of common letters of their languages.
+# The first of several equally good candidates is chosen.
 _LETTERS = {
     "cp932": rb"\x82[\x9f-\xf1]|\x83[\x40-\x96]|[\x88-\x97][\x40-\x7e\x80-\xfc]",  # Japanese
     "gbk": rb"[\xb0-\xd7][\xa1-\xfe]",  # simplified Chinese
     "big5": rb"[\xa4-\xc6][\x40-\x7e\xa1-\xfe]",  # traditional Chinese
-    "cp437": rb"[\x80-\x9a\xa0-\xa5\xe1]",  # Western European; what the zip format prescribes
+    "cp437": rb"[\x80-\x9a\xa0-\xa5\xe1]",  # Western European, the default of the zip format
     "cp866": rb"[\x80-\xaf\xe0-\xf1]",  # Russian
 }
 _WORDS = {
     encoding: re.compile(rb"(?<![A-Za-z])(?:%b)+(?![A-Za-z])|(?:%b){2,}" % (letters, letters))
     for encoding, letters in _LETTERS.items()
 }
-# Accents stand alone between the other letters of a word.
+# Accented letters occur singly or in pairs within words of ASCII letters.
 _WORDS["cp437"] = re.compile(rb"(?<![\x80-\xff])(?:%b){1,2}(?![\x80-\xff])" % _LETTERS["cp437"])
 
 
 def decode(name: bytes, encoding: Callable[[], str]) -> str:
-    """Decode a name: as UTF-8 if it is valid, else with ``encoding``, called only then."""
+    """Decode a name as UTF-8 if it is valid, else with ``encoding()``, called only then."""
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError:
@@ -31,16 +31,17 @@ def decode(name: bytes, encoding: Callable[[], str]) -> str:
 
 
 def guess(names: Iterable[bytes]) -> str:
-    """Guess the code page that the names of an archive share.
+    """Guess the code page of the names in an archive.
 
-    It is the one in which most of the non-ASCII bytes are common letters that form words. A few
-    short names may fit several.
+    The result is the code page in which most of the non-ASCII bytes are common letters that form
+    words.
+    A few short names may fit several code pages.
 
     Args:
-        names: The names as they are stored; those in UTF-8 tell nothing and are skipped.
+        names: Names as stored; names that are valid UTF-8 are skipped.
 
     Returns:
-        A codec's name; ``cp437`` if none fits.
+        Name of a codec; ``cp437`` if none fits.
     """
     text = b"/".join(name for name in names if not _is(name, "utf-8"))
     scores = {

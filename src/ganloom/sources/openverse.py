@@ -1,7 +1,7 @@
-"""Openverse through its API: openly licensed pictures of Flickr, museums and many others.
+"""Openverse, searched through its API: openly licensed images of Flickr, museums and others.
 
-https://api.openverse.org/v1/. Without a key 20 works come at a time, and 240 a query; a key makes
-the pages longer, not the query. robots.txt is not asked: it is for crawlers of pages.
+See https://api.openverse.org/v1/. Without a key, a response has 20 works and a query has 240; a key
+makes responses longer, but not queries. robots.txt is not consulted: it is meant for web crawlers.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _WHO = "Openverse"
 _PAGE = 20
 _MOST = 240
 
-# The codes of the API in the words of Creative Commons.
+# Names of the licences whose codes do not form one.
 _LICENCES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
 def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Row]:
-    """List what the keywords find.
+    """List the results of the keywords.
 
-    A keyword that finds nothing, or that asks for more than there can be, gives a warning. What
-    cannot be reached is an error: asking again later is better than going on without.
+    A keyword without results, or with a limit that the API cannot reach, causes a warning. An
+    unreachable API is an error: repeating the search later is better than continuing without it.
 
     Raises:
-        SourceError: no answer, or one that is not understood.
+        SourceError: There is no response, or one that cannot be parsed.
     """
     for keyword in spec.keywords:
         if keyword.max > _MOST:
@@ -62,10 +62,10 @@ def _rows(get: Get, words: str) -> Iterator[Row]:
 
 
 def pictures(answer: dict[str, Any]) -> list[Row]:
-    """Rows from a page of results.
+    """Convert a page of results to rows.
 
     Raises:
-        SourceError: the answer is not one.
+        SourceError: The response is not a page of results.
     """
     if not isinstance(answer.get("results"), list):
         raise SourceError(f"{_WHO} refuses: {text(str(answer.get('detail', 'no results')))}")
@@ -84,7 +84,7 @@ def pictures(answer: dict[str, Any]) -> list[Row]:
 
 
 def licence(code: Any, version: Any) -> str:
-    """``by-sa``, ``4.0`` -> ``CC BY-SA 4.0``; empty without a code."""
+    """Format a licence: ``by-sa``, ``4.0`` becomes ``CC BY-SA 4.0``; empty without a code."""
     name = text(code)
     if not name:
         return ""

@@ -1,11 +1,11 @@
-"""Pages of search engines, read with icrawler's feeders and parsers.
+"""Result pages of search engines, read with the feeders and parsers of icrawler.
 
-Of icrawler these make the pages' addresses and read them; its threads, sessions and downloader,
-which keep neither address nor licence and know no limits, are not used.
+Only these two parts of icrawler are used: feeders build the addresses of the pages, parsers read
+them. Its threads, sessions and downloader record neither address nor licence, and have no limits.
 
-Search engines do not want to be read by programs, and change their pages. So whatever they answer,
-other than pictures, is a warning with the way out, and the other sources go on; only where nothing
-answers at all (no network) is it an error, which can be tried again.
+Search engines discourage programs and change their pages. A response without images is therefore a
+warning with a remedy, and the other sources continue. Only a missing network is an error, since a
+later retry can succeed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ganloom.sources import Context, Row, SourceError, warn
 from ganloom.sources.keywords import MAX_ANSWER, merged, web_url
 from ganloom.web.client import Get, WebError, browser
 
-# What every engine stops at.
+# No engine shows more results.
 MOST = 1000
 DEPENDABLE = "the kinds `commons` and `openverse` are made for this, and dependable"
 
@@ -31,10 +31,10 @@ class Engine(NamedTuple):
     """A search engine.
 
     Attributes:
-        name: What it is called.
-        feeder: icrawler's class that makes the pages' addresses.
-        parser: icrawler's class that reads pages.
-        own: Domains whose pictures are the page's own ornaments.
+        name: Name in messages.
+        feeder: icrawler's class that builds the addresses of result pages.
+        parser: icrawler's class that parses a result page.
+        own: Domains of images that belong to the page itself, such as logos.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Engine(NamedTuple):
 
 
 class _Response(NamedTuple):
-    """What a parser reads of a response."""
+    """The part of a response that parsers use."""
 
     content: bytes
 
@@ -55,16 +55,16 @@ def search(
     searches: Sequence[tuple[params.Keyword, str]],
     context: Context,
 ) -> list[Row]:
-    """List what keywords find.
+    """List the results of the keywords.
 
     Args:
         name: Name of the source.
-        engine: Where to search.
-        searches: Keywords, and how the feeder wants to hear them.
-        context: As everywhere.
+        engine: Search engine.
+        searches: Keywords, each with its form for the feeder.
+        context: Settings that all sources share.
 
     Raises:
-        SourceError: there is no network.
+        SourceError: There is no network.
     """
     found: list[tuple[str, Row]] = []
     with browser(context.network, MAX_ANSWER) as get:
@@ -78,13 +78,13 @@ def search(
                 if error.final:
                     break
                 continue
-            # Neither author nor licence is known.
+            # Result pages state neither author nor licence.
             found += [(keyword.text, {"url": url}) for url in urls]
     return merged(name, found)
 
 
 class _UnreadableError(Exception):
-    """A search without results; ``final`` where other keywords would find none either."""
+    """A search without results; ``final`` if other keywords would have none either."""
 
     def __init__(self, message: str, final: bool = False) -> None:
         super().__init__(message)
@@ -99,7 +99,7 @@ def _take(get: Get, engine: Engine, words: str, most: int) -> list[str]:
         except _UnreadableError:
             if not urls:
                 raise
-            break  # the end of the results looks like this, too
+            break  # the page after the last result looks the same
         known = len(urls)
         urls |= dict.fromkeys(found)
         if len(urls) == known or len(urls) >= most:
@@ -123,24 +123,24 @@ def _content(get: Get, engine: Engine, page: str) -> bytes:
 
 
 def addresses(engine: Engine, words: str, most: int) -> Iterator[str]:
-    """The pages with the first ``most`` results."""
+    """Yield the addresses of the pages with the first ``most`` results."""
     feeder = engine.feeder(1, None, None)
-    feeder.out_queue = queue.Queue()  # its own one is short, and would wait for a reader
+    feeder.out_queue = queue.Queue()  # the default queue is bounded and would block
     feeder.feed(words, 0, most)
     while not feeder.out_queue.empty():
         yield feeder.out_queue.get()
 
 
 def pictures(engine: Engine, content: bytes) -> list[str]:
-    """Addresses of pictures in a page of results.
+    """Extract the addresses of images from a result page.
 
     Raises:
-        _UnreadableError: none are found.
+        _UnreadableError: There are none.
     """
     parser = engine.parser(1, None, None)
     try:
         found = list(parser.parse(_Response(content)))
-    # Of a page in another form than it knows a parser may return None, or fail in any way.
+    # On a page in an unknown format, a parser may return None or raise any exception.
     except Exception:
         found = []
     urls = [web_url(task.get("file_url")) for task in found if isinstance(task, dict)]

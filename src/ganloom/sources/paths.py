@@ -1,7 +1,7 @@
-"""Whether the paths in params.yaml can be used, asked before an engine looks at them.
+"""Checks of the paths in params.yaml, made before an engine uses them.
 
-DVC takes a path literally, never looks for edits under what it ignores, waits for ever for a pipe,
-and cannot hash a folder with a dangling link.
+DVC takes paths literally, does not notice edits in ignored folders, blocks on a pipe, and cannot
+hash a folder that contains a dangling link.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Wanted = Literal["file", "folder"]
 
 
 def problems(known: params.Params, project: Path = Path()) -> list[str]:
-    """List what is wrong with the paths of the sources and of ``fetch.shards``.
+    """List the problems with the paths of the sources and of ``fetch.shards``.
 
     Args:
-        known: The parameters.
-        project: The folder that relative paths start from.
+        known: Parameters.
+        project: Folder that relative paths start from.
 
     Returns:
-        A message for each path that cannot be used, with the key, the value and the way out.
+        A message for each unusable path, with its key, its value and a remedy.
     """
     wanted: list[tuple[str, str, Wanted]] = [
         (f"sources.{name}.path", spec.path, _wanted(spec))
@@ -53,7 +53,7 @@ def problems(known: params.Params, project: Path = Path()) -> list[str]:
 
 
 def dangling(link: Path) -> str:
-    """Describe a link that leads nowhere, and what to do about it."""
+    """Describe a dangling link and its remedy."""
     target = link.resolve()
     text = f"{link}: a link to {target}, which is not there"
     cache = _cache(link.parent)
@@ -67,7 +67,7 @@ def _wanted(spec: params.Source) -> Wanted:
 
 
 def _root(place: Path) -> str | None:
-    """The project of DVC around a place; None if there is none."""
+    """Find the DVC project that contains a path; None if there is none."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
@@ -78,7 +78,7 @@ def _root(place: Path) -> str | None:
 
 
 def _cache(place: Path) -> Path | None:
-    """The folder of DVC's cache of the project around a place."""
+    """Find the cache folder of the DVC project that contains a path."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.scm import SCMError
@@ -87,7 +87,7 @@ def _cache(place: Path) -> Path | None:
     try:
         with Repo(root) if root else contextlib.nullcontext() as repo:
             return Path(repo.cache.local.path).parents[1].resolve() if repo else None
-    except (DvcException, SCMError):  # such as a repository of another user
+    except (DvcException, SCMError):  # for example, the repository belongs to another user
         return None
 
 
@@ -99,17 +99,17 @@ def _ignore(project: Path) -> DvcIgnoreFilter | None:
     return DvcIgnoreFilter(localfs, root) if root else None
 
 
-# --- what is not there ---------------------------------------------------------------------------
+# --- missing paths -------------------------------------------------------------------------------
 
 
 def missing(text: str, wanted: Wanted, project: Path = Path()) -> str:
-    """Why a path cannot be read as what is wanted; empty if it can."""
+    """Explain why a path cannot be read as a file or folder; empty if it can."""
     path = project / text
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return _absent(text, path, project)
-    except (OSError, ValueError) as error:  # a ValueError of a name that no file can have
+    except (OSError, ValueError) as error:  # ValueError: not a valid file name
         return f"cannot be read: {getattr(error, 'strerror', None) or error}"
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         return "a pipe, socket or device, which cannot be watched for changes"
@@ -144,19 +144,19 @@ def _absent(text: str, path: Path, project: Path) -> str:
 
 
 def _meant(text: str) -> str:
-    """A path as a shell, a browser or Windows would write it, as DVC needs it."""
+    """Translate a path from the notation of a shell, a browser or Windows to a literal path."""
     meant = text.strip().strip("'\"")
     if meant.lower().startswith("file:"):
         meant = unquote(urlsplit(meant).path)
-    if match := re.match(r"([A-Za-z]):[\\/]", meant):  # as WSL shows it
+    if match := re.match(r"([A-Za-z]):[\\/]", meant):  # mounted by WSL
         meant = f"/mnt/{match[1].lower()}/{meant[3:]}".replace("\\", "/")
-    with contextlib.suppress(RuntimeError):  # a user who is not known, or has no home
+    with contextlib.suppress(RuntimeError):  # unknown user, or one without a home
         meant = str(Path(meant).expanduser()) if meant.startswith("~") else meant
     return os.path.expandvars(meant)
 
 
 def _similar(path: Path) -> str:
-    """A hint at a file or folder with nearly the name of the first one that is missing."""
+    """Suggest a file or folder with a name similar to the first missing part of a path."""
     for missing in [path, *path.parents]:
         try:
             names = [path.name for path in missing.parent.iterdir()]
@@ -167,11 +167,11 @@ def _similar(path: Path) -> str:
     return ""
 
 
-# --- what DVC does not see -----------------------------------------------------------------------
+# --- paths that DVC does not watch ---------------------------------------------------------------
 
 
 def _unwatched(text: str, project: Path, ignore: DvcIgnoreFilter | None) -> str:
-    """Why DVC cannot watch a path for changes; empty if it can."""
+    """Explain why DVC cannot watch a path for changes; empty if it can."""
     path = Path(os.path.normpath(Path.cwd() / project / text))
     if ignore and ignore.is_ignored(ignore.fs, str(path)):
         rules = ignore.check_ignore(str(path)).pattern_infos

@@ -1,4 +1,4 @@
-"""Data sets of torchvision, from a local root or downloaded."""
+"""Datasets of torchvision, read from a local root or downloaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ganloom.images import arrays, encoding
 from ganloom.sources import Context, FetchError, Reader, Row, SourceError, candidate
 
 DOWNLOADS = Path("work/torchvision")
-LARGEST_IDX = 1 << 30  # bytes, unpacked; MNIST and its kin have 47 MB
+LARGEST_IDX = 1 << 30  # bytes, decompressed; MNIST and similar datasets have 47 MB
 
 
 class _Dataset(NamedTuple):
@@ -60,14 +60,14 @@ _DATASETS = {
 
 class _Split(NamedTuple):
     labels: Sequence[str]
-    picture: Callable[[int], Any]  # a PIL picture or an array
+    picture: Callable[[int], Any]  # a PIL image or an array
 
 
 def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[Row]:
-    """List the pictures of a split, of some classes, up to a limit; the class is the label.
+    """List the images of a split, optionally of some classes and up to a limit.
 
     Raises:
-        SourceError: no such split or class in this data set, or its files are missing or damaged.
+        SourceError: The dataset has no such split or class, or its files are missing or damaged.
     """
     known = _DATASETS[spec.dataset]
     splits = {split: _open(spec, split, context) for split in _splits(spec)}
@@ -87,10 +87,10 @@ def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[
 
 
 def reader(spec: params.TorchvisionSource, context: Context) -> Reader:
-    """Encode a picture as PNG.
+    """Encode an image as PNG.
 
     Raises:
-        SourceError: as ``search``.
+        SourceError: See ``search``.
     """
     splits = {split: _open(spec, split, context) for split in _splits(spec)}
 
@@ -147,7 +147,7 @@ def _open(spec: params.TorchvisionSource, split: str, context: Context) -> _Spli
 
 @contextlib.contextmanager
 def _patience(seconds: float) -> Iterator[None]:
-    """Let torchvision, which gives its requests no end, wait so long for the next bytes."""
+    """Set a socket timeout, in seconds, for torchvision, whose requests have none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -177,9 +177,9 @@ def _labels(data: Any) -> list[str]:
 
 
 def _read_idx(kind: Any, prefix: str, root: Path) -> _Split:
-    """Read the files of MNIST and its kin as they are published.
+    """Read MNIST and similar datasets in the IDX format in which they are published.
 
-    Torchvision itself wants the archives of both splits, unpacked, under <root>/MNIST/raw.
+    Torchvision itself requires the archives of both splits, unpacked, under <root>/MNIST/raw.
     """
     pictures = _idx(root, kind.__name__, f"{prefix}-images-idx3-ubyte")
     numbers = _idx(root, kind.__name__, f"{prefix}-labels-idx1-ubyte")
@@ -199,16 +199,19 @@ def _idx(root: Path, dataset: str, name: str) -> arrays.Array:
         raise FileNotFoundError(f"no {name}[.gz] here nor in {dataset}/raw")
     [path, *_] = found
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        # The first bytes tell how much may follow: a bomb, or a header that lies, is not unpacked.
+        # The header gives the size, so neither a decompression bomb nor a false header fills the
+        # memory.
         magic = file.read(4)
         if len(magic) < 4 or magic[:3] != b"\0\0\x08":
             raise ValueError(f"{path.name} is not an IDX file of bytes")
         shape = np.frombuffer(file.read(4 * magic[3]), ">i4", magic[3]).tolist()
         size = math.prod(shape)
         if min(shape, default=0) < 0 or size > LARGEST_IDX:
-            told = " x ".join(map(str, shape))
-            raise ValueError(f"{path.name} tells of {told} bytes; {LARGEST_IDX} are read at most")
+            dimensions = " x ".join(map(str, shape))
+            raise ValueError(
+                f"{path.name} declares {dimensions} bytes; at most {LARGEST_IDX} are read"
+            )
         data = file.read(size + 1)
     if len(data) != size:
-        raise ValueError(f"{path.name} holds fewer or more bytes than the {size} that it tells of")
+        raise ValueError(f"{path.name} has fewer or more than the {size} bytes that it declares")
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -1,4 +1,4 @@
-"""The files below a folder, links followed."""
+"""Recursive listing of a folder, including the targets of its links."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 DANGLING = "dangling link"
 
-# Their files are no pictures, may have no end, and lead back to every folder.
+# These contain no images, but endless files and links to every folder.
 _SYSTEM = (Path("/proc"), Path("/sys"))
 
 
 class Contents(NamedTuple):
-    """What lies in a folder, behind links, too, without what is hidden.
+    """Contents of a folder, including the targets of links, without hidden files.
 
     Attributes:
-        files: Files, by the path that leads to them.
+        files: Paths of files, as reached from the folder.
         linked: Links to folders that were followed.
-        refused: What is not read, and why.
+        refused: Paths that are not read, each with the reason.
     """
 
     files: list[Path]
@@ -30,14 +30,15 @@ class Contents(NamedTuple):
 
 
 def contents(root: Path) -> Contents:
-    """List a folder, following links, each folder once.
+    """List a folder recursively and follow links; each folder is visited once.
 
-    A folder that several links lead to is read through the first of them, and not through a link
-    if it lies in ``root`` itself.
+    A folder that several links lead to is listed under the first of them, or under its own path if
+    it
+    is inside ``root``.
     """
     found = Contents([], [], [])
     seen: set[tuple[int, int]] = set()
-    pending = collections.deque([root])  # links are followed after what lies in the folder itself
+    pending = collections.deque([root])  # links are followed after the folder itself is listed
 
     def unreadable(error: OSError) -> None:
         found.refused.append((Path(error.filename), f"cannot be read ({error.strerror})"))
@@ -71,7 +72,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _folder_refusal(link: Path, root: Path, seen: set[tuple[int, int]]) -> str:
-    """Why a link to a folder is not followed; empty if it is."""
+    """Explain why a link to a folder is not followed; empty if it is."""
     target = link.resolve()
     if _is_system(target):
         return "link into a system folder"
@@ -81,21 +82,21 @@ def _folder_refusal(link: Path, root: Path, seen: set[tuple[int, int]]) -> str:
 
 
 def refusal(path: Path) -> str:
-    """Why a file is not read; empty if it is, or if it is not there."""
+    """Explain why a file is not read; empty if it is, or if it does not exist."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return DANGLING if path.is_symlink() else ""
     except OSError as error:
         return "link in a circle" if error.errno == errno.ELOOP else f"cannot be read ({error})"
-    # Opening a pipe or a device would hang.
+    # Opening a pipe or a device could block.
     if not stat.S_ISREG(mode):
         return "pipe, socket or device"
     return "link into a system folder" if _is_system(path.resolve()) else ""
 
 
 def shown(path: Path) -> str:
-    """A path, and where it leads if it is a link."""
+    """Format a path, with the target if it is a link."""
     return f"{path} -> {path.readlink()}" if path.is_symlink() else str(path)
 
 

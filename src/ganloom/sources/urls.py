@@ -1,8 +1,8 @@
-"""A list of addresses: CSV or JSONL, such as an earlier data/manifest.csv.
+"""A list of addresses as CSV or JSONL, such as the data/manifest.csv of another project.
 
-How a collection is given on that may not be redistributed: who has the list fetches the pictures
-from where they are, and with `sha256` gets the same bytes or a recorded failure. A row that cannot
-be used is a candidate, too, which fails with the reason.
+With such a list, a collection that may not be redistributed can be shared: each user downloads the
+images from their original addresses. With the column `sha256`, a file that has changed since is
+recorded as a failure. An unusable row is a candidate that fails with the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ganloom import params
 from ganloom.sources import Context, FetchError, Row, SourceError, candidate, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
 
-# Columns of the table of candidates, and under which names a list may have them.
+# Columns of the table of candidates, each with the names that a list may use for it.
 _KNOWN = {
     "query": ("query",),
     "page": ("page", "foreign_landing_url", "descriptionurl"),
@@ -29,21 +29,22 @@ _KNOWN = {
     "label": ("label", "class"),
 }
 
-# What a line tells, or why it cannot be read.
+# Line number, and the row's values or the reason why it is unusable.
 Line = tuple[int, Mapping[str, Any] | FetchError]
 
 
 def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
-    """List the addresses, each once; what an earlier manifest failed to fetch comes again.
+    """List the addresses without duplicates; the failed rows of a manifest are included.
 
-    Rows also tell ``sha256``, empty where the list does not say it, and ``refusal``: why a row of
-    the list cannot be used, empty if it can.
+    Rows have the additional columns ``sha256``, empty if the list does not give it, and
+    ``refusal``, the
+    reason why a row of the list is unusable, empty if it is usable.
 
     Warns:
-        SourceWarning: rows cannot be used, or are of sources that only another project has.
+        SourceWarning: Some rows are unusable, or refer to local sources of another project.
 
     Raises:
-        SourceError: the file cannot be read, or has no column ``url``.
+        SourceError: The file cannot be read, or has no column ``url``.
     """
     path = Path(spec.path)
     rows: dict[str, Row] = {}
@@ -76,7 +77,7 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
 
 
 def _is_local(known: Mapping[str, Any]) -> bool:
-    """Whether a row is a manifest's, of a source such as a folder, which only that project has."""
+    """Tell whether a row of a manifest comes from a local source, such as a folder."""
     is_manifest = {"id", "source", "error"} <= known.keys() and bool(known.get("url"))
     return is_manifest and not str(known["url"]).lower().startswith(("http:", "https:"))
 
@@ -86,7 +87,7 @@ def _read(path: Path) -> Iterator[Line]:
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv or .jsonl")
-    # Bytes that are not UTF-8 become surrogates: they spoil their row alone.
+    # Invalid UTF-8 is decoded to surrogates, so that it makes only its own row unusable.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         yield from readers[suffix](path, file)
 
@@ -105,7 +106,7 @@ def _read_csv(path: Path, file: TextIO) -> Iterator[Line]:
 
 
 def _header(lines: Sequence[str]) -> tuple[list[str], int]:
-    """The names of the columns, and the number of their last line."""
+    """Return the names of the columns, and the number of the header's last line."""
     reader = csv.reader(lines)
     return next(filter(None, reader), []), reader.line_num
 
@@ -113,10 +114,10 @@ def _header(lines: Sequence[str]) -> tuple[list[str], int]:
 def _records(
     lines: Sequence[str], start: int, width: int
 ) -> Iterator[tuple[int, list[str] | FetchError]]:
-    """The rows of a CSV table that are not empty, each with the number of its first line.
+    """Yield the non-empty rows of a CSV table, each with the number of its first line.
 
-    A stray quote makes a row of many lines. One that is no row of the table costs its first line
-    alone: the others are read again.
+    A stray quote merges many lines to one invalid row. Only the first line of an invalid row is
+    rejected; reading continues with the next line.
     """
     while start < len(lines):
         reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), strict=True)
@@ -170,13 +171,13 @@ def _row(name: str, known: Mapping[str, Any]) -> Row:
     digest = str(known.get("sha256") or "").strip().lower()
     if digest and not re.fullmatch("[0-9a-f]{64}", digest):
         raise FetchError(f"not a sha256: {digest[:80]!r}; it has 64 hexadecimal digits")
-    told = {
+    metadata = {
         column: next(filter(None, (_text(known.get(alias)) for alias in aliases)), "")
         for column, aliases in _KNOWN.items()
     }
     for column in ("page", "licence_url"):
-        told[column] = web_url(told[column])
-    return candidate(name, url_key(url), url, sha256=digest, refusal="", **told)
+        metadata[column] = web_url(metadata[column])
+    return candidate(name, url_key(url), url, sha256=digest, refusal="", **metadata)
 
 
 def _refused(name: str, number: int, error: FetchError) -> Row:
@@ -187,7 +188,7 @@ def _refused(name: str, number: int, error: FetchError) -> Row:
 
 
 def _shown(url: Any) -> str:
-    """An address that is not one, without the password in it."""
+    """Format an invalid address, without credentials."""
     return repr(re.sub(r"//[^/@]*@", "//...@", str(url)[:200]))
 
 

@@ -1,8 +1,9 @@
 """Checkpoints from which a training continues bit for bit.
 
-One safetensors file: tensors by name, everything else as JSON in its metadata. Nothing is pickled,
-so nothing is executed on loading. The file is written whole under another name and then renamed: a
-kill at any moment leaves the old one or the new one.
+A checkpoint is one safetensors file: tensors by name, everything else as JSON in its metadata.
+Without pickle, loading executes no code. The file is written under another name and then renamed,
+so
+that a kill at any time leaves a complete old or new one.
 """
 
 from __future__ import annotations
@@ -27,25 +28,26 @@ from torch.optim import Optimizer
 STATE = "state.safetensors"
 _FACTS = "facts"
 
-# Tensors under names, in mappings of any depth.
+# Tensors by name, nested to any depth.
 Tree = dict[str, Any]
 
 
 class BusyError(RuntimeError):
-    """Another process is at the same training; the message says which."""
+    """Another process runs the same training; the message gives its process id."""
 
 
 class DamagedError(RuntimeError):
-    """A checkpoint cannot be used; the message names it and says what to do."""
+    """A checkpoint is invalid; the message gives its path and a remedy."""
 
 
 def fingerprint(facts: dict[str, Any], files: list[Path]) -> str:
-    """Names a training: 16 hexadecimal digits of a hash over all that its bits depend on.
+    """Identify a training by 16 hexadecimal digits of a hash over everything its bits depend on.
 
-    Covers ``facts`` (JSON), the content of ``files``, this package's modules that are loaded, and
-    the version of torch. A checkpoint is only found again by the training that wrote it.
+    The hash covers ``facts`` (JSON), the content of ``files``, the loaded modules of this package,
+    and
+    the version of torch. A checkpoint is used only by the training that wrote it.
     """
-    # Parameters enter as facts, so the schema's source is exempt.
+    # Parameters are part of the facts, so the source of the schema is exempt.
     modules = (
         Path(str(module.__file__))
         for name, module in sys.modules.items()
@@ -60,10 +62,10 @@ def fingerprint(facts: dict[str, Any], files: list[Path]) -> str:
 
 @contextmanager
 def hold(folder: Path, what: str) -> Iterator[None]:
-    """Keep ``folder`` to this process; it is removed on leaving without an exception.
+    """Lock ``folder`` for this process; it is deleted on exit without an exception.
 
     Raises:
-        BusyError: another process holds it.
+        BusyError: Another process has the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as lock:
@@ -80,7 +82,7 @@ def hold(folder: Path, what: str) -> Iterator[None]:
 
 
 def save(folder: Path, tensors: Tree, facts: dict[str, Any]) -> None:
-    """Write a checkpoint, durably and in one move."""
+    """Write a checkpoint durably and atomically."""
     data = safetensors.torch.save(_flat(tensors), {_FACTS: json.dumps(facts)})
     temporary = folder / f"{STATE}.new"
     with temporary.open("wb") as file:
@@ -94,7 +96,7 @@ def save(folder: Path, tensors: Tree, facts: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> tuple[Tree, dict[str, Any]] | None:
-    """Read a checkpoint; None where there is none."""
+    """Read a checkpoint; None if there is none."""
     path = folder / STATE
     if not path.exists():
         return None
@@ -120,7 +122,7 @@ def _flat(tree: Tree, prefix: str = "") -> dict[str, Tensor]:
 
 
 def optimizer_state(optimizer: Optimizer) -> Tree:
-    """Moments and counters of an optimiser by the number of their parameter."""
+    """Return moments and counters of an optimizer by the number of the parameter."""
     return {
         str(number): optimizer.state[parameter]
         for number, parameter in enumerate(_parameters(optimizer))
@@ -128,11 +130,11 @@ def optimizer_state(optimizer: Optimizer) -> Tree:
 
 
 def set_optimizer_state(optimizer: Optimizer, tree: Tree) -> None:
-    """Put back what ``optimizer_state`` gave, in place."""
+    """Restore the result of ``optimizer_state`` in place."""
     for number, parameter in enumerate(_parameters(optimizer)):
         for name, value in optimizer.state[parameter].items():
             saved = tree[str(number)][name]
-            value.copy_(saved.view_as(value))  # it is of that size, not only of one that would fit
+            value.copy_(saved.view_as(value))  # view_as raises an error if the size differs
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:
@@ -140,7 +142,7 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def random_state(device: torch.device) -> Tree:
-    """The state of torch's global generators."""
+    """Return the state of torch's global generators."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -148,7 +150,7 @@ def random_state(device: torch.device) -> Tree:
 
 
 def set_random_state(states: Tree, device: torch.device) -> None:
-    """Put back what ``random_state`` gave."""
+    """Restore the result of ``random_state``."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"], device)

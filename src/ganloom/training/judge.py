@@ -1,8 +1,8 @@
-"""Knowing when to stop: looks at a model while it is trained, alarms, and the state to keep.
+"""Evaluation during training: metrics at intervals, alarms, and the choice of the checkpoint.
 
-Every few ticks the averaged generator's pictures are measured beside real ones. All else here is a
-function of the history, so there is nothing that a checkpoint could lose. Neither looks nor alarms
-change a bit of the training.
+Every few ticks, samples of the averaged generator are compared with real images (a *look*).
+Everything else here is a function of the history, so checkpoints need no further state. Neither
+looks nor alarms change a bit of the training.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from ganloom.objectives import least_loss
 from ganloom.sampling.latents import inputs
 from ganloom.slices import Slices, in_proportion
 
-# Rows of the history, one for each tick; those at which there was a look have LOOK as well.
+# Rows of the history, one per tick; rows with a look also have the keys LOOK.
 History = Sequence[dict[str, float]]
 LOOK = ("kid", "feature_distance", "recall")
 
-# Pictures that are generated at a time.
+# Number of samples that are generated at a time.
 BATCH = 64
 
 # k of recall, as in Kynkäänniemi et al. (2019).
 NEAREST = 3
 
-# Less variety than this share of the training images' is a collapse, and so is no recall at so many
-# looks, after there was some.
+# A collapse is less variety than this share of that of the training images; or a recall of 0 at so
+# many looks, after it was higher.
 COLLAPSED = 0.5
 LOOKS_WITHOUT_RECALL = 3
 
-# D is blind where the mean logits of real and fake differ by less, and has won where its loss is
-# no farther from the least possible, for so many ticks.
+# D is blind if the mean logits of real and fake differ by less than BLIND, and has won if its loss
+# is
+# within WON of the least possible one, for so many ticks.
 BLIND = 0.05
 WON = 0.02
 TICKS_DEAD = 4
 
-# Losses stand still that move by no more than this share of themselves for so many ticks. Not even
-# the noise of a tick's mean is that small while a network learns.
+# Losses that change by at most this share of themselves for so many ticks have stalled: even the
+# noise of a tick's mean is larger while a network learns.
 STILL = 0.02
 TICKS_STILL = 6
 
@@ -59,14 +60,14 @@ TICKS_STILL = 6
 
 
 class Judge(NamedTuple):
-    """What a model's pictures are measured beside.
+    """Fixed inputs of all looks.
 
     Attributes:
-        section: How often, and what follows from it.
-        v: (samples, width) what the generator is told, the same at each look.
+        section: Section ``train.judge``.
+        v: (samples, width) input of the generator, the same at each look.
         train: (N, D) features of training images.
-        real: (M, D) of those that KID is measured against.
-        against: What ``real`` is, in words.
+        real: (M, D) features of the images that KID is measured against.
+        against: Description of these images.
     """
 
     section: params.Judge
@@ -76,18 +77,18 @@ class Judge(NamedTuple):
     against: str
 
     def look(self, average: nn.Module) -> dict[str, float]:
-        """Measure a generator, in the mode that it is in, on the device that it is on."""
+        """Measure a generator, in its current mode, on its device."""
         device = next(average.parameters()).device
         with torch.inference_mode():
             parts = [average(part.to(device)) for part in self.v.split(BATCH)]
         return measure(features(to_uint8(torch.cat(parts)), LITE2), self.train, self.real)
 
     def is_due(self, tick: int, *, last: bool) -> bool:
-        """Whether a tick, counted from 1, is one with a look; the last one always is."""
+        """Tell whether a tick, counted from 1, has a look; the last one always has."""
         return last or tick % self.section.every == 0
 
     def is_enough(self, history: History) -> bool:
-        """Whether so many looks have passed without a lower KID that training ends."""
+        """Tell whether the training ends early, after ``patience`` looks without a lower KID."""
         found, patience = best(history), self.section.patience
         if found is None or patience is None:
             return False
@@ -95,17 +96,17 @@ class Judge(NamedTuple):
 
 
 def prepare(  # noqa: PLR0917
-    section: params.Judge, slices: Path, cache: Path, resolution: int, told: Inputs, seed: int
+    section: params.Judge, slices: Path, cache: Path, resolution: int, layout: Inputs, seed: int
 ) -> Judge:
-    """Read and describe the real pictures. Draws from no generator of the training.
+    """Read the real images and compute their features, without draws from the training's generator.
 
     Args:
-        section: How many pictures.
+        section: Section ``train.judge``.
         slices: Folder with ``images.npy``, ``index.parquet``, ``holdout.npy``, ``holdout.parquet``.
-        cache: Folder in which features of real pictures are kept.
-        resolution: Of the model.
-        told: What its generator is told.
-        seed: Of every choice; ``evaluate`` makes the same one of the holdout's halves.
+        cache: Folder of the cache for features of real images.
+        resolution: Resolution of the model.
+        layout: Layout of the generator's input.
+        seed: Seed of all choices; ``evaluate`` splits the holdout in the same way.
     """
     data = Slices(slices)
     rows = data.choose(section.samples, seed, "judge")
@@ -120,15 +121,16 @@ def prepare(  # noqa: PLR0917
         against = f"{len(real)} training images, as the holdout is too small to be halved"
     label, _ = pd.factorize(data.index["label"], sort=True)
     shares = torch.from_numpy(in_proportion(label, section.samples, seed))
-    v = inputs(told, section.samples, seed, "judge", labels=shares)
+    v = inputs(layout, section.samples, seed, "judge", labels=shares)
     return Judge(section, v, train, real, against)
 
 
 def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
-    """What a look adds to the history, of features (N, D) each.
+    """Compute the metrics of a look from features (N, D).
 
     Returns:
-        ``kid`` (fake to real), ``feature_distance`` (mean distance between two fakes over that
+        ``kid`` (fake to real), ``feature_distance`` (mean distance between two fakes, divided by
+        that
         between two training images) and ``recall`` (of the training images).
     """
     distance = _variety(fake) / max(_variety(train), 1e-12)
@@ -140,11 +142,11 @@ def _variety(x: Tensor) -> float:
     return float(torch.pdist(x.double()).mean())
 
 
-# --- the state to keep ---------------------------------------------------------------------------
+# --- choice of the checkpoint --------------------------------------------------------------------
 
 
 def best(history: History) -> dict[str, float] | None:
-    """The row with the lowest KID, the first of equals; None before the first look."""
+    """Return the first row with the lowest KID; None before the first look."""
     return min(_looks(history), key=lambda row: row["kid"], default=None)
 
 
@@ -155,18 +157,20 @@ def _looks(history: History) -> list[dict[str, float]]:
 def judgement(
     history: History, model: params.Model, judging: Judge | None, kimg: float
 ) -> dict[str, Any]:
-    """What ``judgement.json`` holds.
+    """Build the content of ``judgement.json``.
 
     Args:
-        history: Of the whole training.
-        model: What was trained.
-        judging: How it was looked at; None: it was not.
+        history: History of the whole training.
+        model: Parameters of the model.
+        judging: Inputs of the looks; None: there were none.
         kimg: Length of the training.
 
     Returns:
-        ``against`` (what KID was measured against, in words), ``looks`` (rows of the history),
-        ``chosen`` (``kimg`` and ``why`` of the state that became the model), ``stopped`` (why
-        training ended early; "" if it did not), ``alarms`` (see Alarm).
+        ``against`` (description of the images that KID was measured against), ``looks`` (rows of
+        the
+        history), ``chosen`` (``kimg`` of the chosen checkpoint, and ``why``), ``stopped`` (reason
+        of
+        an early end; "" without one), ``alarms`` (see Alarm).
     """
     looks, lowest = _looks(history), best(history)
     if judging is None:
@@ -207,14 +211,14 @@ def judgement(
 
 @dataclass(frozen=True)
 class Alarm:
-    """Something that went wrong.
+    """A problem of the training.
 
     Attributes:
         kind: One of collapse, recall, blind, won and still.
-        tick: When it was first seen.
-        kimg: The same in thousand images.
-        over: In thousand images, when it had passed; None: it lasted to the end.
-        sentence: What was seen, when, and what to do.
+        tick: First tick of the problem.
+        kimg: First tick in kimg.
+        over: End of the problem in kimg; None: it lasted to the end of the training.
+        sentence: Observation, time and advice.
     """
 
     kind: str
@@ -225,7 +229,7 @@ class Alarm:
 
 
 def alarms(history: History, model: params.Model) -> list[Alarm]:
-    """All alarms of a training up to now, those seen first in front."""
+    """List all alarms of a training so far, in the order of their first tick."""
     found = []
     for kind, (holds, seen, advice) in _CHECKS.items():
         held = [holds(history[: n + 1], model) for n in range(len(history))]
@@ -242,9 +246,9 @@ def alarms(history: History, model: params.Model) -> list[Alarm]:
 
 
 def _has_collapsed(history: History, model: params.Model) -> bool:
-    """Whether variety was lost, or has not come by half of the training.
+    """Tell whether variety was lost, or is still missing after half of the training.
 
-    At its very beginning every generator's pictures are alike.
+    All samples of an untrained generator are similar, so a lack at the beginning is no collapse.
     """
     looks = _looks(history)
     varied = [look["feature_distance"] >= COLLAPSED for look in looks]
@@ -279,15 +283,15 @@ def _stands_still(history: History, _: params.Model) -> bool:
 
 
 def _late(history: History, name: str, ticks: int) -> list[float]:
-    """A value's course over the last ticks; [] where it is not known at all of them.
+    """Return a value over the last ticks; empty if it is missing at one of them.
 
-    Where G is updated in few steps, a short tick may have none of its losses.
+    If G is updated rarely, a short tick may have no loss of G.
     """
     values = [row[name] for row in history[-ticks:] if name in row]
     return values if len(values) == ticks else []
 
 
-# --- advice: only what a model's own settings leave open ------------------------------------------
+# --- advice, as far as the settings of the model allow it ----------------------------------------
 
 
 def _more_varied(model: params.Model) -> str:
@@ -317,7 +321,7 @@ def _weaker(model: params.Model) -> str:
 
 
 def _missing(model: params.Model) -> list[str]:
-    """What helps against few and similar pictures, as far as the model may have it and has not."""
+    """List remedies against a lack of variety that the model does not use yet, but could."""
     D, penalties = model.discriminator, model.penalties or params.Penalties()
     ways = []
     if not model.diffaugment and D.kind != "began":
@@ -339,7 +343,7 @@ def _either(ways: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
 
-# Kind of alarm: when it holds, what was seen, what to do.
+# Kind of alarm: condition, observation, advice.
 _CHECKS: dict[
     str,
     tuple[Callable[[History, params.Model], bool], str, Callable[[params.Model], str]],

@@ -1,4 +1,4 @@
-"""What a training leaves behind besides weights: history, timeline, and where it ran."""
+"""Records of a training besides the weights: history, timeline, and the machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ganloom.models import to_uint8
 
 
 class _Live(Live):
-    """dvclive without its look at the repository, which a stage's output has no need of.
+    """dvclive without its use of the repository, which the output of a stage does not need.
 
-    It would stop at one without a commit, and make a DVC repository where there is none.
+    It would fail in one without a commit, and create a DVC repository if there is none.
     """
 
     def _init_dvc(self) -> None:
@@ -30,10 +30,10 @@ class _Live(Live):
 
 
 def history(folder: Path, rows: Iterable[dict[str, float]]) -> Live:
-    """A dvclive logger that already knows ``rows``, those of the ticks before a kill.
+    """Create a dvclive logger with ``rows``, the history up to a checkpoint.
 
-    They are written anew rather than resumed from files: an engine removes a stage's outputs
-    before it runs the stage again.
+    They are written again rather than resumed from files, since an engine deletes the outputs of a
+    stage before it runs the stage again.
     """
     # Without `dvcyaml=None` dvclive would rewrite the project's dvc.yaml.
     live = _Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
@@ -43,7 +43,7 @@ def history(folder: Path, rows: Iterable[dict[str, float]]) -> Live:
 
 
 def log(live: Live, row: dict[str, float]) -> None:
-    """Append a tick: one line to each metric's table. Steps count ticks, from 1."""
+    """Append a tick: a row in the table of each metric. The step is the tick, from 1."""
     live.step = int(row["tick"])
     for name, value in row.items():
         if name != "tick":
@@ -52,7 +52,7 @@ def log(live: Live, row: dict[str, float]) -> None:
 
 
 def frame(average: nn.Module, latents: Tensor, kimg: float, folder: Path) -> dict[str, Any]:
-    """Write a grid of what the averaged generator makes of ``latents``, as square as can be.
+    """Write a grid, as square as possible, of samples of the averaged generator.
 
     Returns:
         Its entry in timeline.json.
@@ -75,15 +75,15 @@ def timeline(frames: list[dict[str, Any]], source: Path, folder: Path) -> None:
 
 
 def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]]:
-    """The layers of a network in the order in which data pass through them.
+    """List the layers of a network in the order in which data pass through them.
 
     Args:
-        net: Is left in eval mode.
-        *example: What it takes, two of each.
+        net: Network; it is left in eval mode.
+        *example: Its arguments, for a batch of two.
 
     Returns:
-        For each layer its ``name`` and ``kind``, the ``output`` shapes of one item, and how many
-        ``parameters`` it has.
+        ``name`` and ``kind`` of each layer, the ``output`` shapes of one item, and its number of
+        ``parameters``.
     """
     layers: dict[str, dict[str, Any]] = {}
 
@@ -96,7 +96,7 @@ def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]
             "parameters": sum(p.numel() for p in module.parameters()),
         }
 
-    # A layer is what has no layers in it; that its weights are normalised is no layer.
+    # A layer is a module without child modules, apart from the parametrisation of its weights.
     inside = [
         module.register_forward_hook(lambda m, _, given, name=name: note(name, m, given))
         for name, module in net.named_modules()
@@ -111,7 +111,7 @@ def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """What bits and speed depend on besides parameters."""
+    """Describe what bits and speed depend on besides parameters."""
     return {
         "machine": platform.platform(),
         "cpu": _cpu(),

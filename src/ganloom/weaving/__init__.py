@@ -1,1 +1,1 @@
-"""Seamless tiles and large cloths from square samples."""
+"""Seamless tiles and large cloths made from square samples."""

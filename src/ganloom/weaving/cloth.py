@@ -1,4 +1,4 @@
-"""A cloth: a field of tiles, and a border whose corners match."""
+"""Composition of a cloth: a field of tiles, and a border with matching corners."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from numpy.typing import NDArray
 Array = NDArray[np.uint8]
 
 ROWS = 64  # of the cloth that are composed at a time
-LINE = 1 / 32  # width of the line between field and border, as a share of the border's
+LINE = 1 / 32  # width of the line between field and border, as a share of the border's depth
 
 
 def compose(tiles: Sequence[Array], height: int, width: int, strip: Array | None = None) -> Array:
-    """Lay out a cloth.
+    """Compose a cloth.
 
-    The field is symmetric about the centre of the cloth if the tiles are about their corner. From
-    the centre to the rim, it changes from the first tile to the last one; two neighbours are mixed
-    in between, so they should be alike.
+    The field is symmetric about the centre of the cloth if the tiles are symmetric about their
+    corner.
+    From the centre to the edge, it changes from the first tile to the last one; neighbouring tiles
+    are
+    cross-faded, so they should be similar.
 
-    A strip runs along all four sides, with its first row at the rim. It is reflected in the middle
-    of each side and in the diagonals of the corners, so that it meets itself everywhere.
+    The strip runs along all four sides, with its first row outside. It is reflected in the middle
+    of
+    each side and in the diagonals of the corners, so that it is continuous everywhere.
 
     Args:
         tiles: (h, w, 3) each, all of one size; one or more.
@@ -44,7 +47,7 @@ def compose(tiles: Sequence[Array], height: int, width: int, strip: Array | None
 
 
 def _field(tiles: Array, y: NDArray[np.int64], height: int, width: int) -> Array:
-    """Some rows of the field."""
+    """Compose some rows of the field."""
     rows = (y - height // 2) % tiles.shape[1]
     columns = (np.arange(width) - width // 2) % tiles.shape[2]
     if len(tiles) == 1:
@@ -60,7 +63,7 @@ def _field(tiles: Array, y: NDArray[np.int64], height: int, width: int) -> Array
 
 
 def _lay_border(cloth: Array, strip: Array) -> None:
-    """Write a border over the rim of a cloth, in place."""
+    """Draw a border along the edges of a cloth, in place."""
     deep = len(strip)
     line = round(LINE * deep)
     framed = strip.copy()
@@ -68,7 +71,7 @@ def _lay_border(cloth: Array, strip: Array) -> None:
         dark = np.percentile(strip.reshape(-1, 3), 5, axis=0).astype(np.uint8)
         framed[-line:] = dark
         framed[:line] = dark
-    # Once for the upper and lower side, once for the cloth on its side: views of one array.
+    # First the upper and lower sides, then the others on the transposed cloth: views of one array.
     for picture in (cloth, cloth.swapaxes(0, 1)):
         long = picture.shape[1]
         along = np.minimum(np.arange(long), long - 1 - np.arange(long))

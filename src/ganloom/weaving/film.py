@@ -1,4 +1,4 @@
-"""Animations of enlarged pictures, which are made one frame at a time."""
+"""Animations of enlarged images, computed one frame at a time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Array = NDArray[np.uint8]
 
 
 class Film(Sequence[Array]):
-    """Frames whose pictures are enlarged when a frame is asked for: few are in memory.
+    """A sequence of frames whose images are enlarged on access, to save memory.
 
     Args:
-        frames: (T, H, W, 3), grids of square pictures.
-        side: Side of a picture in them, in px.
-        size: The same when it is enlarged.
-        enlarger: Network that enlarges; None: pictures are interpolated.
+        frames: (T, H, W, 3) grids of square images.
+        side: Side of an image in the grids, in px.
+        size: Side of an enlarged image, in px.
+        enlarger: Network that enlarges; None: images are interpolated.
     """
 
     def __init__(self, frames: Array, side: int, size: int, enlarger: Enlarger | None) -> None:
@@ -45,7 +45,7 @@ class Film(Sequence[Array]):
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]
         frame = self._frames[at]
-        # A timelapse shows each moment for several frames.
+        # A timelapse repeats each frame several times.
         if self._last is None or not np.array_equal(self._last[0], frame):
             self._last = frame, self._made(frame)
         return self._last[1]

@@ -1,7 +1,7 @@
-"""Wallpaper and frieze groups: square samples folded into tiles that repeat without a seam.
+"""Wallpaper and frieze groups: square samples are folded into tiles that repeat without a seam.
 
-A wallpaper group is the set of mirrors, turns and shifts that leave a repeated pattern as it is.
-One copy of its *fundamental domain* determines the whole tile.
+A wallpaper group is the set of reflections, rotations and translations that map a repeated pattern
+to itself. One copy of its *fundamental domain* determines the whole tile.
 
 ======  =========================================  ==============================
 group   symmetries besides the two translations    tile of a sample of R x R px
@@ -15,16 +15,16 @@ group   symmetries besides the two translations    tile of a sample of R x R px
 `p6m`   sixth turns and mirrors in 6 directions    2R wide, 2R sqrt(3) high
 ======  =========================================  ==============================
 
-Where the domain is bounded by mirrors alone (`pmm`, `p4m`, `p3m1`, `p6m`), any sample joins with
-its own mirror images. Elsewhere some edges are free: there, the sample is blended with what will
-lie beyond the edge.
+If the domain is bounded by mirrors alone (`pmm`, `p4m`, `p3m1`, `p6m`), any sample continues into
+its mirror images without a seam. In the other groups some edges are free: there, the sample is
+blended with its continuation beyond the edge.
 
-A frieze group is the same for a strip that repeats in one direction only (`FRIEZES`).
+A frieze group is the equivalent for a strip that repeats in one direction only (`FRIEZES`).
 
-Symbols are those of the International Tables for Crystallography, vol. A (2016) and E (2010).
-All pictures are (H, W, 3) uint8. A tile of every group but `p3m1` and `p6m` is invariant pixel by
-pixel. In those two, turns by 60 and 120 degrees do not map pixels to pixels: there, the tile is a
-sampling of a function that is invariant (`orbit`).
+Symbols are those of the International Tables for Crystallography, vol. A (2016) and E (2010). All
+images are (H, W, 3) uint8. Tiles are invariant pixel by pixel, except those of `p3m1` and `p6m`,
+where rotations by 60 and 120 degrees do not map pixels to pixels: these tiles sample an invariant
+function (`orbit`).
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Group(NamedTuple):
     """A wallpaper or frieze group.
 
     Attributes:
-        symmetries: Description for people.
+        symmetries: Description for users.
         domain: Function from a sample to the fundamental domain, with free edges blended.
         unfold: Function from the domain to the tile.
-        restrict: Function from a tile to the domain that it holds.
+        restrict: Function from a tile to its fundamental domain.
     """
 
     symmetries: str
@@ -60,14 +60,14 @@ class Group(NamedTuple):
 
 
 def fold(sample: Array, group: str) -> Array:
-    """Make a tile of a square sample.
+    """Make a tile from a square sample.
 
     Args:
         sample: (R, R, 3), R even.
         group: Key of ``WALLPAPERS`` or ``FRIEZES``.
 
     Returns:
-        The tile; of a frieze group, a strip of the sample's height that repeats to its right.
+        The tile; for a frieze group, a strip of the sample's height that repeats horizontally.
     """
     chosen = (WALLPAPERS | FRIEZES)[group]
     return chosen.unfold(chosen.domain(sample))
@@ -77,7 +77,7 @@ def refold(tile: Array, group: str) -> Array:
     """Restore exact symmetry in a tile that was changed, for example by an enlarger.
 
     Args:
-        tile: From ``fold``, at its own size or at a multiple of it.
+        tile: Result of ``fold``, at the same size or a multiple of it.
         group: Key of ``WALLPAPERS`` or ``FRIEZES``.
     """
     chosen = (WALLPAPERS | FRIEZES)[group]
@@ -85,14 +85,14 @@ def refold(tile: Array, group: str) -> Array:
 
 
 def moved(sample: Array, x: float, y: float) -> Array:
-    """Another part of a sample as the fundamental domain.
+    """Shift a sample to select another part of it as the fundamental domain.
 
-    The sample is continued over its edges by reflection, so that every part of it is continuous.
+    The sample is continued beyond its edges by reflection, so that all parts are continuous.
 
     Args:
         sample: (R, R, 3).
-        x: Distance to the right in sides of the sample; repeats after 2.
-        y: Distance down, likewise.
+        x: Shift to the right in sides of the sample; periodic with 2.
+        y: Shift down, likewise.
     """
     side = len(sample)
     torus = _mirrored(sample)
@@ -100,19 +100,19 @@ def moved(sample: Array, x: float, y: float) -> Array:
     return np.ascontiguousarray(np.roll(torus, shift, (0, 1))[:side, :side])
 
 
-# --- joining free edges --------------------------------------------------------------------------
+# --- blending of free edges ----------------------------------------------------------------------
 
 
 def _blended(sample: Array, partner: Array, axis: int, edges: str) -> Array:
-    """Blend a picture with another one near its edges, half and half at the edge itself.
+    """Blend an image with another one near its edges, with equal weights at the edge itself.
 
-    The weights keep the contrast, which a plain mean of two patterns would lose.
+    The weights preserve the contrast, which a plain mean of two patterns would reduce.
 
     Args:
         sample: (H, W, 3).
-        partner: (H, W, 3) that continues the picture beyond an edge, reflected in that edge.
-        axis: Along which the edges lie apart: 0 or 1.
-        edges: "both", "last" (the lower or right one alone) or "middle" (the line between them).
+        partner: (H, W, 3) continuation of the image beyond an edge, reflected in that edge.
+        axis: Axis across the edges: 0 or 1.
+        edges: "both", "last" (only the lower or right one) or "middle" (the line between them).
     """
     length = sample.shape[axis]
     at = (np.arange(length) + 0.5) / length
@@ -127,7 +127,7 @@ def _blended(sample: Array, partner: Array, axis: int, edges: str) -> Array:
 
 
 def _periodic(sample: Array, axis: int) -> Array:
-    """Blend opposite edges, so that the picture repeats along an axis."""
+    """Blend opposite edges, so that the image repeats along an axis."""
     return _blended(sample, np.flip(sample, axis), axis, "both")
 
 
@@ -151,7 +151,7 @@ def _mirrored(picture: Array) -> Array:
 
 
 def _turned_down(picture: Array) -> Array:
-    """The picture, and below it itself turned by 180 degrees."""
+    """Append the image, rotated by 180 degrees, below."""
     return np.concatenate([picture, picture[::-1, ::-1]], axis=0)
 
 
@@ -160,12 +160,12 @@ def _turned_right(picture: Array) -> Array:
 
 
 def _glided_right(picture: Array) -> Array:
-    """The picture, and to its right itself upside down."""
+    """Append the image, flipped vertically, on the right."""
     return np.concatenate([picture, picture[::-1]], axis=1)
 
 
 def _symmetric(square: Array) -> Array:
-    """The part on and below the main diagonal, reflected in it."""
+    """Reflect the part on and below the main diagonal in it."""
     at = np.arange(len(square))
     below = (at[:, None] >= at)[..., None]
     return np.where(below, square, square.swapaxes(0, 1))
@@ -185,17 +185,18 @@ def _quarter(picture: Array) -> Array:
 
 # --- the hexagonal groups ------------------------------------------------------------------------
 #
-# Both are made of an equilateral triangle of side 1 with corners (0, 0), (1, 0) and
-# (1/2, sqrt(3)/2). A barycentric coordinate is the distance from one side, in heights; a reflection
-# in that side negates it and adds it to the other two. In p6m the triangle is symmetric under all
-# permutations of the three, too.
+# Both consist of an equilateral triangle of side 1 with corners (0, 0), (1, 0) and (1/2,
+# sqrt(3)/2).
+# A barycentric coordinate is the distance from one side, in heights; a reflection in that side
+# negates it and adds it to the other two. In p6m the triangle is also symmetric under all
+# permutations of the three.
 
 HEIGHT = math.sqrt(3) / 2  # of the triangle
 PERIOD = {"p3m1": 3.0, "p6m": 1.0}  # width of the tile; its height is 2 HEIGHT
 
 
 def orbit(x: NDArray[np.float64], y: NDArray[np.float64], group: str) -> NDArray[np.float64]:
-    """The point of the fundamental domain that each point of the plane is mapped to.
+    """Map points of the plane to the equivalent points of the fundamental domain.
 
     Args:
         x: Coordinates to the right in sides of the triangle, any shape.
@@ -219,15 +220,15 @@ def orbit(x: NDArray[np.float64], y: NDArray[np.float64], group: str) -> NDArray
 
 
 def _triangles(source: Array, group: str, unit: tuple[float, float]) -> Array:
-    """Fill the part of a tile that determines the rest with what a picture has in one triangle.
+    """Compute the fundamental domain of a tile from the triangle in an image.
 
     Args:
-        source: (H, W, 3), with the triangle's corner (0, 0) at its upper left.
+        source: (H, W, 3), with the corner (0, 0) of the triangle at the upper left.
         group: "p3m1" or "p6m".
-        unit: Side of the triangle in px of the picture, horizontally and vertically.
+        unit: Side of the triangle in px of the image, horizontally and vertically.
 
     Returns:
-        A quarter of the tile of p3m1, an eighth of that of p6m.
+        A quarter of the tile for p3m1, an eighth for p6m.
     """
     rows = round(2 * HEIGHT * unit[1] / (4 if group == "p6m" else 2))
     columns = round(PERIOD[group] * unit[0] / 2)

@@ -1,4 +1,4 @@
-"""Where the pictures of a project come from, for the metadata of what is made from them."""
+"""Licences and credits of a project's images, for the metadata of images made from them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from ganloom.credits import COLUMNS, UNKNOWN, Credit, credits
 from ganloom.sources import SourceError, read_rows
 
-# So that metadata stay small, whatever a collection says of itself.
+# Limits of the size of metadata, whatever the collection contains.
 CREDITS, LICENCES, LENGTH = 200, 50, 300
 
 
 def origin(project: Path) -> dict[str, Any]:
-    """The licences of a project's collection and whom to credit; nothing where it is not known.
+    """Collect the licences and credits of a project; empty if they are unknown.
 
     Args:
         project: Folder with data/manifest.csv and data/kept.csv.
 
     Returns:
-        ``licences`` and ``credits``, lists of texts that end with "and N more" where they are long.
+        ``licences`` and ``credits``: lists of strings; a long list ends with "and N more".
     """
     data = project / "data"
     try:

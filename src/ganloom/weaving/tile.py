@@ -1,4 +1,4 @@
-"""From a sample to a large tile: folded, enlarged, and folded again."""
+"""Large tiles from samples: folded, enlarged, and folded again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ganloom.weaving.groups import FRIEZES, fold, refold
 
 Array = NDArray[np.uint8]
 
-PAD = 8  # pixels of the next tile that a resized one is computed from, at each side
+PAD = 8  # px of the adjacent tiles that take part in resampling, at each side
 
 
 def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) -> Array:
-    """Make a seamless tile of a sample.
+    """Make a seamless tile from a sample.
 
     Args:
         sample: (R, R, 3), R even.
@@ -39,12 +39,12 @@ def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) 
 
 
 def enlarged(sample: Array, width: int, enlarger: Enlarger | None) -> Array:
-    """Enlarge a picture that is no tile, such as a photograph: (H, W, 3) to ``width`` px."""
+    """Enlarge an image that does not repeat, such as a photograph: (H, W, 3) to ``width`` px."""
     return enlarged_all(sample[None], width, enlarger)[0]
 
 
 def enlarged_all(samples: Array, width: int, enlarger: Enlarger | None) -> Array:
-    """Enlarge several pictures, as ``enlarged`` does, in less time: (N, H, W, 3)."""
+    """Enlarge several images like ``enlarged``, in less time: (N, H, W, 3)."""
     _, height, own, _ = samples.shape
     size = round(height * width / own), width
     if enlarger:
@@ -53,14 +53,14 @@ def enlarged_all(samples: Array, width: int, enlarger: Enlarger | None) -> Array
 
 
 def _size(tile: Array, width: int) -> tuple[int, int]:
-    """Height and width in px near the one asked for, of which a quarter is a whole number."""
+    """Return height and width in px near the requested width, both multiples of 4."""
     height, own, _ = tile.shape
     columns = max(4, 4 * round(width / 4))
     return max(4, 4 * round(height * columns / own / 4)), columns
 
 
 def _resized(picture: Array, size: tuple[int, int], wrap: tuple[bool, bool]) -> Array:
-    """Resample with Lanczos' filter; across the seams of what repeats."""
+    """Resample with a Lanczos filter, across the seams of periodic axes."""
     if picture.shape[:2] == size:
         return picture
     height, width = size

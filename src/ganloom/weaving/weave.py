@@ -1,4 +1,4 @@
-"""From a trained generator to tiles and cloths."""
+"""Tiles and cloths from a trained generator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ganloom.weaving.tile import make_tile
 Array = NDArray[np.uint8]
 
 TILE = 512  # px of a tile in a cloth
-STEPS = 12  # tiles of a cloth that drifts
-BORDER = 1 / 8  # depth of a border at most, in shorter sides of the cloth, unless tiles are given
+STEPS = 12  # tiles of a cloth with drift
+BORDER = 1 / 8  # largest depth of a border, in shorter sides of the cloth, unless tiles are given
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """How a cloth is made of samples.
+    """Design of a cloth.
 
     Attributes:
         group: Wallpaper group of the field, a key of ``groups.WALLPAPERS``.
@@ -42,13 +42,13 @@ class Pattern:
 
 
 def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
-    """Follow a latent away from where it begins; class and codes stay as they are.
+    """Interpolate from a latent towards a random one; class and codes do not change.
 
     Args:
-        net: The generator.
+        net: Generator.
         v: (1, width) input of the generator.
-        amount: Length of the way: 0 stays there, 1 ends at another random latent.
-        seed: Seed of that other latent.
+        amount: Share of the interpolation: 0 stays at the start, 1 ends at the other latent.
+        seed: Seed of the other latent.
 
     Returns:
         (STEPS, width), or (1, width) for an amount of 0.
@@ -57,7 +57,7 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
         return v
     z, rest = v.tensor_split([net.inputs.latent], dim=1)
     end = latents(1, net.inputs.latent, seed, "weave", "drift")
-    end *= z.norm() / end.norm()  # as typical as z, which may be truncated
+    end *= z.norm() / end.norm()  # z may be truncated
     walked = slerp(z, end, torch.linspace(0, amount, STEPS))[:, 0]
     return torch.cat([walked, rest.expand(STEPS, -1)], dim=1)
 
@@ -69,11 +69,11 @@ def weave(
     enlarger: Enlarger | None,
     tile: int = TILE,
 ) -> Array:
-    """Weave samples into a cloth.
+    """Compose samples to a cloth.
 
     Args:
-        samples: (K, R, R, 3), R even: from the centre of the cloth to its rim.
-        pattern: Group, border and place.
+        samples: (K, R, R, 3), R even: from the centre of the cloth to its edge.
+        pattern: Groups and place.
         size: Height and width of the cloth in px.
         enlarger: Network that enlarges the tiles; None: they are interpolated.
         tile: Width of a tile in px.
@@ -88,7 +88,7 @@ def weave(
 
 
 def tile_within(size: int, tile: int = TILE) -> int:
-    """Width of a tile near ``tile`` px of which a cloth of ``size`` px holds a whole number."""
+    """Width near ``tile`` px of a tile that fits a whole number of times into ``size`` px."""
     return size // max(1, round(size / tile))
 
 
@@ -106,7 +106,7 @@ def folded(side: int, group: str) -> tuple[int, int]:
 
 
 def tile_beside(border: str, shorter: int) -> int:
-    """Width of a tile, ``TILE`` at most, with which a border leaves most of a cloth to its field.
+    """Width of a tile, at most ``TILE``, whose border leaves most of a cloth to the field.
 
     Args:
         border: Frieze group of the border.
@@ -116,21 +116,21 @@ def tile_beside(border: str, shorter: int) -> int:
 
 
 def choose(judge: Discriminator, net: Generator, v: Tensor) -> int:
-    """Number of the sample that a discriminator finds most real, of v (N, width)."""
+    """Return the row of v (N, width) whose sample has the highest discriminator output."""
     condition = net.inputs.parts(v)[1]
     labels = condition.argmax(1) if net.inputs.classes else None
     return int(logits(judge, generate(net, v), labels, net.inputs.classes).argmax())
 
 
 def pictures(net: Generator, v: Tensor) -> Array:
-    """Samples for ``weave``: (K, width) to (K, R, R, 3), R even."""
+    """Generate samples for ``weave``: (K, width) to (K, R, R, 3), R even."""
     made = generate(net, v)
     even = made.shape[1] // 2 * 2
     return made[:, :even, :even]
 
 
 def facts(pattern: Pattern, **more: Any) -> dict[str, Any]:
-    """What made a cloth, for its metadata."""
+    """Describe the design of a cloth, for its metadata."""
     place = {"place": list(pattern.place)} if any(pattern.place) else {}
     border = {"border": pattern.border} if pattern.border else {}
     return {"group": pattern.group, **border, **place, **more}

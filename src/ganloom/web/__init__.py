@@ -1,1 +1,1 @@
-"""Asking the web for pages and files: politely, within limits, and never inside the own network."""
+"""HTTP client with limits per host, robots.txt, and protection of the local network."""

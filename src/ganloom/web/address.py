@@ -1,4 +1,4 @@
-"""Which addresses may be asked: public ones, and loopback where the params allow it."""
+"""Checks of IP addresses: requests go to public ones, and to loopback if params allow it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
-# The registries of IANA decide, not the version of Python: its `is_global` has changed often, and
-# takes multicast for global.
+# From the registries of IANA, since `is_global` differs between versions of Python and includes
+# multicast.
 _SPECIAL_IPV4 = tuple(
     ipaddress.IPv4Network(network)
     for network in (
-        "0.0.0.0/8",  # "this network"; 0.0.0.0 connects to the own machine
+        "0.0.0.0/8",  # "this network"; 0.0.0.0 connects to the local machine
         "10.0.0.0/8",
         "100.64.0.0/10",  # shared by a provider's customers; metadata of some clouds
         "127.0.0.0/8",
@@ -51,26 +51,27 @@ _SPECIAL_IPV6 = tuple(
         "3fff::/20",
     )
 )
-# Ways to write an IPv4 address that are in use: the last 32 bits are judged.
+# Networks whose last 32 bits are an IPv4 address, which is checked instead.
 _WRAPPED_IPV4 = (
     ipaddress.IPv6Network("::ffff:0:0/96"),  # IPv4-mapped
-    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, all that some networks have
+    ipaddress.IPv6Network("64:ff9b::/96"),  # NAT64, the only way out of some networks
 )
 
 
 class RefusedAddressError(OSError):
-    """An address that must not be asked. An ``OSError``, as aiohttp expects of a failed look-up."""
+    """The address must not be requested. An ``OSError``, as aiohttp expects of a failed look-up."""
 
 
 class SlowLookUpError(OSError):
-    """A name that was not looked up in time."""
+    """A name was not resolved in time."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IPv4 or IPv6 address is one of the public internet.
+    """Tell whether an IPv4 or IPv6 address belongs to the public internet.
 
-    Private, loopback, link-local, multicast, reserved and metadata addresses are not, however they
-    are wrapped into IPv6. What is no address at all is not public either.
+    Private, loopback, link-local, multicast, reserved and cloud metadata addresses do not, also if
+    they
+    are embedded in IPv6. Neither do invalid addresses.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -84,7 +85,7 @@ def is_public(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is plainly one of 127.0.0.0/8 or ::1."""
+    """Tell whether an address is in 127.0.0.0/8 or is ::1."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
@@ -93,10 +94,10 @@ def is_loopback(address: str) -> bool:
 
 
 class Guard:
-    """The addresses that may be asked.
+    """The set of allowed addresses.
 
     Args:
-        loopback: Whether 127.0.0.0/8 and ::1 are among them.
+        loopback: Whether it includes 127.0.0.0/8 and ::1.
     """
 
     def __init__(self, loopback: bool) -> None:
@@ -106,13 +107,12 @@ class Guard:
         return is_public(address) or (self._loopback and is_loopback(address))
 
     def open_socket(self, where: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
-        """A socket for an address of ``getaddrinfo``: the last door, which all connections pass.
+        """Create a socket for an address of ``getaddrinfo``; all connections pass this check.
 
-        aiohttp hands over the very address that it connects to next, whether a resolver found it or
-        it stood in a URL.
+        aiohttp passes the address that it connects to, whether it was resolved or part of the URL.
 
         Raises:
-            RefusedAddressError: it must not be asked.
+            RefusedAddressError: The address is not allowed.
         """
         family, kind, protocol, _, (address, *_) = where
         if not self.allows(address):
@@ -121,13 +121,13 @@ class Guard:
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks a name up once and passes on the allowed addresses only.
+    """Resolver that resolves a name once and returns only the allowed addresses.
 
-    What is connected to is what was judged: nobody looks the name up a second time.
+    The connection is made to the checked address, without another look-up (DNS rebinding).
 
     Args:
-        guard: Which addresses are allowed.
-        timeout: Seconds for one look-up.
+        guard: Allowed addresses.
+        timeout: Limit of a look-up in seconds.
     """
 
     def __init__(self, guard: Guard, timeout: float) -> None:
@@ -137,19 +137,19 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Addresses of a host.
+        """Resolve a host.
 
         Raises:
-            RefusedAddressError: it has only such as must not be asked.
-            SlowLookUpError: no answer came in time.
-            OSError: it has none.
+            RefusedAddressError: None of its addresses is allowed.
+            SlowLookUpError: The look-up exceeded the time-out.
+            OSError: It has no addresses.
         """
         try:
             async with asyncio.timeout(self._timeout):
                 found = await _in_own_thread(lambda: _look_up(host, port, family))
         except TimeoutError:
             raise SlowLookUpError(host) from None
-        except UnicodeError as error:  # no name that DNS could hold
+        except UnicodeError as error:  # not a valid DNS name
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
         allowed = [each for each in found if self._guard.allows(each["host"])]
         if found and not allowed:
@@ -157,7 +157,7 @@ class GuardedResolver(AbstractResolver):
         return allowed
 
     async def close(self) -> None:
-        """Nothing: a look-up that hangs is left to itself."""
+        """Do nothing: a blocked look-up is left to its daemon thread."""
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
@@ -176,12 +176,12 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
 
 
 def _in_own_thread(call: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Start a call that cannot be stopped in a daemon thread.
+    """Run a call that cannot be cancelled in a daemon thread.
 
-    Of a pool, names that hang would use up the threads, and Python waits for a pool at its end.
+    Blocked look-ups would exhaust a thread pool, and Python waits for pools at exit.
     """
     result: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    result.set_running_or_notify_cancel()  # from now on nobody can cancel it
+    result.set_running_or_notify_cancel()  # the future cannot be cancelled from now on
 
     def run() -> None:
         try:

@@ -1,4 +1,4 @@
-"""The HTTP client of searches and of the downloader: aiohttp, with manners and a guard."""
+"""HTTP client of searches and downloads: aiohttp with rate limits, retries and address checks."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ _backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
 
 
 class WebError(RuntimeError):
-    """A page or file cannot be had; the message is the reason in words.
+    """A page or file cannot be retrieved; the message is the reason.
 
-    What stands before the first colon is the kind of reason, by which failures are counted.
+    The text before the first colon is the category under which failures are counted.
 
     Attributes:
-        status: What the server answered last; None where nothing came.
-        attempts: How often it was tried.
-        seconds: How long that took, waiting for its turn apart.
-        refused: By ganloom, and by its own rules: the file may well be there.
-        unreachable: No server said anything: unknown host, no connection, or nothing in time.
+        status: Last HTTP status; None without a response.
+        attempts: Number of attempts.
+        seconds: Duration, without the time in queues.
+        refused: Whether ganloom refused the request by its own rules; the file may exist.
+        unreachable: Whether no server responded: unknown host, no connection, or a time-out.
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class WebError(RuntimeError):
 
 
 class Page(NamedTuple):
-    """What a server sent.
+    """A response.
 
     Attributes:
-        url: Where it was in the end.
+        url: Final URL, after redirects.
         status: 200.
-        data: The whole body.
-        attempts: How often it was tried.
-        seconds: How long that took, waiting for its turn apart.
+        data: Whole body.
+        attempts: Number of attempts.
+        seconds: Duration, without the time in queues.
     """
 
     url: str
@@ -96,7 +96,7 @@ class Page(NamedTuple):
     seconds: float = 0.0
 
     def __repr__(self) -> str:
-        # Python 3.11 and 3.12 write down what each `Runner.run` returns: no body of megabytes.
+        # Python 3.11 and 3.12 format the result of each `Runner.run`: keep the body out of it.
         return f"Page({self.url!r}, {self.status}, {len(self.data)} bytes)"
 
 
@@ -105,15 +105,16 @@ Get = Callable[[str], Page]
 
 @contextmanager
 def browser(network: params.Network, max_bytes: int) -> Iterator[Get]:
-    """A function that gets one page after another, for searches.
+    """Provide a function for searches that retrieves one page per call.
 
-    robots.txt speaks to crawlers. An API that is documented for programs is asked with
+    robots.txt is for web crawlers. For an API that is documented for programs, switch it off with
     ``network.model_copy(update={"robots": False})``: Wikimedia's robots.txt forbids ``/w/``, where
-    its API is.
+    its
+    API is.
 
     Args:
-        network: The section ``network``.
-        max_bytes: Refuse longer pages.
+        network: Section ``network``.
+        max_bytes: Limit of a page.
 
     Yields:
         The function; it raises WebError.
@@ -127,25 +128,25 @@ def browser(network: params.Network, max_bytes: int) -> Iterator[Get]:
 
 
 async def pause(seconds: float) -> None:
-    """Wait between two attempts; a function of its own so that tests need not."""
+    """Wait between two attempts; a separate function, which tests replace."""
     await asyncio.sleep(seconds)
 
 
 class _Host:
-    """A host's share of the connections, and when it wants to be asked next."""
+    """State of a host: its connections, and the time of the next request that it permits."""
 
     def __init__(self, connections: int) -> None:
         self.turns = asyncio.Semaphore(connections)
-        # Both by the event loop's clock:
-        self.busy_until = 0.0  # said by Retry-After
-        self.next = 0.0  # the next free place in the queue that Crawl-delay makes
+        # Times of the event loop's clock:
+        self.busy_until = 0.0  # from Retry-After
+        self.next = 0.0  # next free slot under Crawl-delay
         self.delay = 0.0  # s
 
 
 class Client:
-    """Gets pages and files within the limits of ``network``; an asynchronous context manager.
+    """Asynchronous context manager that retrieves pages and files within the limits of ``network``.
 
-    No cookies, no credentials, no proxy, and no request to an address that is not public.
+    It uses no cookies, credentials or proxies, and connects to public addresses only.
     """
 
     def __init__(self, network: params.Network) -> None:
@@ -166,7 +167,7 @@ class Client:
             connector=aiohttp.TCPConnector(
                 resolver=GuardedResolver(guard, network.timeout),
                 socket_factory=guard.open_socket,
-                limit=0,  # the turns limit, and a host's turns count over all its ports
+                limit=0,  # the semaphores limit connections, per host over all its ports
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -192,14 +193,14 @@ class Client:
         await self._session.close()
 
     async def get(self, url: str, max_bytes: int) -> Page:
-        """Get one page or file, following redirects, trying again where that may help.
+        """Retrieve a page or file; follow redirects, and retry if that may help.
 
         Args:
-            url: http or https.
-            max_bytes: Refuse longer ones, unpacked.
+            url: http or https URL.
+            max_bytes: Limit of the decompressed size.
 
         Raises:
-            WebError: it cannot be had or must not be asked for.
+            WebError: It cannot be retrieved, or must not be requested.
         """
         return await self._get(url, max_bytes, obey_robots=self._network.robots)
 
@@ -256,7 +257,7 @@ class Client:
                     await self._require_allowed(url, clock)
                 answer = await self._ask(url, max_bytes, clock, obey_robots)
             except WebError as error:
-                error.unreachable &= url == seen[0]  # else somebody has answered: elsewhere
+                error.unreachable &= url == seen[0]  # after a redirect, some server has responded
                 raise
             if isinstance(answer, Page):
                 return answer
@@ -270,7 +271,7 @@ class Client:
     async def _ask(
         self, url: URL, max_bytes: int, clock: asyncio.Timeout, obey_robots: bool
     ) -> Page | str:
-        """One request; returns the page, or where a redirect leads."""
+        """Make one request; return the page, or the target of a redirect."""
         async with self._turn(self._hosts[_host(url)], clock):
             answered = False
             try:
@@ -308,7 +309,7 @@ class Client:
     async def _read(self, response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         if (response.content_length or 0) > max_bytes:
             raise _too_large(max_bytes, response.status)
-        body = io.BytesIO()  # hands out what it holds without a copy
+        body = io.BytesIO()  # returns its content without a copy
         async for chunk in response.content.iter_chunked(CHUNK):
             body.write(chunk)
             if body.tell() > max_bytes:
@@ -319,7 +320,7 @@ class Client:
 
     @asynccontextmanager
     async def _turn(self, host: _Host, clock: asyncio.Timeout) -> AsyncIterator[None]:
-        """Wait for a connection to a host; the file's clock stands still meanwhile."""
+        """Wait for a connection to a host; the deadline of the file is suspended meanwhile."""
         with _stopped(clock):
             await host.turns.acquire()
         try:
@@ -349,7 +350,7 @@ class Client:
         if origin not in self._robots:
             self._robots[origin] = asyncio.create_task(self._read_robots(url.origin()))
         with _stopped(clock):
-            # A file that is given up must not take the origin's rules with it.
+            # Cancelling a file must not cancel the download of the rules, which others wait for.
             rules = await asyncio.shield(self._robots[origin])
         self._hosts[_host(url)].delay = rules.delay
         if reason := rules.forbid(str(url)):
@@ -363,17 +364,18 @@ class Client:
         try:
             page = await self._get(str(origin / "robots.txt"), robots.MAX_BYTES, obey_robots=False)
         except WebError as error:
-            # RFC 9309: who says that there is none allows all; who cannot say, nothing for now.
+            # RFC 9309: a client error means no restrictions; a server error forbids everything for
+            # now.
             if error.status and 400 <= error.status < 500 and error.status not in RETRIED:
                 return robots.ALLOW_ALL
-            # Where nothing answers at all, robots.txt is not what is wrong.
+            # If the host is unreachable, robots.txt is not the cause.
             where = "robots.txt cannot be read: " if error.status else ""
             return robots.Rules(None, f"{where}{error}", error.refused, error.unreachable)
         return robots.parse(page.data)
 
 
 def user_agent(contact: str | None) -> str:
-    """How ganloom introduces itself: name, version and who runs it."""
+    """Format the User-Agent header: name, version and contact."""
     return f"{robots.AGENT}/1 ({contact or 'no contact given'}) aiohttp/{aiohttp.__version__}"
 
 
@@ -382,14 +384,14 @@ def _host(url: URL) -> str:
 
 
 def web_url(text: str) -> URL:
-    """Read an address that may be asked.
+    """Parse an address that may be requested.
 
     Raises:
-        WebError: it is not of the web, or carries credentials.
+        WebError: It is not an http(s) address, or has credentials.
     """
     try:
         url = URL(text)
-        host = url.origin().host  # an origin has a scheme, a host and a port that make sense
+        host = url.origin().host  # an origin has a valid scheme, host and port
     except (ValueError, TypeError):
         raise _no_web_address(text) from None
     if url.scheme not in ("http", "https") or not host:
@@ -400,11 +402,12 @@ def web_url(text: str) -> URL:
 
 
 def redirected(url: URL, location: str) -> URL:
-    """Where a redirect leads.
+    """Return the target of a redirect.
 
     Raises:
-        WebError: not to the web, or from https down to http, where anybody on the way could put
-            another file in its place.
+        WebError: The target is not an http(s) address, or the redirect leads from https to http,
+            where
+            the file could be replaced on the way.
     """
     try:
         target = url.join(URL(location))
@@ -417,12 +420,12 @@ def redirected(url: URL, location: str) -> URL:
 
 
 def _no_web_address(text: str) -> WebError:
-    # As Python writes it: a server may have sent bytes that are no text.
+    # repr, since a server may have sent bytes that are not text.
     return WebError(f"not a web address: {text[:200]!r}", refused=True)
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds that the header Retry-After asks to wait; None where it says nothing sensible."""
+    """Return the seconds that the header Retry-After demands; None if it is invalid."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
@@ -445,7 +448,7 @@ def _wait(state: RetryCallState) -> float:
 
 @contextmanager
 def _stopped(clock: asyncio.Timeout) -> Iterator[None]:
-    """Stop a file's clock while it waits for its turn or for the site's rules."""
+    """Suspend the deadline of a file while it waits in a queue or for robots.txt."""
     loop = asyncio.get_running_loop()
     when = clock.when()
     assert when is not None
@@ -462,7 +465,7 @@ def _too_large(max_bytes: int, status: int) -> WebError:
 
 
 def _explained(error: Exception, timeout: float, answered: bool) -> WebError:
-    """A failed request in words that do not depend on addresses, ports or times."""
+    """Describe a failed request; the message does not depend on addresses, ports or times."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     unreachable = False
     match cause:
@@ -473,7 +476,7 @@ def _explained(error: Exception, timeout: float, answered: bool) -> WebError:
             unreachable = True
         case SlowLookUpError():
             text = f"unknown host: its name is not looked up within {timeout:g} s (network.timeout)"
-            again, unreachable = False, True  # the system's resolver has tried again by itself
+            again, unreachable = False, True  # the system's resolver has retried already
         case TimeoutError():
             text, again = f"timeout: nothing for {timeout:g} s (network.timeout)", True
             unreachable = not answered

@@ -1,4 +1,4 @@
-"""What a site asks of programs: robots.txt (RFC 9309) and the header X-Robots-Tag."""
+"""Rules of sites for programs: robots.txt (RFC 9309) and the header X-Robots-Tag."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from protego import Protego
 AGENT = "ganloom"
 MAX_BYTES = 512 * 1024  # RFC 9309: at least 500 KiB must be read
 
-_USER_AGENT = {"user-agent", "useragent", "user agent"}  # as Protego spells it
+_USER_AGENT = {"user-agent", "useragent", "user agent"}  # spellings that Protego accepts
 _OTHER = "other"
 
 _FORBIDDING = {"none", "noindex", "noimageindex", "noai", "noimageai"}
-# Directives that have a value; any other word before a colon names a program, maybe its version.
+# Directives with a value; any other word before a colon is a program, with an optional version.
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 _PROGRAM = re.compile(r"([a-z_][\w.-]*)(/\S*)?")
 
 
 class Rules(NamedTuple):
-    """What a robots.txt says, or why none could be read.
+    """Rules of a robots.txt, or the reason why it could not be read.
 
     Attributes:
-        parsed: The rules; None where nothing may be asked for now.
-        problem: Why that is so.
-        refused: Whether it was ganloom that refused to ask.
-        unreachable: Whether nothing answered at all.
+        parsed: Rules; None if no request is allowed for now.
+        problem: Reason for that.
+        refused: Whether ganloom refused the request for robots.txt by its own rules.
+        unreachable: Whether no server responded.
     """
 
     parsed: Protego | None
@@ -36,7 +36,7 @@ class Rules(NamedTuple):
     unreachable: bool = False
 
     def forbid(self, url: str) -> str | None:
-        """Why ``url`` must not be asked, or None."""
+        """Return the reason why ``url`` must not be requested; None if it may be."""
         if self.parsed is None:
             return self.problem
         if not self.parsed.can_fetch(url, AGENT):
@@ -45,33 +45,33 @@ class Rules(NamedTuple):
 
     @property
     def delay(self) -> float:
-        """Seconds between two requests that the site asks for."""
+        """Seconds between two requests that the site demands."""
         delay = self.parsed.crawl_delay(AGENT) if self.parsed else None
         return max(0.0, delay or 0.0)
 
 
 def parse(data: bytes) -> Rules:
-    """Read a robots.txt; what makes no sense in it counts for nothing."""
+    """Parse a robots.txt; invalid lines are ignored."""
     text = data.decode("utf-8", "replace").removeprefix("\ufeff")
     return Rules(Protego.parse("\n".join(map(_renamed, text.splitlines()))))
 
 
 def _renamed(line: str) -> str:
-    """A line of robots.txt that names another program with a name that all others share.
+    """Replace the name of another program in a line of robots.txt by a common one.
 
-    Protego keeps each rule for each name of its group: of half a megabyte it would make gigabytes.
+    Protego stores each rule for each name of its group, which takes gigabytes for half a megabyte.
     """
     agent = _agent(line).lower()
     if not agent:
         return line
-    # Protego takes the beginning of a name for all of it, and a * in it for nothing.
+    # Protego accepts a prefix of a name, and ignores a * within it.
     name = agent if agent == "*" else agent.replace("*", "")
     is_for_us = name == "*" or AGENT.startswith(name)
     return f"User-agent: {name if is_for_us else _OTHER}"
 
 
 def _agent(line: str) -> str:
-    """The program that a line names in one of the ways that Protego reads; "" if it names none."""
+    """Return the program that a line names, in a spelling that Protego accepts; "" without one."""
     line = line.partition("#")[0].strip()
     field, colon, value = line.partition(":")
     if colon and field.strip().lower() in _USER_AGENT:
@@ -89,10 +89,11 @@ ALLOW_ALL = parse(b"")
 
 
 def tag(values: Iterable[str]) -> str | None:
-    """The directive in values of X-Robots-Tag that forbids to take a picture, or None.
+    """Return the directive in values of X-Robots-Tag that forbids the use of an image, or None.
 
-    ``otherbot: noindex`` is meant for another program, ``max-image-preview: none`` is no ``none``,
-    and what follows the comma in ``unavailable_after: Fri, 25 Jun 2010 15:00:00 GMT`` names nobody.
+    ``otherbot: noindex`` is for another program, ``max-image-preview: none`` is not a ``none``, and
+        the
+    text after the comma in ``unavailable_after: Fri, 25 Jun 2010 15:00:00 GMT`` is not a program.
     """
     for value in values:
         for_us = True

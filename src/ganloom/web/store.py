@@ -1,4 +1,4 @@
-"""Files that came over the network, kept until somebody removes the folder."""
+"""Persistent store of downloaded files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ganloom.files import write_whole
 
 
 class Kept(NamedTuple):
-    """One file in the store.
+    """A file in the store.
 
     Attributes:
-        path: Where it lies.
-        final_url: Where it came from in the end, after redirects.
-        sha256: Of its content.
-        retrieved_at: When it came, ISO 8601.
+        path: Path of the file.
+        final_url: Its URL after redirects.
+        sha256: Hash of its content.
+        retrieved_at: Time of the download, ISO 8601.
     """
 
     path: Path
@@ -28,15 +28,15 @@ class Kept(NamedTuple):
 
 
 class Store:
-    """Files by the address that they came from.
+    """Downloaded files by URL, so that an interrupted or repeated download continues.
 
-    A killed or repeated download goes on where it was. Content lies in ``files/<sha256>``, what
-    came from where in ``urls/<sha256 of the address>.json``; both are written beside and renamed,
-    content first, so that there is no moment at which a kill leaves a wrong entry. Nothing in the
-    folder is believed: an entry counts only while the content has the hash that it says.
+    The content is in ``files/<sha256>``, the metadata in ``urls/<sha256 of the URL>.json``. Both
+    are
+    written atomically, content first, so that a kill cannot leave a wrong entry. The folder is not
+    trusted: an entry is valid only if the content has the recorded hash.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Folder of the store; created if it does not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +46,7 @@ class Store:
             each.mkdir(parents=True, exist_ok=True)
 
     def put(self, url: str, data: bytes, final_url: str) -> Kept:
-        """Keep what came from ``url``, which led to ``final_url``."""
+        """Store the response to ``url``, whose redirects ended at ``final_url``."""
         digest, now = hashlib.sha256(data).hexdigest(), datetime.now(UTC)
         kept = Kept(self._files / digest, final_url, digest, now.isoformat(timespec="seconds"))
         write_whole(kept.path, data)
@@ -60,7 +60,7 @@ class Store:
         return kept
 
     def take(self, url: str, max_bytes: int) -> Kept | None:
-        """What came from ``url`` earlier, if it is whole and within ``max_bytes``."""
+        """Return the stored response to ``url`` if it is intact and within ``max_bytes``."""
         try:
             entry = json.loads(self._entry(url).read_bytes())
             digest, retrieved_at = entry["sha256"], entry["retrieved_at"]
@@ -78,7 +78,7 @@ class Store:
         return Kept(path, final_url, digest, retrieved_at) if whole else None
 
     def forget(self, url: str) -> None:
-        """Ask for ``url`` again next time."""
+        """Delete the entry of ``url``."""
         self._entry(url).unlink(missing_ok=True)
 
     def _entry(self, url: str) -> Path:
