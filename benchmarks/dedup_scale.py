@@ -50,7 +50,8 @@ def hashes(count: int) -> NDArray[Any]:
     prints["contrast"] = 50
     prints["width"] = prints["height"] = np.arange(count, 0, -1)
     prints["hashes"] = rng.integers(0, 256, (count, 8, 8), dtype=np.uint8)
-    prints["thumbnail"] = rng.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    for seen in ("thumbnail", "grey"):
+        prints[seen] = rng.integers(0, 256, prints[seen].shape, dtype=np.uint8)
     copies = np.arange(count - count // 20, count)
     parents = copies - count // 20
     changed = np.zeros((len(copies), 64), np.uint8)
@@ -62,6 +63,8 @@ def hashes(count: int) -> NDArray[Any]:
         prints["hashes"][i, turn] = hash_
         back = turn if turn >= 4 else -turn % 4
         prints["thumbnail"][i] = arrays.apply_symmetry(prints["thumbnail"][parent], back)
+        grey = arrays.apply_symmetry(prints["grey"][parent][..., None], back)
+        prints["grey"][i] = grey[..., 0]
     return prints
 
 

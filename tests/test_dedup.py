@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import drawings
 import imagehash
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from ganloom.dedup import collection, fingerprint, group, quality, search
+from ganloom.dedup import collection, detail, fingerprint, group, quality, search
 from ganloom.images import arrays, decoding, encoding
 from ganloom.images.shards import Shards, sha256, write_shards
 from ganloom.params import Dedup
@@ -287,6 +288,77 @@ def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
         original.save(file, "JPEG", quality=level)
         files[name] = of_file(name, file.getvalue())
     assert grouped(list(files.values()))["poor"].cluster == "good"
+
+
+# --- drawings ------------------------------------------------------------------------------------
+
+# What the hash of a pattern as fine as this does not survive.
+TOO_MUCH = {"code": {"4 % cut off", "3 % cut off at the top"}}
+
+
+@pytest.mark.parametrize("kind", drawings.KINDS)
+def test_distinct_drawings_are_kept_and_their_copies_found(kind: str) -> None:
+    """They share paper, layout and style: from afar, most of these look alike."""
+    distinct = [drawings.drawing(kind, number) for number in range(6)]
+    prints = [printed(str(number), picture) for number, picture in enumerate(distinct)]
+    assert all(m.kind == "keeper" for m in grouped(prints).values())
+    for change in drawings.COPIES.keys() - TOO_MUCH.get(kind, set()):
+        copy = of_file("copy", drawings.COPIES[change](distinct[0]))
+        members = grouped([*prints, copy])
+        assert members["copy"].cluster == members["0"].cluster, change
+        assert len({member.cluster for member in members.values()}) == len(distinct), change
+
+
+def test_drawings_of_thin_lines_are_not_blank_and_empty_sheets_are() -> None:
+    rng = np.random.default_rng(0)
+    across = np.linspace(232, 250, 400)
+    shaded = np.broadcast_to(across, (300, 400)) + rng.normal(0, 2, (300, 400))
+    sheet = Image.fromarray(shaded.round().astype(np.uint8)).convert("RGB")
+    for kind in drawings.KINDS:
+        assert looks(drawings.drawing(kind, 0)).contrast > 8, kind
+    for empty in (sheet, jpeg(sheet, 40), Image.new("RGB", (400, 300), (250, 250, 248))):
+        assert looks(empty).contrast < 8
+
+
+def test_details_agree_whatever_the_light_and_after_a_small_turn() -> None:
+    def small(image: Image.Image) -> arrays.Array:
+        return np.asarray(image.convert("L").resize((detail.SIDE,) * 2, Image.Resampling.LANCZOS))
+
+    original, other = drawings.drawing("comic", 0), drawings.drawing("comic", 1)
+    pale = original.point(lambda value: 120 + value // 2)
+    askew = original.rotate(2, Image.Resampling.BICUBIC, fillcolor="white")
+    stamped = original.copy()
+    stamped.paste("red", (500, 770, 570, 785))
+    for copy in (pale, askew, stamped):
+        assert detail.agree(small(copy), small(original))
+        assert detail.agree(small(original), small(copy))
+        assert not detail.agree(small(copy), small(other))
+
+
+@given(st.integers(0, 255), st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_details_of_flat_and_noisy_pictures_can_be_compared(level: int, seed: int) -> None:
+    flat = np.full((detail.SIDE,) * 2, level, np.uint8)
+    noise = np.random.default_rng(seed).integers(0, 256, flat.shape, np.uint8)
+    assert detail.agree(noise, noise)
+    assert not detail.agree(noise, flat)
+    assert not detail.agree(flat, noise)
+
+
+def test_a_set_of_lookalikes_takes_a_bounded_number_of_comparisons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def differ(a: arrays.Array, b: arrays.Array) -> bool:
+        nonlocal compared
+        compared += 1
+        return False
+
+    monkeypatch.setattr(detail, "agree", differ)
+    members = grouped([bare(f"{i:03}", 20, i) for i in range(60)])
+    assert all(m.kind == "keeper" for m in members.values())
+    assert compared <= 60 * group.ATTEMPTS
 
 
 # --- looks ---------------------------------------------------------------------------------------

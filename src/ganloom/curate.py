@@ -40,7 +40,7 @@ class Picture(NamedTuple):
         cluster: The sha256 of the keeper of its group.
         width: Width in px, upright.
         height: Height in px, upright.
-        contrast: Standard deviation of the grey values, of 255.
+        contrast: Standard deviation of grey, or the depth of thin lines if that is more; of 255.
         label: Class; "" without one.
     """
 

@@ -332,7 +332,7 @@ class Dedup(Section):
     )
     min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
         description="Flatter pictures are copies only if every pixel is equal: "
-        "standard deviation of grey below this, of 255"
+        "contrast below this, of 255"
     )
     symmetries: bool = Field(description="Also find flipped and quarter-turned copies")
     deep: bool = Field(
@@ -352,7 +352,7 @@ class Curate(Section):
     list: Name | None = Field(description="Manual decisions: data/curation/<list>.csv; null: none")
     min_side: Count = Field(description="Drop pictures with a shorter side, in px")
     min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
-        description="Drop blank pictures: standard deviation of grey below this, of 255"
+        description="Drop blank pictures: contrast below this, of 255"
     )
     holdout: Fraction = Field(
         description="Share of the clusters of each class that is held out, to measure against"

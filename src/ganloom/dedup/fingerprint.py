@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.dedup import quality
+from ganloom.dedup import detail, quality
 from ganloom.images.arrays import Array
 from ganloom.images.decoding import Preview, decode, preview
 from ganloom.images.shards import Shards
@@ -39,13 +39,14 @@ class Fingerprint(NamedTuple):
         coarseness: Mean step of a JPEG's quantisation of brightness; 0 for other formats.
         pixels: Digest of what was seen and of the picture's size: files with the same pixels have
             the same, but for a JPEG and its copy in another format.
-        contrast: Standard deviation of grey, of 255.
+        contrast: Standard deviation of grey, or the depth of thin lines if that is more; of 255.
         sharpness: Variance of the Laplacian of grey.
         detail: The same, in the median of 8 x 8 parts: a watermark adds little to it.
         blurred: 0 (sharp) to 1.
         information: Bits per pixel as a small grey JPEG.
         hashes: (8, bytes) uint8: the perceptual hash of the picture under each symmetry k.
         thumbnail: (16, 16, 3) uint8.
+        grey: (48, 48) uint8, in which details are compared.
         descriptor: (192,) float16 of unit length.
     """
 
@@ -61,15 +62,17 @@ class Fingerprint(NamedTuple):
     information: float
     hashes: Array
     thumbnail: Array
+    grey: Array
     descriptor: NDArray[np.float16]
 
 
 def dtype(hash_size: int) -> np.dtype[Any]:
-    """Of a table of fingerprints: under 2 kB a picture, and no objects."""
+    """Of a table of fingerprints: about 4 kB a picture, and no objects."""
     types = ("U64", "i4", "i4", "f4", "U32", "f4", "f4", "f4", "f4", "f4")
     arrays = (
         ("u1", (8, hash_size**2 // 8)),
         ("u1", (THUMBNAIL, THUMBNAIL, 3)),
+        ("u1", (detail.SIDE, detail.SIDE)),
         ("f2", (quality.WIDTH,)),
     )
     return np.dtype(list(zip(Fingerprint._fields, (*types, *arrays), strict=True)))
@@ -124,6 +127,7 @@ def describe(seen: Mapping[str, Preview], hash_size: int) -> list[Fingerprint]:
             *quality.looks(grey),
             hashes=hashed[i],
             thumbnail=thumbnails[i],
+            grey=np.asarray(grey.resize((detail.SIDE,) * 2, Image.Resampling.LANCZOS)),
             descriptor=described[i],
         )
         for i, ((digest, picture), grey) in enumerate(zip(seen.items(), greys, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganloom import params
+from ganloom.dedup import detail
 from ganloom.dedup.search import (
     COLOURLESS,
     ROWS,
@@ -20,7 +22,10 @@ from ganloom.dedup.search import (
     distances,
     sorted_by_likeness,
 )
+from ganloom.images.arrays import Array, apply_symmetry
 from ganloom.images.sheets import contact_sheet
+
+ATTEMPTS = 16  # keepers compared with a picture in detail: bounds the work on a set of lookalikes
 
 # From the sha256 of originals to digests of their decoded pixels.
 Pixels = Callable[[Sequence[str]], Sequence[str]]
@@ -119,6 +124,7 @@ def _lead(
     digests = ranked["sha256"]
     row = {digest: int(twin[i]) for i, digest in enumerate(digests.tolist()) if digest in parts}
     distinct = np.flatnonzero(twin == keeper)
+    greys = ranked["grey"]
     keepers = Index(ranked, section)
     for first in range(0, len(distinct), ROWS):
         rows = distinct[first : first + ROWS]
@@ -127,16 +133,26 @@ def _lead(
         alike = sorted_by_likeness(keepers.search(rows), block.search(rows))
         starts, ends = (np.searchsorted(alike.worse, rows, side) for side in ("left", "right"))
         for i, start, end in zip(rows.tolist(), starts, ends, strict=True):
-            better = alike.better[start:end]
-            joinable = better[kind[better] == "keeper"].tolist()
+            better, symmetry = alike.better[start:end], alike.symmetry[start:end]
+            open_to = kind[better] == "keeper"
+            likely = zip(better[open_to].tolist(), symmetry[open_to].tolist(), strict=True)
+            same = _same(greys, i, itertools.islice(likely, ATTEMPTS))
             of_parts = [row[other] for other in parts.get(str(digests[i]), ())]
             whole = [j for j in of_parts if j < i and kind[j] == "keeper"]
-            if joinable:
-                keeper[i], kind[i] = joinable[0], "hash"
+            if same is not None:
+                keeper[i], kind[i] = same, "hash"
             elif whole:
                 keeper[i], kind[i] = whole[0], "deep"
         keepers.add(rows[kind[rows] == "keeper"])
     return keeper, kind
+
+
+def _same(greys: Array, row: int, likely: Iterable[tuple[int, int]]) -> int | None:
+    """The first of the likely keepers (row, symmetry) that agrees with a picture in detail."""
+    for keeper, k in likely:
+        if detail.agree(apply_symmetry(greys[row, ..., None], k)[..., 0], greys[keeper]):
+            return keeper
+    return None
 
 
 def _recognise(ranked: NDArray[Any], keeper: Rows, kind: NDArray[np.str_], pixels: Pixels) -> None:

@@ -14,6 +14,7 @@ from ganloom.images.arrays import Array
 
 PARTS = 8  # a side, of a picture whose detail is compared part by part
 BLUR = 3  # px: the blur that a sharp picture would suffer from
+LINES = 0.01  # share of a drawing that its thin lines cover, at least
 GREY = 64  # px: what is encoded for `information` and described by `descriptor`
 JPEG_QUALITY = 50
 CELLS = 4  # a side, each with a histogram of edge directions
@@ -39,7 +40,7 @@ def looks(grey: Image.Image) -> Looks:
     x = np.asarray(grey).astype(np.float32)
     laplacian = _laplacian(x)
     return Looks(
-        contrast=round(float(x.std()), 3),
+        contrast=round(max(float(x.std()), _line_depth(laplacian)), 3),
         sharpness=round(float(laplacian.var()), 3) if laplacian.size else 0.0,
         detail=round(_median_variance(laplacian), 3),
         blurred=round(max(_blurred(x), _blurred(x.T)), 3),
@@ -52,6 +53,15 @@ def _laplacian(x: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.zeros((0, 0), np.float32)
     around = x[:-2, 1:-1] + x[2:, 1:-1] + x[1:-1, :-2] + x[1:-1, 2:]
     return around - 4 * x[1:-1, 1:-1]
+
+
+def _line_depth(laplacian: NDArray[np.float32]) -> float:
+    """How far thin lines stand out from their ground; 0 for a plain ground or a slow gradient.
+
+    A few lines on a white sheet hardly change the standard deviation of its grey. A line one pixel
+    wide and d darker or brighter than its ground has a Laplacian of 2 d.
+    """
+    return float(np.quantile(np.abs(laplacian), 1 - LINES)) / 2 if laplacian.size else 0.0
 
 
 def _median_variance(x: NDArray[np.float32]) -> float:

@@ -1,4 +1,4 @@
-"""Which pictures look alike: hashes propose, thumbnails confirm.
+"""Which pictures look alike: hashes propose, colour thumbnails confirm.
 
 The scan of all hashes is exact. At 12 of 64 bits nothing beats it: a multi-index hash over the same
 bits has to look into so many buckets that it is 20 times slower (`benchmarks/dedup_scale.py`).
@@ -29,13 +29,14 @@ class Likenesses(NamedTuple):
     better: Rows
     bits: NDArray[np.int32]
     difference: NDArray[np.float32]  # of their thumbnails, of 255
+    symmetry: NDArray[np.int8]  # k of images.apply_symmetry that turns the worse as the better
 
 
 def sorted_by_likeness(*parts: Likenesses) -> Likenesses:
     """Join lists of pairs into one in their order."""
-    worse, better, bits, difference = (np.concatenate(x) for x in zip(*parts, strict=True))
-    order = np.lexsort((better, difference, bits, worse))
-    return Likenesses(worse[order], better[order], bits[order], difference[order])
+    joined = Likenesses._make(np.concatenate(x) for x in zip(*parts, strict=True))
+    order = np.lexsort((joined.better, joined.difference, joined.bits, joined.worse))
+    return Likenesses._make(x[order] for x in joined)
 
 
 class Index:
@@ -75,7 +76,8 @@ class Index:
             difference = differences(turned, query, self._prints["thumbnail"], better)
             alike = difference <= self._section.max_difference
             query, better, bits = query[alike], better[alike], bits[alike]
-            found.append(Likenesses(rows[query], better, bits, difference[alike]))
+            symmetry = np.full(len(query), k, np.int8)
+            found.append(Likenesses(rows[query], better, bits, difference[alike], symmetry))
         return sorted_by_likeness(*found)
 
     def _structured(self, rows: Rows) -> Rows:
