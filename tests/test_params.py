@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ganloom.geometry import doublings, resolutions
-from ganloom.params import Params, ParamsError, load, parse
+from ganloom.params import Params, ParamsError, Section, load, parse
 from ganloom.params_docs import comment, markdown
 
 ROOT = Path(__file__).parents[1]
@@ -418,6 +418,36 @@ def test_recipes_fit_the_schema_and_explain_every_key(recipe: Path) -> None:
         data["network"]["contact"] = "me@example.org"
     assert isinstance(parse(data), Params)
     assert comment(text) == text, f"run: ganloom comment {recipe}"
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_schema_changes_no_value_and_adds_none_that_is_on(recipe: Path) -> None:
+    """Stages do not depend on it: what it changed or added, DVC would not notice."""
+    data = YAML(typ="safe").load(recipe)
+    data["network"]["contact"] = "me@example.org"
+    checked = parse(data)
+    assert checked.model_dump(exclude_unset=True) == data
+    assert added(checked.model_dump(), data) <= {None, False}
+
+
+def added(values: dict[str, Any], data: dict[str, Any]) -> set[Any]:
+    """The values that ``data`` does not have, in sections of any depth."""
+    new = {values[key] for key in values.keys() - data.keys()}
+    shared = [(values[key], data[key]) for key in values.keys() & data.keys()]
+    return new.union(*(added(*pair) for pair in shared if isinstance(pair[0], dict)))
+
+
+def test_a_default_that_is_a_value_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Smooth\.kernel: .* values belong in params\.yaml"):
+
+        class Smooth(Section):
+            kernel: int = 3
+
+    class Optional(Section):
+        kernel: int | None = None
+        is_smooth: bool = False
+
+    assert Optional().kernel is None
 
 
 def test_params_yaml_is_the_default_recipe() -> None:

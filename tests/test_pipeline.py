@@ -24,7 +24,8 @@ STAGES: dict[str, dict[str, Any]] = {
     for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items()
 }
 # Values enter as `params`, the version is no code, and a check before a stage changes no byte.
-EXEMPT = {f"src/ganloom/{name}.py" for name in ("params", "__init__", "preflight", "git")}
+SCHEMA = {str(path.relative_to(ROOT)) for path in (SRC / "ganloom/params").glob("*.py")}
+EXEMPT = SCHEMA | {f"src/ganloom/{name}.py" for name in ("__init__", "preflight", "git")}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -82,6 +83,63 @@ def test_a_stage_depends_on_exactly_the_code_it_uses(name: str) -> None:
     missing = {path for path in reached if not any(fnmatch(path, p) for p in patterns)}
     unused = {p for p in patterns if not any(fnmatch(path, p) for path in reached | EXEMPT)}
     assert (missing, unused) == (set(), set())
+
+
+def stale_after(path: str) -> set[str]:
+    """The stages that an edit of a source file makes stale."""
+    return {
+        name
+        for name, stage in STAGES.items()
+        if any(
+            fnmatch(path, pattern) or path.startswith(f"{pattern}/")
+            for pattern in map(wildcard, stage["deps"])
+            if pattern.startswith("src/")
+        )
+    }
+
+
+PICTURES = {"search", "fetch", "dedup", "augment", "enlarger", "weave", "report"}
+GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
+
+
+@pytest.mark.parametrize(
+    "pattern, stages",
+    [
+        ("geometry.py", GENERATORS | {"reference"}),
+        ("objectives.py", {"train"}),
+        ("matching.py", {"train"}),
+        ("nets/blocks.py", GENERATORS | {"enlarger"}),
+        ("nets/dcgan.py", GENERATORS),
+        ("slices.py", GENERATORS - {"sample"} | {"reference", "enlarger"}),
+        ("training/[!_cer]*.py", {"train"}),
+        ("params/*.py", {"check"}),
+        ("images/decoding.py", PICTURES),
+        ("images/formats.py", PICTURES),
+        ("web/*.py", {"search", "fetch", "reference", "evaluate"}),
+        ("report/*.py", {"report"}),
+        ("git.py", {"report"}),
+        ("bundle/*.py", set()),
+        ("cli/*.py", set()),
+        ("doctor.py", set()),
+        ("params_docs.py", set()),
+        ("preflight.py", set()),
+        ("studio/*.py", set()),
+    ],
+)
+def test_an_edit_makes_stale_what_it_can_change_and_nothing_else(
+    pattern: str, stages: set[str]
+) -> None:
+    paths = [str(path.relative_to(ROOT)) for path in (SRC / "ganloom").glob(pattern)]
+    assert paths
+    for path in paths:
+        assert stale_after(path) == stages, path
+
+
+def test_an_edit_that_makes_no_training_stale_abandons_no_checkpoint() -> None:
+    from ganloom.training import checkpoint
+
+    exempt = {Path(path).relative_to("src/ganloom").parts[0] for path in EXEMPT}
+    assert {f.removesuffix(".py") for f in exempt} == checkpoint.EXEMPT | {"__init__"}
 
 
 def parameter(node: ast.AST) -> list[str] | None:

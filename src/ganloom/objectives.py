@@ -139,8 +139,8 @@ def objective(model: params.Model, inputs: Inputs, device: torch.device) -> Obje
         memory |= matching.patch_memory(model.resolution, device)
         g_terms.append(patch_matching(model.patch_matching, memory))
 
-    penalties = gradient_penalties(model.penalties) if model.penalties else []
-    interval = model.penalties.interval if model.penalties else 1
+    interval = (model.penalties and model.penalties.interval) or 1
+    penalties = gradient_penalties(model.penalties, interval) if model.penalties else []
     clip = model.penalties.clip if model.penalties else None
     lazy = interval > 1 and bool(penalties)
     if not lazy:
@@ -413,11 +413,11 @@ def patch_matching(spec: params.PatchMatching, memory: dict[str, Tensor]) -> Ter
 # --- terms of the discriminator: gradient penalties ----------------------------------------------
 
 
-def gradient_penalties(spec: params.Penalties) -> list[Term]:
+def gradient_penalties(spec: params.Penalties, interval: int = 1) -> list[Term]:
     """Penalties on the gradients of D's logits at images that require gradients.
 
-    With an interval above 1 they are ``interval`` times heavier, for a phase that runs in every
-    ``interval``-th step (lazy regularisation; Karras et al., 2020).
+    They are ``interval`` times heavier, for a phase that runs in every ``interval``-th step (lazy
+    regularisation; Karras et al., 2020).
     """
     weighted = (
         ("penalty", spec.gradient, gradient_penalty),
@@ -425,9 +425,7 @@ def gradient_penalties(spec: params.Penalties) -> list[Term]:
         ("r2", spec.r2 and spec.r2 / 2, r2),
     )
     return [
-        _penalty(name, spec.interval * weight, penalty)
-        for name, weight, penalty in weighted
-        if weight
+        _penalty(name, interval * weight, penalty) for name, weight, penalty in weighted if weight
     ]
 
 

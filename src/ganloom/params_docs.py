@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
-from ganloom.params import Params, Section, section_at, sections_in
+from ganloom.params import Params, Section
+from ganloom.params.lookup import section_at, sections_in
 
 _KEY = re.compile(r"(?P<indent> *(?:- )?)(?P<key>[A-Za-z_]\w*):")  # also the first of a list item
 
@@ -20,10 +21,10 @@ def markdown() -> str:
     parts = [
         "# Parameters",
         "",
-        "Made from the schema by `ganloom docs > docs/params.md`. Every key must stand in",
-        "`params.yaml`; there are no hidden defaults. Where a key may be missing, the table says",
-        "`optional`: what it describes is then off. What may stand in several places is described",
-        "at the first.",
+        "Generated from the schema (`src/ganloom/params`) by `ganloom docs > docs/params.md`. All",
+        "values are in `params.yaml`; there are no hidden defaults. A key marked `optional` may be",
+        "missing: what it describes is then off. A section that may occur in several places is",
+        "described at the first.",
     ]
     for path, section in seen:
         parts += ["", f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]

@@ -36,7 +36,7 @@ MODULES = [
     "nets/blocks.py",
     "nets/conditioning.py",
     "nets/inputs.py",
-    "params.py",
+    *(f"params/{path.name}" for path in (SOURCE / "params").glob("*.py")),
     "sampling/__init__.py",
     "sampling/generate.py",
     "sampling/latents.py",

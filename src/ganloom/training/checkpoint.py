@@ -28,6 +28,10 @@ from torch.optim import Optimizer
 STATE = "state.safetensors"
 _FACTS = "facts"
 
+# Modules that no result depends on, and that are therefore not part of a fingerprint:
+# values of parameters are part of the facts, and checks can only refuse to start a stage.
+EXEMPT = {"git", "params", "preflight"}
+
 # Tensors by name, nested to any depth.
 Tree = dict[str, Any]
 
@@ -43,15 +47,14 @@ class DamagedError(RuntimeError):
 def fingerprint(facts: dict[str, Any], files: list[Path]) -> str:
     """Identify a training by 16 hexadecimal digits of a hash over everything its bits depend on.
 
-    The hash covers ``facts`` (JSON), the content of ``files``, the loaded modules of this package,
-    and
-    the version of torch. A checkpoint is used only by the training that wrote it.
+    The hash covers ``facts`` (JSON), the content of ``files``, the loaded modules of this package
+    (without ``EXEMPT``), and the version of torch. A checkpoint is used only by the training that
+    wrote it.
     """
-    # Parameters are part of the facts, so the source of the schema is exempt.
     modules = (
         Path(str(module.__file__))
         for name, module in sys.modules.items()
-        if name.startswith("ganloom.") and name != "ganloom.params"
+        if name.startswith("ganloom.") and name.split(".")[1] not in EXEMPT
     )
     digest = hashlib.sha256(json.dumps([facts, torch.__version__], sort_keys=True).encode())
     for path in [*files, *sorted(modules)]:

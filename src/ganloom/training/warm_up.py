@@ -33,7 +33,7 @@ def train(
             name, model, settings, seed=seed, threads=threads, slices=slices, out=out, work=work
         )
         return
-    first = model.first()
+    first = _first(model, model.warm_up)
     facts = {
         "model": first.model_dump(),
         "seed": seed,
@@ -73,3 +73,21 @@ def train(
     before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     run["warm_up"] = {key: before[key] for key in ("kimg", "seconds")}
     record.write_json(out / "run.json", run)
+
+
+def _first(model: params.Model, warm_up: params.WarmUp) -> params.Model:
+    """The model of the warm-up: ``model`` with the values of its section ``warm_up``."""
+    return model.model_copy(
+        update={
+            "kimg": warm_up.kimg,
+            "batch": warm_up.batch,
+            "discriminator": warm_up.discriminator,
+            "objective": warm_up.objective,
+            "penalties": warm_up.penalties,
+            "optimizer": warm_up.optimizer,
+            "diffaugment": warm_up.diffaugment,
+            "warm_up": None,
+            "feature_matching": None,
+            "patch_matching": None,
+        }
+    )
