@@ -679,7 +679,7 @@ def test_a_real_collection_through_the_real_stages(
         one.press("g")
         assert one.page.locator(".keeper").count() >= 3
         one.press("ArrowRight", "k", "g", "l")
-        expect(one.page.locator("#toast")).to_contain_text("Most alike")
+        expect(one.page.locator("#toast")).to_contain_text("Most similar")
         for key in "kkd3kkdkkk":
             one.press(key)
         one.expect_saved()
