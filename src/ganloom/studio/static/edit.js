@@ -281,10 +281,10 @@ try {
     fit();
     const { search } = await ask("/api/photo");
     const here = search && models.has(search.model);
-    const asked = new URLSearchParams(location.search).get("kept");
-    if (kept.some(({ name }) => name === asked)) {
-      $("kept").value = asked;
-      start(asked);
+    const wanted = new URLSearchParams(location.search).get("kept");
+    if (kept.some(({ name }) => name === wanted)) {
+      $("kept").value = wanted;
+      start(wanted);
     } else if (here) {
       $("model").value = search.model;
       fit();

@@ -6,7 +6,6 @@ const turn = new Turn();
 let models = new Map();
 let kept = new Map(); // name -> {model, made}
 let shown = new Map(); // name -> {model, made}, of the grid
-let asked = null; // settings of the grid
 
 // --- generating ------------------------------------------------------------------------------------
 
@@ -22,7 +21,6 @@ function generate() {
   const before = $("one").dataset.name;
   const words = `Generating ${settings.count} ${settings.count > 1 ? "samples" : "sample"} …`;
   turn.run(words, () => ask("/api/generate", settings), ({ pictures }) => {
-    asked = settings;
     const address = new URLSearchParams({ model: settings.model, seed: settings.seed });
     history.replaceState(null, "", `?${address}`);
     const { model, ...made } = settings;

@@ -53,10 +53,10 @@ const name = (row) => row.title || row.id;
 const likeness = (row) => like.scores.get(row.sha256) ?? NaN;
 
 function allOrders() {
-  const known = orders(store.about.flags);
+  const all = orders(store.about.flags);
   if (like)
-    known.push({ name: "likeness", title: "similarity", down: true, key: likeness, shown: (row) => number(likeness(row)) });
-  return known;
+    all.push({ name: "likeness", title: "similarity", down: true, key: likeness, shown: (row) => number(likeness(row)) });
+  return all;
 }
 
 /** Filter and sort again. */
@@ -66,14 +66,14 @@ function update() {
   shown = order.shown;
   const rows = sorted(filtered(store, filters), order, view.down, store);
   members = new Set(rows.map((row) => row.sha256));
-  const seen = new Set();
+  const clusters = new Set();
   let groups = null;
   if (view.grouped) {
     groups = [];
     for (const row of rows) {
       const all = store.groups.get(row.cluster);
-      if (all.length > 1 && !seen.has(row.cluster)) groups.push(all);
-      seen.add(row.cluster);
+      if (all.length > 1 && !clusters.has(row.cluster)) groups.push(all);
+      clusters.add(row.cluster);
     }
   }
   for (const sha of grid.selected) if (!members.has(sha)) grid.selected.delete(sha);
@@ -93,9 +93,9 @@ function update() {
 /** Update the controls of the view. */
 function controls() {
   const select = $("sort");
-  const known = allOrders();
+  const all = allOrders();
   select.replaceChildren(
-    ...known.map(({ name, title }) => new Option(title, name, false, name === view.order)),
+    ...all.map(({ name, title }) => new Option(title, name, false, name === view.order)),
   );
   $("turn").textContent = view.down ? "↑" : "↓";
   $("turn").title = view.down ? "Descending" : "Ascending";

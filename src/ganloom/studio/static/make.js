@@ -98,8 +98,8 @@ export async function fillModels(select, fits = () => true) {
       return Object.assign(element("option", words), { value: model.name });
     }),
   );
-  const asked = new URLSearchParams(location.search).get("model");
-  if (whole.some(({ name }) => name === asked)) select.value = asked;
+  const wanted = new URLSearchParams(location.search).get("model");
+  if (whole.some(({ name }) => name === wanted)) select.value = wanted;
   return new Map(whole.map((model) => [model.name, model]));
 }
 

@@ -10,7 +10,7 @@ let models = new Map();
 let patterns = null; // groups and sizes from the server
 let kept = new Map(); // name -> {model, sha256, made}
 let place = [0, 0]; // position of the tile, in sides of the sample
-let shown = null; // {name, cloth, asked, image, state} on the stage
+let shown = null; // {name, cloth, choices, image, state} on the stage
 
 const group = () => $("settings").elements.group.value;
 const address = (name, file) => `/weaves/${encodeURIComponent(name)}/${file}.png`;
@@ -50,10 +50,10 @@ async function weave(from = null) {
   let failed = null;
   while (again) {
     again = false;
-    const asked = settings();
+    const choices = settings();
     try {
-      const { name, cloth } = await ask("/api/weave", asked);
-      paint({ name, cloth, asked, image: await picture(address(name, "preview")), state: "preview" });
+      const { name, cloth } = await ask("/api/weave", choices);
+      paint({ name, cloth, choices, image: await picture(address(name, "preview")), state: "preview" });
       link();
       failed = null;
     } catch (error) {
@@ -65,20 +65,20 @@ async function weave(from = null) {
     finish(failed);
     return;
   }
-  history.replaceState(null, "", `?${new URLSearchParams({ model: shown.asked.model, seed: shown.asked.seed })}`);
+  history.replaceState(null, "", `?${new URLSearchParams({ model: shown.choices.model, seed: shown.choices.seed })}`);
   if (!dragging) enlarge();
 }
 
 /** Replace the preview by the image at full size. */
 async function enlarge() {
   if (!shown || asking || loading || shown.state === "full") return;
-  const { name, cloth, asked } = shown;
+  const { name, cloth, choices } = shown;
   const mine = (loading = new Image());
   try {
     const image = await picture(address(name, "shown"), mine);
     if (mine !== loading) return;
     loading = null;
-    paint({ name, cloth, asked, image, state: "full" });
+    paint({ name, cloth, choices, image, state: "full" });
     finish(null);
   } catch (error) {
     if (mine !== loading) return;
@@ -140,7 +140,7 @@ function scale() {
 function paint(next = shown) {
   shown = next;
   if (!shown) return;
-  const { image, cloth, asked } = shown;
+  const { image, cloth, choices } = shown;
   const ratio = devicePixelRatio;
   const [width, height] = [stage.clientWidth, stage.clientHeight].map((px) => Math.round(px * ratio));
   if (!width || !height) return;
@@ -153,7 +153,7 @@ function paint(next = shown) {
     context.drawImage(image, Math.floor((width - side) / 2), Math.floor((height - side) / 2), side, side);
   } else {
     // Scale once, to whole pixels, so that the repeated tile has no seams.
-    const wide = Math.max(1, Math.round(asked.width * scale() * ratio));
+    const wide = Math.max(1, Math.round(choices.width * scale() * ratio));
     const high = Math.max(1, Math.round((wide * image.naturalHeight) / image.naturalWidth));
     const tile = Object.assign(document.createElement("canvas"), { width: wide, height: high });
     const drawn = tile.getContext("2d");
@@ -166,7 +166,7 @@ function paint(next = shown) {
   }
   stage.dataset.state = shown.state;
   stage.dataset.name = shown.name;
-  stage.setAttribute("aria-label", `Cloth: ${origin({ model: asked.model, made: asked })}, ${asked.group}`);
+  stage.setAttribute("aria-label", `Cloth: ${origin({ model: choices.model, made: choices })}, ${choices.group}`);
   $("magnify-label").hidden = cloth;
 }
 
@@ -272,12 +272,12 @@ function recall(name) {
 // --- keeping and downloads -------------------------------------------------------------------------
 
 function link() {
-  const { name, asked } = shown;
+  const { name, choices } = shown;
   $("keep").disabled = false;
   $("keep").firstChild.data = kept.has(name) ? "Forget " : "Keep ";
   for (const id of FILES) {
     $(id).href = address(name, id);
-    $(id).download = `${asked.model.replace("/", "_")}_${id}_${name}.png`;
+    $(id).download = `${choices.model.replace("/", "_")}_${id}_${name}.png`;
   }
   for (const button of $("kept").children)
     button.setAttribute("aria-pressed", button.dataset.name === name);
