@@ -118,7 +118,7 @@ def test_runs_that_differ_in_the_seed_are_one_row_with_a_deviation(project: Path
     ]
     assert dcgan.settings[0].versions == ["none-s1", "none-s2"]
     assert [bool(s.row.best) for s in dcgan.settings] == [False, True, False]
-    assert rows(dcgan.references) == [("Real: unseen originals", "0.0625")]
+    assert rows(dcgan.references) == [("Real: holdout originals", "0.0625")]
     # The other model's runs: dropout does not reach it, so that each seed counts once.
     assert rows(other.settings) == [("All", "1.50 ± 0.71")]
     assert [s.runs for s in other.settings] == [2]
@@ -140,9 +140,9 @@ def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
 @pytest.mark.parametrize(
     ("kids", "sentence"),
     [
-        ([[1.0, 1.1], [1.05, 1.2]], "(1.05 ± 0.07), then dropout 1 (1.12 ± 0.11). Chance may"),
-        ([[1.0, 1.1, 1.05], [2.0, 2.1, 2.05]], "Chance hardly explains the difference"),
-        ([[1.0], [2.0, 2.1]], "A single seed cannot tell this from chance"),
+        ([[1.0, 1.1], [1.05, 1.2]], "(1.05 ± 0.07), then dropout 1 (1.12 ± 0.11). The difference is not"),
+        ([[1.0, 1.1, 1.05], [2.0, 2.1, 2.05]], "The difference is significant"),
+        ([[1.0], [2.0, 2.1]], "With a single seed this may be chance"),
         ([[1.0], []], ""),
     ],
 )  # fmt: skip
@@ -241,7 +241,7 @@ def test_what_is_nowhere_is_left_out(project: Path) -> None:
     git(project, "tag", "unmeasured", git(project, "commit-tree", "-m", "x", tree_of(project)))
     cached, unmeasured = versions_in_any_state(project, ["cached", "unmeasured"])
     assert cached.state == "not in DVC's cache"
-    assert unmeasured.state == "not measured"
+    assert unmeasured.state == "not evaluated"
 
 
 def tree_of(project: Path) -> str:
@@ -334,7 +334,9 @@ def test_the_command_says_why_there_is_nothing_to_compare(
         cli.main(["compare"])
     git(tmp_path, "init", "--quiet")
     Repo.init(str(tmp_path)).close()
-    with pytest.raises(SystemExit, match="there are no experiments here: nothing was committed"):
+    with pytest.raises(
+        SystemExit, match="there are no experiments here: nothing has been committed"
+    ):
         cli.main(["compare"])
 
 

@@ -290,7 +290,7 @@ def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path
     for kind in ("thumbnails", "pictures"):
         answer = client.get(f"/{kind}/{A}")
         assert answer.status_code == 404
-        assert answer.json()["problem"] == f"data/raw has no original {A}"
+        assert answer.json()["problem"] == f"there is no original {A} in data/raw"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "immutable" not in answer.headers["cache-control"]
     answer = client.get(f"/api/likeness/{B}")
@@ -650,7 +650,7 @@ def test_without_a_collection_it_starts_and_says_what_to_run(
 
 def test_a_lists_name_is_no_path(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
-    with pytest.raises(SystemExit, match="small letters, digits and _ only"):
+    with pytest.raises(SystemExit, match="lower-case letters, digits and _"):
         main(["studio", "--no-browser", "--list", "../../x"])
 
 
@@ -662,6 +662,6 @@ def test_while_the_pipeline_runs_it_says_so_and_goes_on_afterwards(
     path.unlink()
     answer = client.get("/api/collection")
     assert answer.status_code == 503
-    assert "or that is going on now" in answer.json()["problem"]
+    assert "or a run is in progress" in answer.json()["problem"]
     path.write_text(text)
     assert client.get("/api/collection").status_code == 200

@@ -389,7 +389,7 @@ def test_two_windows_and_an_editor_lose_nothing(
         }
         # What the other has changed since is not undone.
         one.press("u")
-        expect(one.page.locator("#toast")).to_contain_text("Changed elsewhere")
+        expect(one.page.locator("#toast")).to_contain_text("Changed in another window")
         one.expect_status(h[0], "drop")
 
 
@@ -401,7 +401,7 @@ def test_a_server_that_is_gone_costs_nothing(small: tuple[Path, list[str]], wind
         one.expect_saved()
     port = int(address.rstrip("/").rpartition(":")[2])
     one.press("d", "d")
-    expect(one.page.locator("#saved")).to_contain_text("Server gone, 2 unsaved")
+    expect(one.page.locator("#saved")).to_contain_text("No connection, 2 unsaved")
     one.expect_status(h[1], "drop")
     assert set(decisions(project)) == {h[0]}
     with studio(project, port):
@@ -488,7 +488,7 @@ def test_says_how_the_decisions_come_to_count(
     with studio(project) as address:
         one = window(address)
         notes = one.page.locator("#notes")
-        expect(notes).to_contain_text("params.yaml uses no list yet")
+        expect(notes).to_contain_text("params.yaml uses no list")
         expect(notes).to_contain_text("list: mine")
         path = project / "params.yaml"
         path.write_text(path.read_text().replace("list: null", "list: other"))
@@ -679,7 +679,7 @@ def test_a_real_collection_through_the_real_stages(
         one.press("g")
         assert one.page.locator(".keeper").count() >= 3
         one.press("ArrowRight", "k", "g", "l")
-        expect(one.page.locator("#toast")).to_contain_text("Most alike")
+        expect(one.page.locator("#toast")).to_contain_text("Most similar")
         for key in "kkd3kkdkkk":
             one.press(key)
         one.expect_saved()

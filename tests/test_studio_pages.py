@@ -116,8 +116,8 @@ def test_a_damaged_model_is_named_and_the_others_work(project: Path, client: Tes
     save_model(project, "html").write_bytes(b"<html>" * 100)
     listed = {one["name"]: one["problem"] for one in client.get("/api/models").json()["models"]}
     assert listed["animals"] is None
-    assert "broken/generator.safetensors: damaged" in listed["broken"]
-    assert "html/generator.safetensors: damaged" in listed["html"]
+    assert "broken/generator.safetensors is damaged" in listed["broken"]
+    assert "html/generator.safetensors is damaged" in listed["html"]
     answer = make(client, model="broken")
     assert answer.status_code == 422
     assert "broken/generator.safetensors" in answer.json()["problem"]
@@ -181,10 +181,10 @@ def test_a_picture_says_how_to_make_it_again(project: Path, client: TestClient) 
         ({"seed": -1}, "seed"),
         ({"seed": 2**32}, "seed"),
         ({"truncation": 0}, "truncation"),
-        ({"label": "cow"}, "class 'cow' is not possible; classes: cat, dog"),
-        ({"codes": [0]}, "this model has 2, not 1"),
-        ({"codes": [4, 0]}, "no number from 0 to 3"),
-        ({"codes": [0.5, 0]}, "no number from 0 to 3"),
+        ({"label": "cow"}, "class 'cow' does not exist; classes: cat, dog"),
+        ({"codes": [0]}, "this model has 2 codes, not 1"),
+        ({"codes": [4, 0]}, "not an integer from 0 to 3"),
+        ({"codes": [0.5, 0]}, "not an integer from 0 to 3"),
         ({"codes": [0, 1.5]}, "not between -1 and 1"),
         ({"other": 1}, "other"),
     ],
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_nothing_of_what_was_to_be_kept(
 def test_a_pictures_name_is_no_path(client: TestClient, name: str) -> None:
     answer = post(client, "/api/keep", name=name)
     assert answer.status_code == 422
-    assert "make it again" in answer.json()["problem"]
+    assert "create it again" in answer.json()["problem"]
 
 
 def test_a_damaged_kept_picture_is_left_out(project: Path, client: TestClient) -> None:
@@ -325,11 +325,11 @@ def test_a_mix_moves_there_and_back(client: TestClient) -> None:
         ({"transitions": 11, "ends": [{"seed": 1}, {"seed": 2}]}, "transitions"),
         ({"interpolations": 0, "ends": [{"seed": 1}, {"seed": 2}]}, "interpolations"),
         ({"path": "zigzag", "ends": [{"seed": 1}, {"seed": 2}]}, "path"),
-        ({}, "either ends or classes"),
+        ({}, "give either ends or classes"),
         ({"ends": [{"seed": 1}, {"seed": 2}], "classes": ["cat", "dog"]}, "either"),
         ({"ends": [{"seed": 1}]}, "ends"),
-        ({"ends": [{"seed": 1}, {}]}, "an end is a seed or a kept picture"),
-        ({"classes": ["cat", "cow"]}, "class 'cow' is not possible"),
+        ({"ends": [{"seed": 1}, {}]}, "an end needs a seed or a kept sample"),
+        ({"classes": ["cat", "cow"]}, "class 'cow' does not exist"),
     ],
 )
 def test_a_mix_out_of_range_is_refused(
@@ -392,7 +392,7 @@ def test_a_search_is_cancelled_and_the_studio_answers_meanwhile(client: TestClie
     assert upload(client, picture(), steps=2000).json()["search"]["state"] == "running"
     again = upload(client, picture())
     assert again.status_code == 409
-    assert "cancel that first" in again.json()["problem"]
+    assert "cancel it first" in again.json()["problem"]
     assert make(client).status_code == 200
     assert post(client, "/api/cancel").json()["search"]["state"] == "cancelled"
     assert upload(client, picture()).status_code == 200
@@ -437,7 +437,7 @@ def test_a_search_that_fails_says_so(client: TestClient, monkeypatch: pytest.Mon
     search = outcome(client)
     assert (search["state"], search["problem"]) == (
         "failed",
-        "the search has failed: out of memory",
+        "the search failed: out of memory",
     )
 
 

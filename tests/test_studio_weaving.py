@@ -261,8 +261,8 @@ def test_the_enlarger_of_the_project_is_used_and_a_damaged_one_is_named(
         ({"drift": 1.1}, "drift"),
         ({"truncation": 0}, "truncation"),
         ({"seed": -1}, "seed"),
-        ({"label": "cow"}, "class 'cow' is not possible; classes: cat, dog"),
-        ({"codes": [0]}, "this model has 2, not 1"),
+        ({"label": "cow"}, "class 'cow' does not exist; classes: cat, dog"),
+        ({"codes": [0]}, "this model has 2 codes, not 1"),
         ({"other": 1}, "other"),
     ],
 )

@@ -214,7 +214,7 @@ def test_a_file_that_cannot_be_made_is_named(
         page.click("#cloth")
     assert "409" in console.value.text
     expect(page.locator("#notes .problem")).to_have_text(
-        "the enlarger has changed since; weave again"
+        "the enlarger has changed; create the weave again"
     )
     expect(page.locator("#status")).to_have_text("")
     visit.complaints.clear()

@@ -72,7 +72,7 @@ def alarm(kimg: float, over: float | None) -> dict[str, Any]:
         ),
         (evidence(judgement={"stopped": "Training ended at 56 of 90."}), "No longer improving"),
         (evidence(judgement={"looks": []}), "Still learning"),
-        (Evidence("dcgan", DCGAN), "Not measured"),
+        (Evidence("dcgan", DCGAN), "Not evaluated"),
     ],
 )
 def test_the_first_rule_that_holds_gives_the_verdict(known: Evidence, words: str) -> None:
@@ -81,22 +81,22 @@ def test_the_first_rule_that_holds_gives_the_verdict(known: Evidence, words: str
 
 def test_reasons_have_the_numbers_of_real_pictures_beside_them() -> None:
     course, numbers = verdict(evidence()).reasons
-    assert numbers.startswith("Measured: KID 0.800 (real pictures: 0.0300), precision 0.800")
+    assert numbers.startswith("Measured: KID 0.800 (real images: 0.0300), precision 0.800")
     assert course == "Its KID was still falling when the training ended."
     alone = verdict(evidence(real={})).reasons
-    assert "real pictures" not in alone[1]
+    assert "real images" not in alone[1]
     assert "set curate.holdout" in alone[-1]
     twins = verdict(evidence(metrics={"duplicates": 0.8}))
     assert twins.reasons == [
-        "80% of its samples have a near-duplicate among them (real pictures: 5%)."
+        "80% of its samples have a near-duplicate among the samples (real images: 5%)."
     ]
     few = verdict(evidence(metrics={"n": 16}))
-    assert few.reasons[-1] == "All of this is of 16 pictures only: take it as a first guess."
+    assert few.reasons[-1] == "These metrics are of 16 images only, a rough estimate."
     assert rules.FEW_PICTURES == FEW_FOR_NEIGHBOURS
 
 
 def test_what_has_not_learned_collapsed_or_copies_is_never_the_best() -> None:
-    worse = {"Not measured", "Not trained yet", "Collapsed", "Copying"}
+    worse = {"Not evaluated", "Not trained yet", "Collapsed", "Copying"}
     assert {rule.words for rule in RULES if not rule.may_be_best} == worse
 
 

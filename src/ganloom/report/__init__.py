@@ -1,1 +1,1 @@
-"""The report of a run: `build.build` makes the page."""
+"""The report of a run; ``build.build`` creates the page."""

@@ -1,7 +1,6 @@
-"""The report: what a run read, made and measured, as one HTML page that needs nothing else.
+"""The report on a run, as one self-contained HTML page.
 
-The modules beside this one turn the files of the stages into plain values; the template lays them
-out.
+The other modules of this package convert the outputs of the stages to values for the template.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from ganloom.report.page import page
 from ganloom.report.tables import read_json
 from ganloom.report.versions import WORKSPACE, versions
 
-# Of the pictures of all experiments together.
+# Limit for the images of all experiments together.
 EXPERIMENT_BYTES = 500_000
 
 
@@ -25,22 +24,22 @@ def build(
     specs: Mapping[str, params.Model],
     fetch: params.Fetch,
 ) -> str:
-    """Make the page of a finished run.
+    """Create the report on a finished run.
 
     Args:
-        project: The folder that holds ``params.yaml``, ``data`` and ``results``.
-        about: Headline and introduction.
-        specs: The models to show; results of others are ignored.
-        fetch: Its limit of pixels holds for the originals and experiments shown.
+        project: Folder with ``params.yaml``, ``data`` and ``results``.
+        about: Title, introduction and experiments to show.
+        specs: Models to show; results of others are ignored.
+        fetch: Settings with the limit of pixels of a decoded image.
 
     Raises:
-        ExperimentError: an experiment that is to be shown cannot be read.
+        ExperimentError: If an experiment cannot be read.
     """
     compared, sheets = None, {}
-    if about.experiments:  # first of all: an unknown name is found before the rest is read
-        found = versions(project, [WORKSPACE, *about.experiments])
-        compared = experiments.comparison(found)
-        sheets = experiments.sheets(compared, found, fetch.max_pixels, EXPERIMENT_BYTES)
+    if about.experiments:  # first, so that an unknown name fails early
+        runs = versions(project, [WORKSPACE, *about.experiments])
+        compared = experiments.comparison(runs)
+        sheets = experiments.sheets(compared, runs, fetch.max_pixels, EXPERIMENT_BYTES)
     metrics = {name: read_json(project / f"results/metrics/{name}.json") for name in specs}
     reference = read_json(project / "results/metrics/reference.json")
     shown = {

@@ -1,4 +1,4 @@
-"""What became of the samples: enlarged ones, tiles and cloths, and what enlarged them."""
+"""Enlarged samples, tiles and cloths, and the quality of the enlarger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganloom.report.tables import read_json
 
 @dataclass(frozen=True)
 class Tile:
-    """A seamless tile, and what it is invariant under, in words."""
+    """A seamless tile and the name of its wallpaper group."""
 
     group: str
     picture: Picture
@@ -21,15 +21,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Cloths:
-    """What the stage `weave` made of one model's samples.
+    """Outputs of the stage ``weave`` for one model.
 
     Attributes:
         enlarged: Sheet of enlarged samples.
         cloth: Cloth of one sample.
-        sample: Untouched sample that it is woven of.
-        chosen: How that sample was chosen, in words.
-        tiles: A tile for each group.
-        film: Data URI of a film of tiles; "" where it is too large for the page.
+        sample: The sample of the cloth, as generated.
+        chosen: Description of how that sample was chosen.
+        tiles: One tile per wallpaper group.
+        film: Data URI of an animation of tiles; "" if it is missing or too large for the page.
     """
 
     enlarged: Picture | None
@@ -42,7 +42,7 @@ class Cloths:
 
 @dataclass(frozen=True)
 class Size:
-    """Distances to originals at one size, in words: of a model's samples, or of real pictures."""
+    """Formatted distances to originals at one size, of a model's samples or of real images."""
 
     name: str
     side: str
@@ -54,14 +54,14 @@ class Size:
 
 @dataclass(frozen=True)
 class Enlarger:
-    """What is known of the enlarger.
+    """Training and quality of the enlarger.
 
     Attributes:
-        learned: What it was trained on, in words.
-        reach: Up to which size originals have detail, in words.
-        restored: Holdout originals, halved and brought back; rows: bicubic, enlarger, original.
-        figures: Rows of a table: name, PSNR, SSIM, perceptual distance, in words.
-        sizes: Rows of a table.
+        learned: Description of its training data.
+        reach: Description of the size up to which originals contain detail.
+        restored: Holdout originals, halved and enlarged again; rows: bicubic, enlarger, original.
+        figures: Rows of a table: name, and formatted PSNR, SSIM and perceptual distance.
+        sizes: Rows of the table of distances.
     """
 
     learned: str
@@ -72,7 +72,7 @@ class Enlarger:
 
 
 def cloths(project: Path, name: str, limit: int) -> Cloths:
-    """Gather what was woven of a model's samples, in about ``limit`` bytes."""
+    """Collect the outputs of ``weave`` for a model, in about ``limit`` bytes."""
     folder = project / "results/cloths" / name
     facts = read_json(folder / "cloth.json")
     woven: Mapping[str, Any] = facts.get("weave") or {}
@@ -93,8 +93,8 @@ def cloths(project: Path, name: str, limit: int) -> Cloths:
 
 def _chosen(sample: Mapping[str, int]) -> str:
     if sample.get("of", 1) == 1:
-        return "the first sample of its seed, not chosen"
-    return f"the one of {sample['of']} samples that the discriminator finds most real"
+        return "the first sample of its seed"
+    return f"the one of {sample['of']} samples with the highest discriminator output"
 
 
 def _film(path: Path, limit: int) -> str:
@@ -104,19 +104,19 @@ def _film(path: Path, limit: int) -> str:
 
 
 def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
-    """Gather what is known of the enlarger, and of the samples of these models that it enlarged.
+    """Collect the results of the enlarger, and distances of enlarged samples of these models.
 
     Returns:
-        None where there is no enlarger.
+        None if there is no enlarger.
     """
     folder = project / "results/enlarger"
-    known = read_json(folder / "enlarger.json")
-    if not known.get("enlarges"):
+    results = read_json(folder / "enlarger.json")
+    if not results.get("enlarges"):
         return None
-    largest = round(known["reach"] * known["resolution"])
+    largest = round(results["reach"] * results["resolution"])
     sizes = [
-        Size("Training originals", f"{side} px", "as they are", *_distances(row))
-        for side, row in known.get("real", {}).items()
+        Size("Training originals", f"{side} px", "not enlarged", *_distances(row))
+        for side, row in results.get("real", {}).items()
     ]
     for name in names:
         measured = read_json(project / f"results/cloths/{name}/cloth.json").get("enlarged", {})
@@ -124,15 +124,15 @@ def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
             for how, row in rows.items():
                 sizes.append(Size(name, f"{side} px", how, *_distances(row)))
     return Enlarger(
-        learned=f"{counted(known['originals'], 'training original')}, at their own size and halved",
+        learned=f"{counted(results['originals'], 'training original')}, at full and half size",
         reach=(
-            f"A training image shows a part of an original that is {largest:,} px wide there. Up "
-            "to that size the enlarger has seen real detail; beyond, it only continues edges."
+            f"A training image shows a part of an original that is {largest:,} px wide. Up to that "
+            "size the enlarger was trained on real detail; beyond, it only sharpens edges."
         ),
         restored=picture_file(folder / "restored.png", 1200, 400_000),
         figures=[
             (name, *(number(row[key]) for key in ("psnr", "ssim", "perceptual")))
-            for name, row in known.get("restored", {}).items()
+            for name, row in results.get("restored", {}).items()
         ],
         sizes=sizes,
     )

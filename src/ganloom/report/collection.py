@@ -1,4 +1,4 @@
-"""The collection and what was made of it: funnel, reasons, sources, credits, traced crops."""
+"""The collection: funnel, reasons for drops, sources, credits, and crops on their originals."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ganloom.report.tables import read_csv
 
 Rows = Sequence[Mapping[str, str]]
 
-SHEET = 40  # pictures of a contact sheet
+SHEET = 40  # images of a contact sheet
 SHEET_BYTES = 400_000
-REASONS = 12  # of each stage
-EXAMPLES = 8  # pictures beside a reason, or of a group
+REASONS = 12  # per stage
+EXAMPLES = 8  # images per reason or group
 GROUPS = 12
 CREDITS = 400
 QUERIES = 12
@@ -42,7 +42,7 @@ class Thumb:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the funnel: how many pictures were left, and as a share of the first step's."""
+    """A step of the funnel: number of images that remain, and their share of the first step."""
 
     name: str
     count: int
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why pictures left the collection, at which stage, how many, and a few of them."""
+    """A reason for drops, with its stage, the number of images and some examples."""
 
     stage: str
     words: str
@@ -63,7 +63,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures of one source under one licence."""
+    """Images of one source under one licence."""
 
     name: str
     licence: str
@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Class:
-    """A label, with its originals on either side of the split and its training images."""
+    """Numbers of training originals, holdout originals and training images of a class."""
 
     label: str
     train: int
@@ -86,10 +86,10 @@ class Class:
 
 @dataclass(frozen=True)
 class Trace:
-    """A training image and its place on the original.
+    """A training image and its position on the original.
 
-    ``outline`` is the crop's square as the `points` of an SVG polygon, in a box of the original's
-    ``width`` x ``height``.
+    ``outline`` holds the corners of the crop as the ``points`` of an SVG polygon, in a view box of
+    the original's ``width`` x ``height``.
     """
 
     crop: Picture
@@ -121,7 +121,7 @@ class Collection:
 
 
 class Originals:
-    """Fetched pictures by their sha256, with the titles that the manifest gives them."""
+    """Fetched originals by SHA-256, with their titles from the manifest."""
 
     def __init__(self, project: Path, manifest: Rows, max_pixels: int) -> None:
         self._shards = Shards(project / "data/raw")
@@ -138,13 +138,13 @@ class Originals:
         return Thumb(picture(self.image(sha256), 128, 10_000), self.title(sha256))
 
     def thumbs(self, hashes: Iterable[str], count: int) -> list[Thumb]:
-        """Up to ``count`` thumbnails, spread evenly over the sorted hashes."""
-        known = sorted(sha256 for sha256 in set(hashes) if sha256 in self._shards)
-        return [self.thumb(sha256) for sha256 in spread(known, count)]
+        """At most ``count`` thumbnails, spread evenly over the sorted hashes."""
+        available = sorted(sha256 for sha256 in set(hashes) if sha256 in self._shards)
+        return [self.thumb(sha256) for sha256 in spread(available, count)]
 
 
 def collection(project: Path, max_pixels: int) -> Collection:
-    """From candidates to training images: what each step left, and what left at each step."""
+    """Collect the numbers and examples of each step from candidates to training images."""
     manifest = read_csv(project / "data/manifest.csv")
     clusters = read_csv(project / "data/clusters.csv")
     kept = read_csv(project / "data/kept.csv")
@@ -179,7 +179,7 @@ def collection(project: Path, max_pixels: int) -> Collection:
     )
 
 
-# --- what was left -----------------------------------------------------------------------------
+# --- funnel and reasons ------------------------------------------------------------------------
 
 
 def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
@@ -188,23 +188,27 @@ def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
     distinct = len({row["cluster"] for row in clusters})
     split = Counter(row["split"] for row in kept)
     out = distinct - len(kept)
-    sorted_out = f"{were(out)} sorted out"
+    sorted_out = f"{were(out)} dropped"
     if out < 0:
-        sorted_out = f"{were(-out)} kept by hand beside another of the same group"
+        sorted_out = f"{were(-out)} kept manually beside another one of the same group"
     again, near = fetched - len(clusters), len(clusters) - distinct
-    copies = [f"{were(again)} the same file again"] if again else []
+    copies = (
+        [f"{were(again)} identical files" if again != 1 else "1 was an identical file"]
+        if again
+        else []
+    )
     copies += (
         [f"{were(near)} near-duplicates" if near != 1 else "1 was a near-duplicate"]
         if near or not again
         else []
     )
     steps = (
-        ("Candidates", candidates, "what the sources offer", "search"),
+        ("Candidates", candidates, "listed by the sources", "search"),
         ("Fetched", fetched, f"{candidates - fetched:,} could not be used", "fetch"),
         ("Distinct", distinct, ", ".join(copies), "dedup"),
         ("Kept", len(kept), sorted_out, "curate"),
-        ("To train on", split["train"], "near-duplicates stay on one side", "curate"),
-        ("Held out", split["holdout"], "never trained on, only measured against", "curate"),
+        ("Training", split["train"], "near-duplicates are never split", "curate"),
+        ("Held out", split["holdout"], "not used for training", "curate"),
     )
     return [
         Step(name, count, count / max(candidates, 1), note, stage)
@@ -213,17 +217,17 @@ def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
 
 
 def were(count: int) -> str:
-    """A number as the subject of a sentence: none were, 1 was, 2 were."""
+    """Format a count as a subject with its verb: none were, 1 was, 2 were."""
     return "none were" if count == 0 else f"{count:,} {'was' if count == 1 else 'were'}"
 
 
 def _groups(clusters: Rows, originals: Originals) -> list[list[Thumb]]:
-    """The largest groups of near-duplicates, in each the keeper first, then the nearest to it."""
-    found: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
+    """Thumbnails of the largest groups of near-duplicates, sorted by distance to the keeper."""
+    groups: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
     for row in clusters:
-        found[row["cluster"]].append(row)
+        groups[row["cluster"]].append(row)
     several = sorted(
-        (rows for rows in found.values() if len(rows) > 1),
+        (rows for rows in groups.values() if len(rows) > 1),
         key=lambda rows: (-len(rows), rows[0]["cluster"]),
     )
     for rows in several:
@@ -234,11 +238,11 @@ def _groups(clusters: Rows, originals: Originals) -> list[list[Thumb]]:
 
 
 def _reasons(stage: str, rows: Rows, originals: Originals) -> list[Reason]:
-    """Group pictures by their reason, the most frequent first."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    """Group images by reason, the most frequent first."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
-        found[general(row["reason"])].append(row["sha256"])
-    ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+        by_reason[general(row["reason"])].append(row["sha256"])
+    ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     shown = [
         Reason(stage, words, len(hashes), originals.thumbs(hashes, EXAMPLES))
         for words, hashes in ordered[:REASONS]
@@ -250,7 +254,7 @@ def _reasons(stage: str, rows: Rows, originals: Originals) -> list[Reason]:
 
 
 def general(reason: str) -> str:
-    """A reason without what is special to one picture; a manual decision's words stay.
+    """Strip details of a single image from a reason; reasons of manual decisions stay as they are.
 
     "too small: 60x48" -> "too small", "near-duplicate of 1a2b3c4d5e6f" -> "near-duplicate".
     """
@@ -285,20 +289,20 @@ def _classes(kept: Rows, images: Counter[str]) -> list[Class]:
     ]
 
 
-# --- where training images come from -----------------------------------------------------------
+# --- training images ---------------------------------------------------------------------------
 
 
 def _made_by(index: pd.DataFrame) -> str:
-    """What was done to originals, in words: "rotated and mirrored", "as they are"."""
-    return " and ".join(processing(index)) or "as they are"
+    """Describe the processing of originals: "rotated and mirrored", "unchanged"."""
+    return " and ".join(processing(index)) or "unchanged"
 
 
 def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterator[Trace]:
-    """A training image from each of a few originals."""
+    """Trace one training image of each of a few originals."""
     crops = np.load(project / "data/slices/images.npy", mmap_mode="r")
     for n, sha256 in enumerate(spread(sorted(index.sha256.unique()), TRACES)):
         rows = index[index.sha256 == sha256]
-        # A different symmetry from original to original, to show what they look like.
+        # Take another symmetry for each original, to show several.
         row = rows.iloc[(3 * n + 1) % len(rows)]
         image = originals.image(sha256)
         crop: NDArray[Any] = apply_symmetry(crops[row["image"]], int(row["symmetry"]))
@@ -314,13 +318,13 @@ def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterato
 
 
 def outline(x: float, y: float, side: float, angle: float) -> str:
-    """Corners of a crop's square in px of the original, as the `points` of an SVG polygon.
+    """Corners of a crop in px of the original, as the ``points`` of an SVG polygon.
 
     Args:
-        x: Centre, as are ``y``, ``side`` and ``angle`` in ``data/slices/index.parquet``.
-        y: Centre.
-        side: Side of the square.
-        angle: How far it is turned counter-clockwise, in degrees.
+        x: Horizontal coordinate of the centre, as in ``data/slices/index.parquet``.
+        y: Vertical coordinate of the centre.
+        side: Side of the crop.
+        angle: Rotation of the crop in degrees, counter-clockwise.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     half = side / 2
@@ -329,10 +333,10 @@ def outline(x: float, y: float, side: float, angle: float) -> str:
 
 
 def turned(angle: float, symmetry: int) -> str:
-    """What was done to a crop, in words."""
+    """Describe the rotation and symmetry of a training image."""
     steps = [
         f"rotated by {angle:.1f}°" if angle else "",
         f"turned by {symmetry % 4 * 90}°" if symmetry % 4 else "",
         "mirrored" if symmetry >= 4 else "",
     ]
-    return ", then ".join(filter(None, steps)) or "as it is"
+    return ", then ".join(filter(None, steps)) or "unchanged"

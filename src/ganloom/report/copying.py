@@ -1,4 +1,4 @@
-"""Whether a model copies its training images: the signs, and one answer made from all of them."""
+"""Detection of copies of training images: the signs, and one answer that combines them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ganloom.report.figures import number
 
 Values = Mapping[str, Any]
 
-# By how much more than unseen originals samples may be like training images, beside the error of a
-# share of so few samples; and the share of pairs from which on a discriminator has memorised some.
+# Tolerated excess of the share of inauthentic samples over that of holdout originals, besides two
+# standard errors; and the AUC above which a discriminator has memorised training images.
 TOLERATED = 0.05
 GUESSING = 0.6
 
@@ -22,10 +22,11 @@ class Sign:
     """A sign of copying.
 
     Attributes:
-        words: What was measured, and beside what.
-        holds: Whether it shows more likeness than unseen originals have; None: there is no scale.
-        is_strong: Whether it compares samples with training images one by one. The others can come
-            from something else, or only say that the model could copy (docs/metrics.md).
+        words: Description of the measurement and its reference.
+        holds: Whether samples are closer to training images than holdout originals are; None
+            without a reference.
+        is_strong: Whether it compares single samples with single training images. Other signs may
+            have other causes, or only show that the model could copy (docs/metrics.md).
     """
 
     words: str
@@ -35,7 +36,7 @@ class Sign:
 
 @dataclass(frozen=True)
 class Copying:
-    """All signs of a model, and what they come to."""
+    """All signs of a model, and the combined answer."""
 
     answer: str
     signs: list[str]
@@ -43,47 +44,47 @@ class Copying:
 
 
 def copying(metrics: Values, unseen: Values) -> Copying | None:
-    """Judge by all signs that were measured; None where there are none.
+    """Combine all signs that were measured; None if there are none.
 
     Args:
-        metrics: Of the model.
-        unseen: The same of originals that it never saw; empty if there are none.
+        metrics: Metrics of the model.
+        unseen: The same metrics of holdout originals; empty if there are none.
     """
-    found = [*_shares(metrics, unseen), *_gap(metrics, unseen), *_recognition(metrics)]
-    if not found:
+    signs = [*_shares(metrics, unseen), *_gap(metrics, unseen), *_recognition(metrics)]
+    if not signs:
         return None
-    is_suspected = any(sign.holds and sign.is_strong for sign in found)
-    return Copying(_answer(found), [sign.words for sign in found], is_suspected)
+    is_suspected = any(sign.holds and sign.is_strong for sign in signs)
+    return Copying(_answer(signs), [sign.words for sign in signs], is_suspected)
 
 
 def _answer(signs: list[Sign]) -> str:
     holding = [sign for sign in signs if sign.holds]
     of = f"{len(holding)} of {len(signs)} signs" if len(signs) > 1 else "the only sign"
     if any(sign.is_strong for sign in holding):
-        return f"Probably: by {of}, samples are closer to training images than chance explains."
+        return f"Probably: according to {of}, samples are closer to training images than by chance."
     if not any(sign.is_strong and sign.holds is not None for sign in signs):
         return (
-            "That cannot be told: there is no measure of how close unseen originals come to "
+            "Unknown: there are no holdout originals to measure how close real images come to "
             "training images."
         )
     if holding:
         return (
-            "No copies were found: samples are no closer to training images than unseen originals "
-            f"are. But by {of} it may have begun to memorise."
+            "No copies were found: samples are no closer to training images than holdout originals "
+            f"are. However, {of} suggest that it starts to memorise."
         )
-    return "No: samples are no closer to training images than unseen originals are."
+    return "No: samples are no closer to training images than holdout originals are."
 
 
 def _shares(metrics: Values, unseen: Values) -> list[Sign]:
     signs = {
         "authenticity": "are closer to a training image than that image is to any other",
-        "authenticity_pixels": "are so at 16 x 16 px, whatever a network sees in them",
+        "authenticity_pixels": "are so in pixels, at 16 x 16 px",
     }
     return [_share(metrics, unseen, key, words) for key, words in signs.items() if key in metrics]
 
 
 def _share(metrics: Values, unseen: Values, key: str, words: str) -> Sign:
-    """How many samples are not authentic."""
+    """Share of samples that are not authentic, compared with that of holdout originals."""
     share, samples = 1 - metrics[key], metrics.get("samples")
     count = f"{share:.0%} of the samples"
     if samples:
@@ -94,11 +95,11 @@ def _share(metrics: Values, unseen: Values, key: str, words: str) -> Sign:
     error = math.sqrt(other * (1 - other) / samples) if samples else 0.0
     holds = share > other + TOLERATED + 2 * error
     explained = (
-        "That is more than likeness explains: look closely at the pairs."
+        "That is more than similar images explain: inspect the pairs below."
         if holds
-        else "That is no more than likeness explains."
+        else "That is what similar images explain."
     )
-    beside = f"of originals that it never saw, {other:.0%}"
+    beside = f"of holdout originals, {other:.0%}"
     return Sign(f"{count} {words}; {beside}. {explained}", holds, is_strong=True)
 
 
@@ -106,19 +107,17 @@ def _gap(metrics: Values, unseen: Values) -> list[Sign]:
     if "kid_gap" not in metrics:
         return []
     gap, deviation = metrics["kid_gap"], metrics["kid_gap_std"]
-    near, other = sorted(("training images", "unseen originals"), reverse=gap < 0)
+    near, other = sorted(("training images", "holdout originals"), reverse=gap < 0)
     holds = gap > 2 * deviation
     far = ""
     if "kid_lite2" in unseen:
         real = unseen["kid_lite2"]
-        far = f"; training images themselves are {number(real)} from unseen originals"
+        far = f"; the distance of training images to holdout originals is {number(real)}"
     explained = (
-        "They are nearer to what it was trained on than chance explains."
-        if holds
-        else "That may be chance."
+        "Samples are closer to training images than by chance." if holds else "This may be chance."
     )
     words = (
-        f"In KID, samples are {number(abs(gap))} nearer to {near} than to {other}, with a "
+        f"By KID, samples are {number(abs(gap))} closer to {near} than to {other}, with a standard "
         f"deviation of {number(deviation)} over subsets{far}. {explained}"
     )
     return [Sign(words, holds, is_strong=False)]
@@ -129,12 +128,12 @@ def _recognition(metrics: Values) -> list[Sign]:
         return []
     holds = metrics["logit_auc"] > GUESSING
     explained = (
-        "It has memorised part of them, and what the generator learns from it is to copy."
+        "It has memorised training images, which teaches the generator to copy."
         if holds
-        else "It can hardly tell them apart."
+        else "It hardly distinguishes them."
     )
     words = (
         f"Its discriminator rates the training image higher in {metrics['logit_auc']:.0%} of pairs "
-        f"with an unseen one (50%: it guesses). {explained}"
+        f"with a holdout image (50%: chance). {explained}"
     )
     return [Sign(words, holds, is_strong=False)]

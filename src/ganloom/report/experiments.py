@@ -1,4 +1,4 @@
-"""Versions of a run side by side: what differs, metrics over seeds, and samples of each model."""
+"""Comparison of versions of a run: parameters that differ, metrics over seeds, samples."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from ganloom.report.versions import Version
 MISSING = "–"
 SEED = "seed"
 KID = "kid_lite2"
-# Rows of reference.json, in fewer words than on the report's own tables: terminals are narrow.
-REAL = {"train_half": "Real: training halves", "holdout": "Real: unseen originals"}
-# The longer side of a sample grid in px.
+# Short names of the rows of reference.json, for narrow terminals.
+REAL = {"train_half": "Real: training halves", "holdout": "Real: holdout originals"}
+# Longer side of a sample grid in px.
 SIDE = 256
-# Two settings differ by more than chance below this p-value.
+# Below this p-value, the difference of two settings is significant.
 SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs of one model that differ in nothing but the seed.
+    """Runs of one model that differ only in the seed.
 
     Attributes:
-        row: The differing parameters as its name, and the mean of each metric.
+        row: Mean of each metric, named by the parameters that differ.
         deviations: Sample standard deviation of each metric; empty for a single run.
         runs: Number of distinct runs.
-        versions: Names of the versions that hold them.
+        versions: Names of the versions of these runs.
     """
 
     row: Row
@@ -40,11 +40,11 @@ class Setting:
     versions: list[str]
 
     def mean(self, key: str) -> str:
-        """The mean of a metric in words; "–" if not measured."""
+        """Formatted mean of a metric; "–" if it was not measured."""
         return number(self.row.values[key]) if key in self.row.values else MISSING
 
     def deviation(self, key: str) -> str:
-        """Its standard deviation, with as many decimals: "± 0.004"; empty for a single run."""
+        """Formatted standard deviation, as precise as the mean: "± 0.004"; "" for a single run."""
         if key not in self.deviations:
             return ""
         decimals = len(self.mean(key).partition(".")[2])
@@ -56,13 +56,13 @@ class Setting:
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is not the same in all versions.
+    """A model that differs between versions.
 
     Attributes:
-        name: Of the model.
-        settings: In the order of their parameters.
+        name: Name of the model.
+        settings: Settings, sorted by their parameters.
         references: Rows of real images.
-        conclusion: Which setting has the lowest KID, and whether chance explains its lead.
+        conclusion: Sentence about the setting with the lowest KID and its significance.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Sample grids of one model with one seed; ``same_latents``: drawn from the same latents."""
+    """Sample grids of one model and seed; ``same_latents`` if all are of the same latents."""
 
     seed: str
     same_latents: bool
@@ -122,13 +122,13 @@ def comparison(versions: Sequence[Version]) -> Comparison:
 def sheets(
     comparison: Comparison, versions: Sequence[Version], max_pixels: int, limit: int
 ) -> dict[str, list[Sheet]]:
-    """The sample grids of each model in a comparison, those of the same seed together.
+    """Sample grids of each model in a comparison, grouped by seed.
 
     Args:
-        comparison: Of the versions.
-        versions: As compared.
-        max_pixels: Leave out grids with more, before decoding.
-        limit: Size of all pictures in bytes, at most.
+        comparison: Comparison of the versions.
+        versions: Versions that were compared.
+        max_pixels: Limit of a grid; larger ones are left out without decoding them.
+        limit: Limit for the size of all images together, in bytes.
     """
     share = limit // max(1, len(comparison.models))
     return {m.name: _sheets(m.name, versions, max_pixels, share) for m in comparison.models}
@@ -144,7 +144,7 @@ def _sheets(model: str, versions: Iterable[Version], max_pixels: int, limit: int
         of_seed = grids.setdefault(version.params.get(SEED, MISSING), {})
         of_seed.setdefault(_label(version, keys), version.grids[model])
     count = sum(map(len, grids.values()))
-    found = []
+    result = []
     for seed, of_seed in grids.items():
         samples = []
         for setting, file in of_seed.items():
@@ -153,23 +153,23 @@ def _sheets(model: str, versions: Iterable[Version], max_pixels: int, limit: int
             except ImageError:
                 continue
             samples.append(Sample(setting, picture(image, SIDE, limit // count)))
-        found.append(Sheet(seed, same_latents, samples))
-    return found
+        result.append(Sheet(seed, same_latents, samples))
+    return result
 
 
 def differing(versions: Iterable[Version]) -> list[str]:
-    """Keys of the parameters that are not the same in all versions, but for the report's own."""
-    known = [version.params for version in versions if version.params]
-    keys = dict.fromkeys(key for params in known for key in params)
+    """Keys of parameters that differ between versions, without those of the report."""
+    tables = [version.params for version in versions if version.params]
+    keys = dict.fromkeys(key for params in tables for key in params)
     return [
         key
         for key in keys
-        if not key.startswith("report.") and len({p.get(key, MISSING) for p in known}) > 1
+        if not key.startswith("report.") and len({p.get(key, MISSING) for p in tables}) > 1
     ]
 
 
 def _relevant(versions: Iterable[Version], model: str) -> list[str]:
-    """Differing parameters that distinguish settings of a model: no seed, no other model's."""
+    """Differing parameters that affect a model, except for the seed."""
     own = f"models.{model}."
     return [
         key
@@ -179,7 +179,7 @@ def _relevant(versions: Iterable[Version], model: str) -> list[str]:
 
 
 def _model(name: str, versions: Sequence[Version]) -> Model | None:
-    """A model in all versions that have it; None if it is the same in all finished ones."""
+    """Compare a model over all versions; None if it is the same in all finished ones."""
     measured = [version for version in versions if name in version.metrics]
     finished = [version for version in versions if not version.state]
     if len(measured) == len(finished) and len(_runs(measured, name)) == 1:
@@ -195,32 +195,32 @@ def _model(name: str, versions: Sequence[Version]) -> Model | None:
         for n, group in enumerate(groups.values())
         if all(name in version.may_be_best for version in group)
     }
-    rows = compare({str(n): _means(found) for n, found in enumerate(runs)}, best)
+    rows = compare({str(n): _means(of_group) for n, of_group in enumerate(runs)}, best)
     settings = [
         Setting(
             replace(row, name=_label(group[0], keys)),
-            _deviations(found),
-            len(found),
+            _deviations(of_group),
+            len(of_group),
             [version.name for version in group],
         )
-        for row, found, group in zip(rows, runs, groups.values(), strict=True)
+        for row, of_group, group in zip(rows, runs, groups.values(), strict=True)
     ]
     return Model(name, settings, _references(measured, name), conclusion(settings))
 
 
 def _runs(versions: Iterable[Version], model: str) -> list[Values]:
-    """Metrics of distinct runs: a version that repeats another says nothing new."""
-    found = {
+    """Metrics of distinct runs; versions with equal seed and metrics count once."""
+    distinct = {
         (v.params.get(SEED), *sorted(v.metrics[model].items())): v.metrics[model] for v in versions
     }
-    return list(found.values())
+    return list(distinct.values())
 
 
 def _references(versions: Sequence[Version], model: str) -> list[Setting]:
     """Rows of real images at the resolutions of a model."""
     key = f"models.{model}.resolution"
     resolutions = list(dict.fromkeys(v.params[key] for v in versions if key in v.params))
-    found = []
+    rows = []
     for resolution in resolutions:
         tables = [v.reference[resolution] for v in versions if resolution in v.reference]
         for name in dict.fromkeys(row for table in tables for row in table):
@@ -228,13 +228,13 @@ def _references(versions: Sequence[Version], model: str) -> list[Setting]:
             distinct = list({tuple(sorted(row.items())): row for row in of_row}.values())
             end = f", {resolution} px" if len(resolutions) > 1 else ""
             row = Row(REAL.get(name, name) + end, True, _means(distinct), frozenset())
-            found.append(Setting(row, _deviations(distinct), len(distinct), []))
-    return found
+            rows.append(Setting(row, _deviations(distinct), len(distinct), []))
+    return rows
 
 
 def _columns(runs: Iterable[Values]) -> dict[str, list[float]]:
-    found = {m.key: [run[m.key] for run in runs if m.key in run] for m in METRICS}
-    return {key: values for key, values in found.items() if values}
+    table = {m.key: [run[m.key] for run in runs if m.key in run] for m in METRICS}
+    return {key: values for key, values in table.items() if values}
 
 
 def _means(runs: Sequence[Values]) -> dict[str, float]:
@@ -242,25 +242,25 @@ def _means(runs: Sequence[Values]) -> dict[str, float]:
 
 
 def _deviations(runs: Sequence[Values]) -> dict[str, float]:
-    found = _columns(runs).items()
-    return {key: statistics.stdev(values) for key, values in found if len(values) > 1}
+    table = _columns(runs)
+    return {key: statistics.stdev(values) for key, values in table.items() if len(values) > 1}
 
 
 def _label(version: Version, keys: Sequence[str]) -> str:
-    """The values of parameters in words, each under the shortest name: "dropout 0.5"."""
+    """Format the values of parameters under their shortest unique names: "dropout 0.5"."""
 
     def ends(key: str) -> list[str]:
         parts = key.split(".")
         return [".".join(parts[n:]) for n in reversed(range(len(parts)))]
 
-    known = Counter(end for key in keys for end in ends(key))
-    names = (next((end for end in ends(key) if known[end] == 1), key) for key in keys)
+    counts = Counter(end for key in keys for end in ends(key))
+    names = (next((end for end in ends(key) if counts[end] == 1), key) for key in keys)
     values = (version.params.get(key, MISSING) for key in keys)
     return ", ".join(map(" ".join, zip(names, values, strict=True))) or "All"
 
 
 def _order(version: Version, keys: Sequence[str]) -> list[tuple[float, str]]:
-    """Sorts by the values of parameters: numbers by size, before words."""
+    """Sort key by the values of parameters: numbers by size, then text."""
 
     def sortable(value: str) -> tuple[float, str]:
         try:
@@ -272,10 +272,10 @@ def _order(version: Version, keys: Sequence[str]) -> list[tuple[float, str]]:
 
 
 def conclusion(settings: Iterable[Setting]) -> str:
-    """Which setting has the lowest KID, and whether chance explains its lead, in words.
+    """Describe which setting has the lowest KID, and whether its lead is significant.
 
     Returns:
-        Empty where there are not two settings to compare.
+        A sentence; empty if there are fewer than two settings with a KID.
     """
     measured = [setting for setting in settings if KID in setting.row.values]
     if len(measured) < 2:
@@ -286,7 +286,7 @@ def conclusion(settings: Iterable[Setting]) -> str:
         f"then {second.row.name} ({second.words(KID)})."
     )
     if best.runs < 2 or second.runs < 2:
-        return f"{lead} A single seed cannot tell this from chance: run others, `-S seed=2`."
+        return f"{lead} With a single seed this may be chance: run more, with `-S seed=2`."
     from scipy.stats import ttest_ind_from_stats
 
     tested = ttest_ind_from_stats(
@@ -295,5 +295,5 @@ def conclusion(settings: Iterable[Setting]) -> str:
     )
     test = f"Welch's t-test, p = {tested.pvalue:.2g}"
     if tested.pvalue < SIGNIFICANT:
-        return f"{lead} Chance hardly explains the difference ({test})."
-    return f"{lead} Chance may explain the difference ({test}): run more seeds."
+        return f"{lead} The difference is significant ({test})."
+    return f"{lead} The difference is not significant ({test}): run more seeds."

@@ -1,4 +1,4 @@
-"""Pictures and charts in the form in which a page can carry them: data URIs and paths of SVG."""
+"""Images and charts for a self-contained page: data URIs and SVG paths."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Points = Sequence[tuple[float, float]]
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most ``count`` >= 2 of the items, evenly spaced, the first and the last among them."""
+    """At most ``count`` >= 2 of the items, evenly spaced, with the first and the last."""
     if len(items) <= count:
         return list(items)
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-# --- pictures ----------------------------------------------------------------------------------
+# --- images ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture; ``pixelated`` where its pixels were enlarged and should stay square."""
+    """An encoded image; ``pixelated`` if the browser should enlarge it without interpolation."""
 
     uri: str
     width: int
@@ -44,15 +44,15 @@ def data_uri(data: bytes, mime: str) -> str:
 
 
 def picture(image: Image.Image, side: int, limit: int) -> Picture:
-    """Encode a picture as WebP, its longer side at most ``side`` px.
+    """Encode an image as WebP.
 
-    A small picture is enlarged by a whole number, pixel by pixel: WebP stores colour at half the
-    resolution, which would smear samples of 32 px, and browsers would blur them.
+    A small image is enlarged by an integer factor without interpolation: WebP stores colour at half
+    the resolution, which would blur samples of 32 px.
 
     Args:
         image: RGB or RGBA.
-        side: In px.
-        limit: Lower the quality, and then halve the side, until it has at most so many bytes.
+        side: Limit of the longer side in px.
+        limit: Limit of the size in bytes; to meet it, the quality is lowered, then the side halved.
     """
     factor = min(4, side // max(image.size))
     if factor > 1:
@@ -71,7 +71,7 @@ def picture(image: Image.Image, side: int, limit: int) -> Picture:
 
 
 def picture_file(path: Path, side: int, limit: int) -> Picture | None:
-    """Like ``picture``, of a file that a stage wrote; None where it does not exist."""
+    """Like ``picture``, for a file of a stage; None if it does not exist."""
     if not path.is_file():
         return None
     with Image.open(path) as image:
@@ -79,10 +79,9 @@ def picture_file(path: Path, side: int, limit: int) -> Picture | None:
 
 
 def sheet_file(path: Path, side: int, limit: int) -> Picture | None:
-    """Like ``picture_file``, of pictures with white between them, which becomes transparent.
+    """Like ``picture_file``, for a sheet of images with white gaps, which become transparent.
 
-    Rows and columns that are white from end to end count as what is between: a page in dark colours
-    would show them as white bars.
+    Rows and columns that are entirely white are gaps. A dark page would show them as white bars.
     """
     if not path.is_file():
         return None
@@ -108,9 +107,13 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A named line: ``path`` is the `d` of an SVG path, ``last`` its last value in words.
+    """A named line of a chart.
 
-    ``mark`` is where a point of it is to be marked, if one is.
+    Attributes:
+        name: Name of the line.
+        path: The attribute ``d`` of the SVG path.
+        last: Formatted last value.
+        mark: Position of the point to mark, if any.
     """
 
     name: str
@@ -121,7 +124,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Geometry of a line chart in a box of WIDTH x HEIGHT; the page's CSS gives it colours."""
+    """Geometry of a line chart in a box of WIDTH x HEIGHT; colours are in the CSS."""
 
     title: str
     x_label: str
@@ -133,16 +136,16 @@ class Chart:
 def chart(
     title: str, x_label: str, series: Mapping[str, Points], mark: float | None = None
 ) -> Chart | None:
-    """Lay out a line chart; a value that is not finite leaves a gap.
+    """Lay out a line chart; values that are not finite leave gaps.
 
     Args:
-        title: Of the chart.
-        x_label: Of its horizontal axis.
-        series: Names of the lines, and their points.
-        mark: Where lines that have a point at this x are marked.
+        title: Title of the chart.
+        x_label: Label of the horizontal axis.
+        series: Points of each line by name.
+        mark: Value of x at which points are marked.
 
     Returns:
-        None where there is nothing finite to draw.
+        None if no point is finite.
     """
     finite = [p for points in series.values() for p in points if all(map(math.isfinite, p))]
     if not finite:
@@ -171,9 +174,14 @@ def chart(
 
 @dataclass(frozen=True)
 class Dot:
-    """A named point, and in words where it lies; ``is_reference`` where it is no model's.
+    """A named point of a scatter plot.
 
-    Its name stands beside it at ``name_at``, where it covers no other name.
+    Attributes:
+        name: Name of the point.
+        at: Position.
+        name_at: Vertical position of the name, so that names do not overlap.
+        words: Description with both values.
+        is_reference: Whether it is a reference instead of a model.
     """
 
     name: str
@@ -185,7 +193,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Scatter:
-    """Geometry of named points in a box of WIDTH x HEIGHT."""
+    """Geometry of a scatter plot in a box of WIDTH x HEIGHT."""
 
     x_label: str
     y_label: str
@@ -200,16 +208,16 @@ def scatter(
     points: Mapping[str, tuple[float, float]],
     references: Collection[str],
 ) -> Scatter | None:
-    """Lay out named points; those that are not finite are left out.
+    """Lay out a scatter plot; points that are not finite are left out.
 
     Args:
-        x_label: Of the horizontal axis, as ``y_label`` is of the vertical one.
-        y_label: As above.
-        points: Names and where they lie.
-        references: The names that are marked as no model's.
+        x_label: Label of the horizontal axis.
+        y_label: Label of the vertical axis.
+        points: Positions by name.
+        references: Names of the points that are references.
 
     Returns:
-        None where there is nothing to compare: less than two points.
+        None if there are fewer than two points.
     """
     finite = {name: at for name, at in points.items() if all(map(math.isfinite, at))}
     if len(finite) < 2:
@@ -240,7 +248,7 @@ def scatter(
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Two to six round numbers within [low, high], or around it where that is a point."""
+    """Two to six round numbers in [low, high]; one if both are equal."""
     if low == high:
         return [low]
     step = 10.0 ** math.floor(math.log10(high - low))
@@ -250,7 +258,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Three digits that matter, four decimals at most: 25,000, 0.700, −0.0002, 4.0e−07."""
+    """Format with three significant digits and at most four decimals: 0.700, −0.0002, 4.0e−07."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -264,7 +272,7 @@ def number(value: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
-    """A number and what it counts: 1 model, 2 models, 1,234 images."""
+    """Format a count with its noun: 1 model, 2 models, 1,234 images."""
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
@@ -281,4 +289,4 @@ def _path(points: Points) -> str:
             pen = "L"
         else:
             pen = "M"
-    return "".join([*parts, "h0"])  # so that a single point is seen, as a dot
+    return "".join([*parts, "h0"])  # makes a single point visible as a dot

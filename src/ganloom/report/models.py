@@ -1,4 +1,4 @@
-"""Every model and how they compare: settings, curves, pictures, metrics and what they copied."""
+"""Results of each model, and the comparison of all models."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from ganloom.report.figures import (
 from ganloom.report.tables import flat, parameters, read_json
 from ganloom.report.verdict import Evidence, Verdict, verdict
 
-# What all models share, so that a page with many of them stays small enough to be mailed.
+# Shared by all models, so that the page stays small enough for e-mail.
 FRAMES = 60
 BYTES = 9_500_000
 
-# What a training finds when it looks at its model, and the titles of its charts.
+# Metrics that are evaluated during the training, and the titles of their charts.
 LOOK = {
     "kid": "KID-lite2",
-    "feature_distance": "variety beside training images",
+    "feature_distance": "variety relative to training images",
     "recall": "recall of training images",
 }
 
@@ -61,74 +61,74 @@ METRICS = (
         "kid_lite2",
         "KID-lite2",
         "lower",
-        "How far samples lie from real pictures in what EfficientNet-lite2 sees: the kernel "
-        "distance, without bias. Two halves of one collection come out around 0, or just below.",
+        "Distance of samples to real images: the unbiased kernel distance between features of "
+        "EfficientNet-lite2. For two halves of one collection it is close to 0, even negative.",
     ),
     Metric(
         "fd_lite2",
         "FD-lite2",
         "lower",
-        "The same features, compared by mean and covariance alone. It grows when few images are "
-        "compared, so only the reference rows give it a scale.",
+        "Fréchet distance between the same features, from mean and covariance. It is larger for "
+        "few images, so compare it with the reference rows only.",
     ),
     Metric(
         "swd",
         "SWD",
         "lower",
-        "Textures at several scales, compared without any network: the sliced "
-        "Wasserstein distance. It shares nothing with the two before it.",
+        "Sliced Wasserstein distance between patches at several scales. It compares textures "
+        "without a network, so it is independent of the two before it.",
     ),
     Metric(
         "precision",
         "Precision",
         "higher",
-        "Likeness: the share of samples that fall among the real pictures.",
+        "Fidelity: the share of samples that lie near real images.",
     ),
     Metric(
         "recall",
         "Recall",
         "higher",
-        "Variety: the share of real pictures that fall among the samples.",
+        "Variety: the share of real images that lie near samples.",
     ),
     Metric(
         "density",
         "Density",
         "higher",
-        "Likeness again, less easily fooled by outliers: how crowded with real pictures the "
-        "places are where samples fall. Pictures of the same kind reach about 1.",
+        "Fidelity, robust to outliers: the density of real images around samples. Real images "
+        "reach about 1.",
     ),
     Metric(
         "coverage",
         "Coverage",
         "higher",
-        "Variety again: the share of real pictures that have a sample close by.",
+        "Variety, robust to outliers: the share of real images with a sample nearby.",
     ),
     Metric(
         "authenticity",
         "Authenticity",
         "higher",
         "Originality: the share of samples that are farther from their nearest training image "
-        "than that image is from its own nearest other. Fresh pictures of the same kind reach "
-        "about a half; copies pull it down.",
+        "than that image is from its own nearest neighbour. New real images reach about one half; "
+        "copies lower it.",
     ),
     Metric(
         "fid_inception",
         "FID",
         "lower",
-        "The Fréchet distance on Inception's features, as the literature has it, but of fewer "
-        "pictures than there, which makes it higher.",
+        "Fréchet distance between features of Inception, as in the literature, but from fewer "
+        "images, which makes it larger.",
     ),
     Metric(
         "kid_inception",
         "KID",
         "lower",
-        "The kernel distance on Inception's features: comparable with the literature's.",
+        "Kernel distance between features of Inception; comparable with the literature.",
     ),
 )
 
 REFERENCES = {
     "train_half": "Training images: one half against the other",
-    "holdout": "Training images against unseen originals",
+    "holdout": "Training images against holdout originals",
 }
 
 
@@ -140,7 +140,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Which state became the model and why, what went wrong, and what the looks found."""
+    """The selected checkpoint and the reason, alarms, and charts of the evaluations."""
 
     chosen: str
     measured: str
@@ -151,7 +151,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of a network: what comes out of it, channels first, and its number of weights."""
+    """A layer of a network, with its output shape (channels first) and number of weights."""
 
     name: str
     kind: str
@@ -161,9 +161,15 @@ class Layer:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """Of one class: how many samples were asked for, and how many show it; the same of real ones.
+    """Formatted results of one class; "–" for missing values.
 
-    In words; "–" where there is nothing to tell.
+    Attributes:
+        name: Name of the class.
+        asked: Number of samples of the class.
+        named: Share of them that a classifier assigns to the class.
+        holdout: Number of holdout originals of the class.
+        holdout_named: Share of these that the classifier assigns to the class.
+        kid: KID of the class.
     """
 
     name: str
@@ -211,7 +217,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Row:
-    """Metrics by their key; ``best`` are the keys in which no model that may be best is better."""
+    """Metrics by key; ``best`` holds the keys of the metrics in which this model is the best."""
 
     name: str
     is_reference: bool
@@ -221,7 +227,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models of one resolution, rows of real pictures beside them, and what not to believe."""
+    """Models of one resolution, with reference rows of real images, and warnings."""
 
     resolution: int
     rows: list[Row]
@@ -235,7 +241,7 @@ class Comparison:
 def model(
     project: Path, name: str, spec: params.Model, metrics: Values, reference: Values, *, models: int
 ) -> Model:
-    """Gather what is known of a trained model, which shares the page with ``models`` in all."""
+    """Collect the results of a model, for a page with ``models`` models in all."""
     home = project / "results/models" / name
     samples = project / "results/samples" / name
     films = project / "results/animations" / name
@@ -247,7 +253,7 @@ def model(
     copies = copying(metrics, unseen)
     timeline = read_json(home / "timeline/timeline.json") or []
     frames = spread(timeline, max(5, min(25, FRAMES // models)))
-    share = BYTES // (models + 1)  # the best one opens the page as well
+    share = BYTES // (models + 1)  # the best model is also shown at the top of the page
     return Model(
         name=name,
         resolution=spec.resolution,
@@ -290,7 +296,7 @@ def model(
 
 
 def _settings(spec: params.Model) -> dict[str, dict[str, str]]:
-    """What ``params.yaml`` says: about each network, and about the training."""
+    """Parameters of each network, and of the training."""
     values = spec.model_dump(mode="json")
     networks = {part: parameters(values.pop(part)) for part in ("generator", "discriminator")}
     return {**networks, "training": parameters(values)}
@@ -307,12 +313,12 @@ def _networks(architecture: Values) -> dict[str, list[Layer]]:
             )
             for layer in layers
         ]
-        for part, layers in sorted(architecture.items(), reverse=True)  # generator first
+        for part, layers in sorted(architecture.items(), reverse=True)  # the generator first
     }
 
 
 def _effort(run: Values) -> str:
-    """How large the networks are and how long they took, in words."""
+    """Describe the size of the networks and the duration of the training."""
     if not run:
         return ""
     sizes = run["parameters"]
@@ -330,11 +336,11 @@ def _duration(run: Values) -> str:
 
 
 def _charts(folder: Path) -> list[Chart]:
-    """The curves of a training; `loss_d` and `loss_g` share the chart `loss`."""
+    """Charts of the training; ``loss_d`` and ``loss_g`` share the chart ``loss``."""
     tables = {
         path.stem: _points(path)
         for path in sorted(folder.glob("*.tsv"))
-        if path.stem not in LOOK  # shown with the judgement that follows from them
+        if path.stem not in LOOK  # shown with the selected checkpoint
     }
     clock = dict(tables.pop("kimg", []))
     groups: dict[str, dict[str, Points]] = {}
@@ -347,7 +353,7 @@ def _charts(folder: Path) -> list[Chart]:
 
 
 def _judgement(judgement: Values) -> Judgement | None:
-    """``judgement.json`` in words; the state that was chosen is marked in its charts."""
+    """Convert ``judgement.json``; the charts mark the selected checkpoint."""
     if not judgement:
         return None
     chosen, looks = judgement["chosen"], judgement["looks"]
@@ -355,13 +361,13 @@ def _judgement(judgement: Values) -> Judgement | None:
         chart(
             title,
             "kimg",
-            {"last look": [(look["kimg"], look[key]) for look in looks]},
+            {"evaluation": [(look["kimg"], look[key]) for look in looks]},
             mark=chosen["kimg"],
         )
         for key, title in LOOK.items()
     )
     return Judgement(
-        chosen=f"The model is its state at {chosen['kimg']:g} kimg. {chosen['why']}",
+        chosen=f"The model is the checkpoint at {chosen['kimg']:g} kimg. {chosen['why']}",
         measured=judgement["against"],
         stopped=judgement["stopped"],
         alarms=[alarm["sentence"] for alarm in judgement["alarms"]],
@@ -370,7 +376,7 @@ def _judgement(judgement: Values) -> Judgement | None:
 
 
 def _points(path: Path) -> Points:
-    """A table of dvclive: the step comes first, or after the time, and the value last."""
+    """Read a table of dvclive, whose last column is the value."""
     table = pd.read_csv(path, sep="\t")
     return list(zip(table["step"].astype(float), table.iloc[:, -1].astype(float), strict=True))
 
@@ -381,8 +387,8 @@ def _frame(path: Path, kimg: float, limit: int) -> Frame:
 
 
 def _films(folder: Path, limit: int) -> dict[str, str]:
-    """Animations by their kind, as data URIs: those that fit into ``limit`` bytes, one by one."""
-    found = {}
+    """Animations by kind as data URIs, as many as fit into ``limit`` bytes."""
+    films = {}
     for kind, name, mime in (
         ("loop", "loop.mp4", "video/mp4"),
         ("loop", "loop.webp", "image/webp"),
@@ -390,25 +396,25 @@ def _films(folder: Path, limit: int) -> dict[str, str]:
         ("sweep", "sweep.mp4", "video/mp4"),
     ):
         path = folder / name
-        if kind not in found and path.is_file() and path.stat().st_size <= limit:
+        if kind not in films and path.is_file() and path.stat().st_size <= limit:
             limit -= path.stat().st_size
-            found[kind] = data_uri(path.read_bytes(), mime)
-    return found
+            films[kind] = data_uri(path.read_bytes(), mime)
+    return films
 
 
 def walks(metrics: Values) -> str:
-    """How evenly pictures change along interpolations, in words."""
+    """Describe how evenly samples change along interpolations."""
     if "path_length" not in metrics:
         return ""
     return (
-        f"Along such walks features change by {number(metrics['path_length'])} in all, "
-        f"{metrics['path_detour']:.1f} times the distance of the two ends; the worst step of a "
-        f"walk is {metrics['path_unevenness']:.1f} times its mean one (1: all are equal)."
+        f"Path length in features: {number(metrics['path_length'])}, which is "
+        f"{metrics['path_detour']:.1f} times the distance of the two ends. The largest step is "
+        f"{metrics['path_unevenness']:.1f} times the mean step (1: all steps are equal)."
     )
 
 
 def measures(protocol: Values) -> dict[str, str]:
-    """Each metric by its features, pictures, resizing and seed."""
+    """Features, images, resizing and seed of each metric."""
     seed = protocol.get("seed")
     return {
         key: f"{made}; seed {seed}" for key, made in sorted(protocol.get("measures", {}).items())
@@ -430,21 +436,21 @@ def _class_row(row: Values) -> ClassRow:
 
 
 def recovered(inversion: Values) -> str:
-    """What was recovered how well, in words."""
+    """Describe the quality of the GAN inversion."""
     if not inversion:
         return ""
-    whose = "that it never saw" if inversion["against"] == "holdout" else "that it was trained on"
+    kind = "Holdout" if inversion["against"] == "holdout" else "Training"
     median = inversion["median"]
     sentence = (
-        f"Real pictures {whose}, and the nearest that it can come to them "
-        f"(PSNR {number(median['psnr'])} dB, MS-SSIM {number(median['ms_ssim'])} in the median)"
+        f"{kind} images and their reconstructions by GAN inversion "
+        f"(median PSNR {number(median['psnr'])} dB, MS-SSIM {number(median['ms_ssim'])})"
     )
     if "predictor" not in inversion:
-        return f"{sentence}: originals, recovered."
+        return f"{sentence}. Rows: original, reconstruction."
     guess = inversion["predictor"]
     return (
-        f"{sentence}: originals, what a predictor guesses at a glance (PSNR "
-        f"{number(guess['psnr'])} dB, MS-SSIM {number(guess['ms_ssim'])}), recovered."
+        f"{sentence}. Rows: original, estimate of the predictor (median PSNR "
+        f"{number(guess['psnr'])} dB, MS-SSIM {number(guess['ms_ssim'])}), reconstruction."
     )
 
 
@@ -452,9 +458,10 @@ def recovered(inversion: Values) -> str:
 
 
 def first(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> str:
-    """The model that opens the page: of those that may be called the best, that of the lowest KID.
+    """Name of the model at the top of the page.
 
-    Where none may be, that of the lowest KID; the first one where none was measured.
+    It is the one with the lowest KID of those whose verdict allows to call them the best; of all
+    models if there are none; and the first one if none was evaluated.
     """
 
     def rank(name: str) -> tuple[bool, float]:
@@ -465,16 +472,16 @@ def first(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> str:
 
 
 def titles(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> dict[str, str]:
-    """What the best of several is called, at each resolution: "the best of 2 models by KID"."""
-    found = {}
+    """Titles of the best models of each resolution: "the best of 2 models by KID"."""
+    titles = {}
     sides = {model.resolution for model in models.values()}
     for side in sides:
         group = {name: metrics[name] for name in models if models[name].resolution == side}
         at = f" at {side} px" if len(sides) > 1 else ""
         for row in compare(group, _may_be_best(models)):
             if "kid_lite2" in row.best:
-                found[row.name] = f"the best of {counted(len(group), 'model')}{at} by KID"
-    return found
+                titles[row.name] = f"the best of {counted(len(group), 'model')}{at} by KID"
+    return titles
 
 
 def _may_be_best(models: Mapping[str, Model]) -> frozenset[str]:
@@ -482,7 +489,7 @@ def _may_be_best(models: Mapping[str, Model]) -> frozenset[str]:
 
 
 def columns(metrics: Mapping[str, Values]) -> list[Metric]:
-    """The metrics that some model was measured by."""
+    """Metrics of which at least one model has a value."""
     return [metric for metric in METRICS if any(metric.key in row for row in metrics.values())]
 
 
@@ -492,15 +499,15 @@ def comparisons(
     reference: Values,
     warnings: Mapping[str, list[str]],
 ) -> list[Comparison]:
-    """One table per resolution, for numbers of different ones cannot be compared.
+    """One comparison per resolution; metrics at different resolutions are not comparable.
 
     Args:
-        models: The models.
-        metrics: Of each model.
-        reference: Rows of real pictures, for each resolution.
-        warnings: Of each model.
+        models: Models by name.
+        metrics: Metrics of each model.
+        reference: Rows of real images by resolution.
+        warnings: Warnings about the metrics of each model.
     """
-    found = []
+    tables = []
     for resolution in sorted({model.resolution for model in models.values()}):
         group = {n: metrics[n] for n, model in models.items() if model.resolution == resolution}
         rows = compare(group, _may_be_best(models))
@@ -515,13 +522,13 @@ def comparisons(
         }
         references = [row.name for row in rows if row.is_reference]
         drawn = scatter("coverage", "density", places, references) if len(group) > 1 else None
-        said = dict.fromkeys(warning for name in group for warning in warnings[name])
-        found.append(Comparison(resolution, rows, drawn, list(said)))
-    return found
+        distinct = dict.fromkeys(warning for name in group for warning in warnings[name])
+        tables.append(Comparison(resolution, rows, drawn, list(distinct)))
+    return tables
 
 
 def compare(group: Mapping[str, Values], may_be_best: Collection[str]) -> list[Row]:
-    """A row for each name, the best of each column marked, if it is one that may be."""
+    """Create a row per name, with the best of each column marked, among ``may_be_best``."""
     return [Row(name, False, _shown(group[name]), _won(name, group, may_be_best)) for name in group]
 
 
@@ -530,7 +537,7 @@ def _shown(values: Values) -> dict[str, float]:
 
 
 def _won(name: str, group: Mapping[str, Values], may_be_best: Collection[str]) -> frozenset[str]:
-    """The metrics in which a model differs from another and none that may be best beats it."""
+    """Metrics in which a model is the best, unless all models have the same value."""
     won = set()
     for metric in METRICS if name in may_be_best else ():
         values = {other: row[metric.key] for other, row in group.items() if metric.key in row}

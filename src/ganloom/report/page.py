@@ -1,7 +1,7 @@
-"""Pages that need nothing else: styles, script and pictures are inside.
+"""Self-contained HTML pages, with styles, script and images inside.
 
-All text from the data is hostile until proven otherwise: the templates escape it, addresses become
-links only when they are http(s), and the pages' own policy lets no request leave them.
+All text from the data is untrusted: the templates escape it, only http(s) addresses become links,
+and the content security policy of the page forbids all requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def page(template: str, **context: object) -> str:
-    """Fill in a template of this folder."""
+    """Render a template of this folder."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,

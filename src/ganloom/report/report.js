@@ -1,6 +1,6 @@
 "use strict";
-// The page reads without this: a timeline is then a strip to scroll, videos have controls,
-// and tables are in the order of params.yaml.
+// The page works without scripts: timelines are then scrollable strips, videos have controls, and
+// tables are in the order of params.yaml.
 for (const timeline of document.querySelectorAll(".timeline")) {
   const frames = [...timeline.querySelectorAll("figure")];
   const control = timeline.querySelector(".control");
@@ -17,7 +17,7 @@ for (const timeline of document.querySelectorAll(".timeline")) {
   control.hidden = false;
   show();
 }
-// Tables of metrics are sorted by a click on a column: best first, then worst first.
+// A click on a column sorts a table of metrics: best first, then worst first.
 for (const table of document.querySelectorAll("table.metrics")) {
   const body = table.tBodies[0];
   const models = [...body.querySelectorAll("tr:not(.reference)")];
@@ -36,10 +36,10 @@ for (const table of document.querySelectorAll("table.metrics")) {
       const value = (row) => Number(row.querySelectorAll("td")[column].dataset.value ?? NaN);
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", order);
-      const known = models.filter((row) => !Number.isNaN(value(row)));
-      const unknown = models.filter((row) => Number.isNaN(value(row)));
-      known.sort((a, b) => sign * (value(a) - value(b)));
-      body.prepend(...known, ...unknown);
+      const measured = models.filter((row) => !Number.isNaN(value(row)));
+      const missing = models.filter((row) => Number.isNaN(value(row)));
+      measured.sort((a, b) => sign * (value(a) - value(b)));
+      body.prepend(...measured, ...missing);
     });
   });
 }

@@ -1,4 +1,4 @@
-"""What someone needs to make the same results again, and where these were made."""
+"""Information to reproduce a run: commit, parameters, recipe, versions and machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakema
 
 @dataclass(frozen=True)
 class Difference:
-    """A parameter in the recipe and here; "" where it is not set."""
+    """A parameter that differs between recipe and project; "" if it is not set."""
 
     key: str
     recipe: str
@@ -31,7 +31,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The recipe that the parameters come from, and where they differ from it."""
+    """The most similar recipe, and the parameters that differ from it."""
 
     name: str
     differences: list[Difference]
@@ -39,17 +39,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What made a report.
+    """Origin of a report.
 
     Attributes:
         commit: Hash of the commit; "" without one.
-        refusal: Why Git does not tell the commit, in its own words; "" if it does.
-        changes: Lines of `git status --porcelain`.
-        when: Local time.
-        machine: Name and value of each of its properties.
-        versions: Of Python and of packages, by name.
-        params: Text of params.yaml, without who ran it and where.
-        recipe: The closest recipe.
+        refusal: Error of Git if the commit is unknown; "" otherwise.
+        changes: Lines of ``git status --porcelain``.
+        when: Local time of the report.
+        machine: Properties of the machine by name.
+        versions: Versions of Python and packages by name.
+        params: Text of ``params.yaml`` without personal data.
+        recipe: The most similar recipe.
     """
 
     commit: str
@@ -63,6 +63,7 @@ class Reproduction:
 
 
 def reproduction(project: Path) -> Reproduction:
+    """Collect the information about a project."""
     commit, refusal, changes = _state(project)
     return Reproduction(
         commit=commit,
@@ -77,10 +78,10 @@ def reproduction(project: Path) -> Reproduction:
 
 
 def _state(project: Path) -> tuple[str, str, list[str]]:
-    """Return the commit, why there is none, and what has changed since."""
+    """Return the commit, the reason why it is unknown, and the uncommitted changes."""
     try:
         commit = git.commit(project)
-        # The lock file records this very run: it always changes.
+        # The lock file records this run, so it always changes.
         changes = git.ask(project, "status", "--porcelain", "--", ".", ":!dvc.lock")
     except git.NoRepositoryError:
         return "", "", []
@@ -90,22 +91,22 @@ def _state(project: Path) -> tuple[str, str, list[str]]:
 
 
 def _recipe(project: Path) -> Recipe | None:
-    """The recipe that was copied; the first by name if several are as likely.
+    """Find the recipe that ``params.yaml`` was copied from.
 
-    It is the one with the same first line, which names it and which neither editing values nor DVC
-    changes. Without that line it is the one from which the fewest values are another, and then the
-    one with the fewest values more.
+    It has the same first line, a comment that names it, which neither edits of values nor DVC
+    change. Without such a line, the recipe with the fewest changed values is taken, then with the
+    fewest missing values, then the first by name.
     """
     here, first_line = _values(project / PARAMS_FILE), _first_line(project / PARAMS_FILE)
-    found = []
+    candidates = []
     for path in sorted((project / "recipes").glob("*.yaml")):
         there = _values(path)
         keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         differences = [Difference(key, there.get(key, ""), here.get(key, "")) for key in keys]
         is_named = first_line.startswith("#") and _first_line(path) == first_line
         changed = sum(key in here for key in keys)
-        found.append((not is_named, changed, len(keys), Recipe(path.stem, differences)))
-    return min(found, key=lambda row: row[:3])[3] if found else None
+        candidates.append((not is_named, changed, len(keys), Recipe(path.stem, differences)))
+    return min(candidates, key=lambda row: row[:3])[3] if candidates else None
 
 
 def _first_line(path: Path) -> str:

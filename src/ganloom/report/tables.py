@@ -1,4 +1,4 @@
-"""Reading what stages wrote; a file that a run need not have reads as empty."""
+"""Read the outputs of stages; optional files that are missing read as empty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganloom.privacy import CONTACT, without_home
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows by column; none where there is no file."""
+    """Read the rows of a CSV file; none if it does not exist."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -20,11 +20,12 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_json(path: Path) -> Any:
+    """Read a JSON file; an empty dictionary if it does not exist."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as words: {"a": {"b": 1}, "c": [2, 3]} -> ("a.b", "1"), ("c", "2, 3")."""
+    """Flatten nested values: {"a": {"b": 1}, "c": [2, 3]} -> ("a.b", "1"), ("c", "2, 3")."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{key}.")
@@ -35,5 +36,5 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 
 
 def parameters(values: Mapping[str, Any]) -> dict[str, str]:
-    """What params.yaml says, as ``flat``, but not who ran it, nor in whose home."""
+    """Flatten parameters like ``flat``, without personal data."""
     return {key: without_home(words) for key, words in flat(values) if key != CONTACT}

@@ -1,7 +1,7 @@
-"""What a model's numbers come to, in words, and what to do next.
+"""Verdict on a model from its metrics, and the next step.
 
-``RULES`` is the table: the first rule that holds gives the verdict. Numbers of real pictures beside
-each other are the scale wherever there are some.
+The first rule of ``RULES`` that holds gives the verdict. Metrics of real images are the reference,
+where they are available.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from ganloom.report.figures import counted, number
 
 Values = Mapping[str, Any]
 
-# Fewer steps have trained no generator, unless some recall shows that they have.
+# A generator with fewer steps counts as untrained, unless its recall is above SOME_RECALL.
 FEW_STEPS = 1000
-ENOUGH_STEPS = 3500  # what the default recipe takes
+ENOUGH_STEPS = 3500  # of the default recipe
 SOME_RECALL = 0.01
 
-# More samples than this with a near-duplicate among the samples are a collapse, unless the same is
-# nearly true of real pictures.
+# A model has collapsed if the share of samples with a near-duplicate among the samples is above
+# TWINS, and above that of real images plus TWINS_BEYOND_REAL.
 TWINS, TWINS_BEYOND_REAL = 0.5, 0.25
 
-# What real pictures reach, and how much of that is good: a KID that is no more than so much higher,
-# and shares of the others. Recall is the hardest to raise, and falls first.
+# Thresholds of a good model, relative to real images: the difference in KID, and fractions of the
+# other metrics. Recall is the hardest to raise, and falls first.
 NEAR_KID = 0.25
 NEAR = {"precision": 0.5, "coverage": 0.5, "recall": 0.25}
 
-# Below so many pictures, these shares come out too high: ``FEW_FOR_NEIGHBOURS`` of metrics.trust,
-# which would import torch.
+# With fewer images, these shares are too high. The same as ``FEW_FOR_NEIGHBOURS`` of metrics.trust,
+# which imports torch.
 FEW_PICTURES = 80
 
-# KID still falls where its lowest value was found in the last part of a training.
+# The model is still learning if its lowest KID is after this fraction of the training.
 LATE = 0.75
 
 RECIPES = 'docs/models.md, "Which to choose"'
@@ -44,16 +44,16 @@ RECIPES = 'docs/models.md, "Which to choose"'
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a model; all but its name and parameters may be missing.
+    """Results of a model; all but its name and parameters may be missing.
 
     Attributes:
-        name: Of the model.
-        spec: Its parameters.
-        metrics: Its numbers; empty if it was not measured.
-        real: The same of training images against unseen originals; empty if there are none.
-        judgement: ``judgement.json``: looks, the chosen state, alarms.
-        run: ``run.json``: length and speed of the training.
-        copying: What the signs of copying come to.
+        name: Name of the model.
+        spec: Parameters of the model.
+        metrics: Metrics of the model; empty if it was not evaluated.
+        real: The same metrics of training images against holdout originals; empty without holdout.
+        judgement: ``judgement.json``, with evaluations, the selected checkpoint and alarms.
+        run: ``run.json``, with length and speed of the training.
+        copying: Result of the detection of copies.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Evidence:
 
     @property
     def steps(self) -> int:
-        """Steps up to the state that became the model."""
+        """Steps up to the selected checkpoint."""
         kimg = self.metrics.get("kimg", self.trained)
         return round(kimg * 1000 / self.spec.batch)
 
     @property
     def alarms(self) -> list[str]:
-        """Kinds of alarm that were on when the model was in the state that was kept."""
+        """Kinds of alarms that were active at the selected checkpoint."""
         kept = self.judgement.get("chosen", {}).get("kimg", self.trained)
         return [
             alarm.get("kind", "")
@@ -88,7 +88,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Step:
-    """What to do next: why, for how long in words ("" if unknown), and by which command, if any."""
+    """The next step: advice, formatted duration ("" if unknown), and command, if any."""
 
     advice: str
     time: str = ""
@@ -97,14 +97,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict: what is shown of a rule that held.
+    """Verdict on a model.
 
     Attributes:
-        words: In a few words.
-        reasons: The numbers behind it, a sentence each.
-        next: What to do next.
+        words: The verdict in a few words.
+        reasons: Sentences with the metrics behind it.
+        next: The next step.
         may_be_best: Whether the model may be called the best of several.
-        has_learned: Whether its pictures are worth judging.
+        has_learned: Whether its samples are varied enough to check for copies.
     """
 
     words: str
@@ -116,7 +116,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Rule:
-    """A row of the table; ``Verdict`` explains what they share."""
+    """A rule; see ``Verdict`` for the attributes that they share."""
 
     words: str
     holds: Callable[[Evidence], bool]
@@ -127,7 +127,7 @@ class Rule:
 
 
 def verdict(evidence: Evidence) -> Verdict:
-    """Apply the first rule that holds; the last one always does."""
+    """Apply the first rule that holds; the last one always holds."""
     rule = next(rule for rule in RULES if rule.holds(evidence))
     return Verdict(
         rule.words,
@@ -138,7 +138,7 @@ def verdict(evidence: Evidence) -> Verdict:
     )
 
 
-# --- when a rule holds ---------------------------------------------------------------------------
+# --- conditions ----------------------------------------------------------------------------------
 
 
 def _is_unmeasured(e: Evidence) -> bool:
@@ -160,7 +160,7 @@ def _copies(e: Evidence) -> bool:
 
 
 def _is_good(e: Evidence) -> bool:
-    """Whether every number is near that of real pictures; not known without a scale."""
+    """Whether every metric is near that of real images; False without a reference."""
     if any(key not in e.metrics or key not in e.real for key in ("kid_lite2", *NEAR)):
         return False
     is_near = e.metrics["kid_lite2"] - e.real["kid_lite2"] <= NEAR_KID
@@ -168,23 +168,23 @@ def _is_good(e: Evidence) -> bool:
 
 
 def _still_learns(e: Evidence) -> bool:
-    looks = e.judgement.get("looks", [])
-    if not looks:
+    evaluations = e.judgement.get("looks", [])
+    if not evaluations:
         return True
-    lowest = min(looks, key=lambda look: look["kid"])
+    lowest = min(evaluations, key=lambda row: row["kid"])
     was_stopped = bool(e.judgement.get("stopped"))
-    return lowest["kimg"] >= LATE * looks[-1]["kimg"] and not was_stopped
+    return lowest["kimg"] >= LATE * evaluations[-1]["kimg"] and not was_stopped
 
 
-# --- why -----------------------------------------------------------------------------------------
+# --- reasons -------------------------------------------------------------------------------------
 
 
 def _beside_real(e: Evidence, *keys: str) -> str:
-    """Some numbers, each beside that of real pictures, in words: "recall 0.10 (real: 0.78)"."""
+    """Format metrics next to those of real images: "recall 0.10 (real images: 0.78)"."""
     parts = []
     for key in keys:
         if key in e.metrics:
-            real = f" (real pictures: {number(e.real[key])})" if key in e.real else ""
+            real = f" (real images: {number(e.real[key])})" if key in e.real else ""
             name = "KID" if key == "kid_lite2" else key
             parts.append(f"{name} {number(e.metrics[key])}{real}")
     return ", ".join(parts)
@@ -196,20 +196,20 @@ def _overlap(e: Evidence) -> str:
 
 
 def _why_untrained(e: Evidence) -> list[str]:
-    seen = f"It was trained for only {counted(e.steps, 'step')}: its samples show nothing yet."
-    alarmed = "Alarms mean little so early." if e.judgement.get("alarms") else ""
-    return [seen, _overlap(e), alarmed]
+    length = f"It was trained for only {counted(e.steps, 'step')}, too few to judge it."
+    alarms = "Alarms at this stage mean little." if e.judgement.get("alarms") else ""
+    return [length, _overlap(e), alarms]
 
 
 def _why_collapsed(e: Evidence) -> list[str]:
-    found = []
+    reasons = []
     if "collapse" in e.alarms:
-        found.append("Its samples differ less than half as much as training images do.")
+        reasons.append("Its samples are less than half as varied as training images.")
     if "duplicates" in e.metrics:
-        real = f" (real pictures: {e.real['duplicates']:.0%})" if "duplicates" in e.real else ""
+        real = f" (real images: {e.real['duplicates']:.0%})" if "duplicates" in e.real else ""
         twins = e.metrics["duplicates"]
-        found.append(f"{twins:.0%} of its samples have a near-duplicate among them{real}.")
-    return found
+        reasons.append(f"{twins:.0%} of its samples have a near-duplicate among the samples{real}.")
+    return reasons
 
 
 def _why_copying(e: Evidence) -> list[str]:
@@ -217,42 +217,41 @@ def _why_copying(e: Evidence) -> list[str]:
 
 
 def _why_good(e: Evidence) -> list[str]:
-    reasons = [_overlap(e), "No number is far from that of real pictures."]
+    reasons = [_overlap(e), "All metrics are close to those of real images."]
     return reasons if e.copying is None else [*reasons, f"Does it copy? {e.copying.answer}"]
 
 
 def _why_learning(e: Evidence) -> list[str]:
-    looks = e.judgement.get("looks", [])
-    course = "Whether more training helps is not known: the training took no looks at it."
-    if looks:
+    course = "Whether more training helps is unknown: it was not evaluated during the training."
+    if e.judgement.get("looks"):
         course = "Its KID was still falling when the training ended."
     return [course, _overlap(e)]
 
 
 def _why_levelled(e: Evidence) -> list[str]:
-    lowest = min(e.judgement["looks"], key=lambda look: look["kid"])
+    lowest = min(e.judgement["looks"], key=lambda row: row["kid"])
     course = f"Its KID has not fallen since {lowest['kimg']:g} of {e.trained:g} kimg."
     return [course, _overlap(e)]
 
 
 def _cautions(e: Evidence) -> list[str]:
-    """What makes any verdict doubtful."""
-    found = []
+    """Sentences on what makes a verdict uncertain."""
+    cautions = []
     if e.metrics.get("n", math.inf) < FEW_PICTURES:
-        found.append(f"All of this is of {e.metrics['n']} pictures only: take it as a first guess.")
+        cautions.append(f"These metrics are of {e.metrics['n']} images only, a rough estimate.")
     if e.metrics and not e.real:
-        found.append(
-            "There are no unseen originals to compare with, so whether it is good cannot be told: "
-            "set curate.holdout, or collect more."
+        cautions.append(
+            "Without holdout originals there is no reference to decide whether the model is good: "
+            "set curate.holdout, or collect more originals."
         )
-    return found
+    return cautions
 
 
-# --- what next -----------------------------------------------------------------------------------
+# --- next steps ----------------------------------------------------------------------------------
 
 
 def _experiment(e: Evidence, advice: str, kimg: float, change: str = "") -> Step:
-    """A training for ``kimg``, with one more parameter of the model changed: "key=value"."""
+    """Step that trains for ``kimg``, optionally with a changed parameter "key=value"."""
     changes = [change] if change else []
     if kimg != e.spec.kimg:
         changes.append(f"kimg={kimg:g}")
@@ -261,13 +260,13 @@ def _experiment(e: Evidence, advice: str, kimg: float, change: str = "") -> Step
 
 
 def _time(e: Evidence, kimg: float) -> str:
-    """How long a training of ``kimg`` takes at the speed of the one before, in words."""
+    """Formatted duration of a training of ``kimg`` at the speed of the last one."""
     speed = e.run.get("images_per_second", 0.0)
     return f"about {duration(kimg * 1000 / speed)}" if speed else ""
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that is not below 1: "40 s", "9 min", "2.5 h"."""
+    """Format a duration: "40 s", "9 min", "2.5 h"."""
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
@@ -276,7 +275,7 @@ def duration(seconds: float) -> str:
 
 
 def _round_up(kimg: float) -> float:
-    """To two digits, upwards."""
+    """Round up to two significant digits."""
     unit = 10.0 ** (math.floor(math.log10(kimg)) - 1)
     return round(math.ceil(round(kimg / unit, 6)) * unit, 6)
 
@@ -284,14 +283,14 @@ def _round_up(kimg: float) -> float:
 def _longer(e: Evidence, kimg: float) -> Step:
     kimg = _round_up(kimg)
     advice = (
-        f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all: a training of another "
+        f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all. A training of another "
         "length starts from the beginning."
     )
     return _experiment(e, advice, kimg)
 
 
 def _measure(e: Evidence) -> Step:
-    return Step("Measure it.", "", f"dvc repro evaluate@{e.name}")
+    return Step("Evaluate it.", "", f"dvc repro evaluate@{e.name}")
 
 
 def _train(e: Evidence) -> Step:
@@ -303,15 +302,15 @@ def _train_longer(e: Evidence) -> Step:
 
 
 def _diversify(e: Evidence) -> Step:
-    """Take the first remedy for a collapse that this model has not."""
+    """The first remedy for a collapse that this model does not use yet."""
     D, critic = e.spec.discriminator, e.spec.objective.kind == "wasserstein"
     penalties = e.spec.penalties or params.Penalties()
     if _takes_augmentation(e.spec):
         return _augment(e)
     if not (critic or penalties.gradient or getattr(D, "minibatch_stddev", True)):
-        advice = "Show the discriminator how much the samples of a batch differ."
+        advice = "Let the discriminator see the variety of a batch (minibatch standard deviation)."
         return _experiment(e, advice, e.spec.kimg, "discriminator.minibatch_stddev=true")
-    advice = "Train with half of the learning rate."
+    advice = "Halve the learning rate."
     return _experiment(e, advice, e.spec.kimg, f"optimizer.lr={e.spec.optimizer.lr / 2:g}")
 
 
@@ -320,16 +319,16 @@ def _takes_augmentation(spec: params.Model) -> bool:
 
 
 def _augment(e: Evidence) -> Step:
-    advice = "Augment what the discriminator sees, so that it cannot memorise the training images."
+    advice = "Augment the discriminator's input, so that it cannot memorise the training images."
     return _experiment(e, advice, e.spec.kimg, "diffaugment=[translation]")
 
 
 def _forget(e: Evidence) -> Step:
-    """Take the first remedy for copying that this model has not."""
+    """The first remedy for copies that this model does not use yet."""
     if _takes_augmentation(e.spec):
         return _augment(e)
     kimg = max(_round_up(e.spec.kimg / 2), e.spec.batch / 1000)
-    advice = f"Collect more originals: that helps most. Or stop earlier, after {kimg:g} kimg."
+    advice = f"Collect more originals, which helps most, or stop earlier, after {kimg:g} kimg."
     return _experiment(e, advice, kimg)
 
 
@@ -339,17 +338,17 @@ def _use(e: Evidence) -> Step:
 
 def _change(e: Evidence) -> Step:
     return Step(
-        ("The alarms above say what to change. " if e.alarms else "")
-        + "More of the same training does not help. More originals help most; else take the recipe "
-        f"that fits the collection: {RECIPES}."
+        ("See the alarms above for what to change. " if e.alarms else "")
+        + "More training does not help. Collect more originals, which helps most, or choose "
+        f"another recipe: {RECIPES}."
     )
 
 
-# --- the table -----------------------------------------------------------------------------------
+# --- rules ---------------------------------------------------------------------------------------
 
 RULES: Sequence[Rule] = (
     Rule(
-        "Not measured",
+        "Not evaluated",
         _is_unmeasured,
         lambda _: [],
         _measure,

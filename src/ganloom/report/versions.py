@@ -1,6 +1,6 @@
-"""Versions of a run: the workspace, and experiments as Git and DVC's cache have them.
+"""Versions of a run: the workspace, and experiments in Git and DVC's cache.
 
-Nothing is checked out. A file that the cache lacks is asked of DVC's remote, where there is one.
+Nothing is checked out. Files that are not in the cache are read from DVC's remote, if there is one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ REFERENCE = "results/metrics/reference.json"
 
 
 class ExperimentError(ValueError):
-    """An experiment is unknown or cannot be read; the message names it."""
+    """An experiment is unknown or cannot be read. The message names it."""
 
 
 class _UnreadableError(ExperimentError):
-    """There is something under a name, but nothing that can be compared."""
+    """A version exists, but its files are unusable."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name!r} cannot be read: {reason}")
@@ -44,12 +44,12 @@ class Version:
 
     Attributes:
         name: WORKSPACE, or the name of an experiment, a branch, a tag or a commit.
-        state: Why there are no metrics, such as "queued"; empty if there are.
-        params: Dotted keys and their values in words.
-        metrics: Of its models, as far as they were measured.
-        reference: Rows of real images, for each resolution.
-        grids: PNG files with samples of its models, as far as they could be read.
-        may_be_best: Models that may be called the best, by their verdicts.
+        state: Reason for missing metrics, such as "queued"; empty if there are metrics.
+        params: Formatted parameters by dotted key.
+        metrics: Metrics of the evaluated models.
+        reference: Rows of real images by resolution.
+        grids: PNG files with samples of the models, where they could be read.
+        may_be_best: Models whose verdict allows to call them the best.
     """
 
     name: str
@@ -62,44 +62,44 @@ class Version:
 
 
 def versions(project: Path, names: Sequence[str]) -> list[Version]:
-    """The versions with these names, all of which must be readable.
+    """Read versions, all of which must be readable.
 
     Args:
         project: The folder that holds ``params.yaml`` and ``results``.
         names: WORKSPACE, and names of experiments, branches, tags or commits.
 
     Raises:
-        ExperimentError: a name is unknown, or there is no run under it.
+        ExperimentError: If a name is unknown, or its files are unusable.
     """
     return [_named(project, name) for name in names]
 
 
 def versions_in_any_state(project: Path, names: Sequence[str]) -> list[Version]:
-    """Versions that may be queued, running, failed or unreadable; their ``state`` says so.
+    """Read versions that may be queued, running, failed or unreadable; see ``Version.state``.
 
     Args:
         project: The folder that holds ``params.yaml`` and ``results``.
-        names: As for ``versions``; none: the workspace and all experiments of HEAD.
+        names: Names as for ``versions``. If empty, the workspace and all experiments of HEAD.
 
     Raises:
-        ExperimentError: a name is unknown, or the folder is no DVC repository with a commit.
+        ExperimentError: If a name is unknown, or the folder is not a DVC repository with a commit.
     """
     states = _states(project)
-    found = []
+    result = []
     for name in names or [WORKSPACE, *sorted(states)]:
         revision, state = states.get(name, (name, ""))
         try:
             version = _named(project, revision)
         except _UnreadableError as error:
             version = Version(name, f"cannot be read: {error.reason}")
-        if state:  # its commit has the results that it started from
+        if state:  # the results in its commit are those that it started from
             version = Version(name, state, version.params)
-        found.append(replace(version, name=name))
-    return found
+        result.append(replace(version, name=name))
+    return result
 
 
 def _states(project: Path) -> dict[str, tuple[str, str]]:
-    """The commit of each experiment of HEAD, and "queued", "running", "failed" or ""."""
+    """Commit and state ("queued", "running", "failed" or "") of each experiment of HEAD."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.scm import SCMError
@@ -110,26 +110,26 @@ def _states(project: Path) -> dict[str, tuple[str, str]]:
     except (DvcException, SCMError) as error:
         raise ExperimentError(f"there are no experiments here: {error}") from None
     if head is None:
-        raise ExperimentError("there are no experiments here: nothing was committed yet")
-    found: dict[str, tuple[str, str]] = {}
+        raise ExperimentError("there are no experiments here: nothing has been committed yet")
+    states: dict[str, tuple[str, str]] = {}
     for experiment in head.experiments or []:
         state = experiment.executor.state if experiment.executor else "success"
-        # One that failed may have been run again since.
-        if state == "success" or experiment.name not in found:
+        # A failed experiment may have been run again under the same name.
+        if state == "success" or experiment.name not in states:
             commit = experiment.revs[0].rev
-            found[experiment.name] = (commit, "" if state == "success" else state)
-    return found
+            states[experiment.name] = (commit, "" if state == "success" else state)
+    return states
 
 
 def _named(project: Path, name: str) -> Version:
-    # Most reports show no experiments, and need not wait for DVC.
+    # Imported late, since most reports show no experiments.
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.scm import RevError
 
-    # A queued experiment runs in a copy, whose Git knows nothing of the others; DVC says where
-    # the original is.
+    # A queued experiment runs in a copy whose Git does not know the other experiments. DVC_ROOT is
+    # the original.
     home = os.environ.get("DVC_ROOT", str(project))
     try:
         if name == WORKSPACE:
@@ -137,19 +137,19 @@ def _named(project: Path, name: str) -> Version:
         files = DVCFileSystem(home, rev=name)
         return _version(name, files.read_bytes, files.exists)
     except RevError:
-        found = Repo(home).experiments.ls(all_commits=True).values()
-        known = sorted({experiment for of_commit in found for experiment, _ in of_commit})
+        commits = Repo(home).experiments.ls(all_commits=True).values()
+        known = sorted({experiment for of_commit in commits for experiment, _ in of_commit})
         raise ExperimentError(
             f"there is no experiment {name!r}; "
             f"known: {', '.join(known) or 'none, see docs/experiments.md'}"
         ) from None
     except (DvcException, OSError) as error:
         raise _UnreadableError(name, str(error)) from None
-    # An older commit may hold anything under these names.
+    # Files of an older commit may have any form.
     except (YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise _UnreadableError(
             name,
-            f"{PARAMS_FILE} or metrics of another form than now ({type(error).__name__}: {error})",
+            f"{PARAMS_FILE} or metrics have another format ({type(error).__name__}: {error})",
         ) from None
 
 
@@ -159,9 +159,9 @@ def _version(
     """Read a version.
 
     Args:
-        name: Of the version.
-        read: Reads a file, or raises FileNotFoundError.
-        exists: Whether DVC knows a file that could not be read.
+        name: Name of the version.
+        read: Function that reads a file, or raises FileNotFoundError.
+        exists: Function that returns whether DVC knows a file that could not be read.
     """
     params = YAML(typ="safe", pure=True).load(read(str(PARAMS_FILE)))
     metrics, grids = {}, {}
@@ -173,7 +173,7 @@ def _version(
             grids[model] = read(f"results/samples/{model}/grid.png")
         except FileNotFoundError:
             if model not in metrics:
-                state = "not in DVC's cache" if exists(path) else "not measured"
+                state = "not in DVC's cache" if exists(path) else "not evaluated"
     try:
         reference = {
             resolution: {row: _numbers(values) for row, values in rows.items()}

@@ -1,1 +1,1 @@
-"""The studio: a local web app that curates, generates, mixes and edits."""
+"""The studio: a local web app to curate, generate, mix, edit and weave."""

@@ -1,7 +1,6 @@
-"""The web application: who may ask, what is answered.
+"""The web application of the studio: routes, middleware and error handlers.
 
-Everything is answered from the project's files, so a restart forgets nothing and any number of
-windows may be open.
+All state is in the project's files. A restart loses nothing, and several windows may be open.
 """
 
 from __future__ import annotations
@@ -39,45 +38,47 @@ from ganloom.studio import collection, decisions, editing, generation, mixing, w
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, State, Word
 from ganloom.studio.generators import Generators
-from ganloom.studio.guard import FOR_EVER, HOSTS, STATIC, Asked, OwnHeaders, page, posted, problem
+from ganloom.studio.guard import FOR_EVER, HOSTS, STATIC, OwnHeaders, Payload, page, posted, problem
 from ganloom.studio.samples import SampleError, Samples
 
 DEFAULT_LIST = "mine"
-DECODERS = os.cpu_count() or 1  # at a time; each holds a whole picture
+DECODERS = os.cpu_count() or 1  # concurrent decoders; each holds a whole image in memory
 
 
-# --- what is known -------------------------------------------------------------------------------
+# --- state ---------------------------------------------------------------------------------------
 
 
 class Studio:
-    """One project and one list; reads files again when they have changed.
+    """A project and one of its manual lists. Files that have changed are read again.
 
     Args:
-        project: Holds params.yaml and data/.
-        name: The manual list to show and write, data/curation/<name>.csv; None: the one in use, or
-            ``DEFAULT_LIST``.
+        project: Folder with ``params.yaml`` and ``data/``.
+        name: Name of the manual list to show and write, ``data/curation/<name>.csv``. If None, the
+            list in ``params.yaml``, or ``DEFAULT_LIST``.
 
     Raises:
-        ValueError: the name is none for a list.
+        ValueError: If the name of the list is invalid.
     """
 
     def __init__(self, project: Path, name: str | None) -> None:
         self.project = project
         self.name = name or _list_in_use(project) or DEFAULT_LIST
         if not re.fullmatch("[a-z][a-z0-9_]*", self.name):
-            raise ValueError(f"{name!r}: a list's name has small letters, digits and _ only")
+            raise ValueError(
+                f"{name!r} is not a valid name for a list: use lower-case letters, digits and _"
+            )
         self.list = project / "data" / "curation" / f"{self.name}.csv"
         self._loading = threading.Lock()
-        self._looking = threading.Lock()
+        self._measuring = threading.Lock()
         self._collection: Collection | None = None
-        self._looks: tuple[str, NDArray[np.floating[Any]]] | None = None
+        self._colours: tuple[str, NDArray[np.floating[Any]]] | None = None
         self._decoding = threading.BoundedSemaphore(DECODERS)
 
     def collection(self) -> Collection:
-        """The collection as the files have it.
+        """Return the collection, loaded again if its files have changed.
 
         Raises:
-            CollectionError, ParamsError, ShardError: as ``collection.load``.
+            CollectionError, ParamsError, ShardError: As in ``collection.load``.
         """
         with self._loading:
             if self._collection is None or self._collection.revision != collection.signature(
@@ -87,13 +88,15 @@ class Studio:
             return self._collection
 
     def decisions(self) -> State:
+        """Read the manual list."""
         return decisions.read(self.list, self.collection().known)
 
     def decide(self, changes: list[Change]) -> tuple[State, State]:
+        """Write decisions to the manual list; see ``decisions.write``."""
         known = self.collection().known
-        strangers = [change.sha256 for change in changes if change.sha256 not in known]
-        if strangers:
-            raise HTTPException(400, f"{strangers[0]} is no picture of this collection")
+        unknown = [change.sha256 for change in changes if change.sha256 not in known]
+        if unknown:
+            raise HTTPException(400, f"{unknown[0]} is not an image of this collection")
         lock = self.project / "work" / "studio" / f"{self.name}.lock"
         return decisions.write(self.list, known, changes, lock)
 
@@ -107,55 +110,62 @@ class Studio:
             return collection.large(self.collection(), digest)
 
     def likeness(self, digest: str) -> dict[str, Any]:
-        known = self.collection()
-        row = int(np.flatnonzero(known.table.index == digest)[0])
-        vectors = known.features if known.features is not None else self._colours(known)
+        """Similarity of all images to one of them, by features or, without these, by colours."""
+        current = self.collection()
+        row = int(np.flatnonzero(current.table.index == digest)[0])
+        features = current.features
+        vectors = features if features is not None else self._colour_vectors(current)
         return {
-            "revision": known.revision,
-            "by": "features" if known.features is not None else "colours",
+            "revision": current.revision,
+            "by": "features" if features is not None else "colours",
             "scores": collection.likeness(vectors, row),
         }
 
-    def _colours(self, known: Collection) -> NDArray[np.floating[Any]]:
-        """Made from every thumbnail, so the first time may take a while."""
-        with self._looking:
-            if self._looks is None or self._looks[0] != known.revision:
+    def _colour_vectors(self, current: Collection) -> NDArray[np.floating[Any]]:
+        """Compute a vector per thumbnail. The first call may be slow: it creates the thumbnails."""
+        with self._measuring:
+            if self._colours is None or self._colours[0] != current.revision:
                 cache = self.project / "work" / "thumbnails"
                 with ThreadPoolExecutor(DECODERS) as pool:
-                    digests = list(known.table.index)
-                    found = pool.map(lambda d: collection.look(known, d, cache), digests)
-                    self._looks = known.revision, np.stack(list(found))
-            return self._looks[1]
+                    digests = list(current.table.index)
+                    vectors = pool.map(lambda d: collection.look(current, d, cache), digests)
+                    self._colours = current.revision, np.stack(list(vectors))
+            return self._colours[1]
 
 
 def _list_in_use(project: Path) -> str | None:
     try:
         return params.load(project / "params.yaml").curate.list
     except ParamsError:
-        return None  # said by every page that needs it
+        return None  # every page that needs params.yaml shows the error
 
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- requests and routes -------------------------------------------------------------------------
 
 
 def _reason(text: str) -> str:
-    """One line of printable characters, as it stands in the list."""
+    """Reduce a text to one line of printable characters, as in a row of the list."""
     return "".join(filter(str.isprintable, " ".join(text.split())))
 
 
-class _Decided(Asked):
+class _Decided(Payload):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     decision: Word | None
     reason: Annotated[str, Field(max_length=500), AfterValidator(_reason)] = ""
 
 
-class _Decisions(Asked):
-    revision: str  # what the window knows
+class _Decisions(Payload):
+    revision: str  # last revision that the window has received
     changes: list[_Decided]
 
 
 def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlette:
-    """The application for a project, and for the models of a checked bundle if there is one."""
+    """Create the web application.
+
+    Args:
+        studio: Project and manual list.
+        bundle: Generators of a checked bundle by name, to show instead of the project's models.
+    """
     generators = Generators(studio.project, bundle)
     samples = Samples(studio.project / "work" / "studio" / "kept")
     editor = editing.Editor(generators, samples)
@@ -166,22 +176,22 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
         await run_in_threadpool(editor.close)
 
     def get_collection(request: Request) -> Response:
-        known = studio.collection()
+        current = studio.collection()
         return JSONResponse(
-            collection.as_json(known)
+            collection.as_json(current)
             | {"project": studio.project.resolve().name, "list": studio.name}
-            | {"list_in_use": known.params.curate.list}
+            | {"list_in_use": current.params.curate.list}
         )
 
     def get_decisions(request: Request) -> Response:
         return _answer(studio.decisions(), request.query_params.get("revision"))
 
     async def post_decisions(request: Request) -> Response:
-        asked = await posted(request, _Decisions)
-        changes = [Change(c.sha256, c.decision, c.reason) for c in asked.changes]
+        payload = await posted(request, _Decisions)
+        changes = [Change(c.sha256, c.decision, c.reason) for c in payload.changes]
         before, after = await run_in_threadpool(studio.decide, changes)
-        # A window that knew the list as it was can tell by itself what it is now.
-        return _answer(after, after.revision if asked.revision == before.revision else None)
+        # A window that had the previous revision can apply its own changes and needs no full list.
+        return _answer(after, after.revision if payload.revision == before.revision else None)
 
     def _answer(state: State, known_revision: str | None) -> Response:
         answer: dict[str, Any] = {
@@ -204,7 +214,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
     def _digest(request: Request) -> str:
         digest = request.path_params["digest"]
         if digest not in studio.collection().table.index:
-            raise HTTPException(404, f"{digest} is no picture of this collection")
+            raise HTTPException(404, f"{digest} is not an image of this collection")
         return digest
 
     def _picture(request: Request, make: Callable[[str], tuple[bytes, str]]) -> Response:
@@ -215,7 +225,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
         try:
             data, mime = make(digest)
         except KeyError:
-            raise HTTPException(404, f"data/raw has no original {digest}") from None
+            raise HTTPException(404, f"there is no original {digest} in data/raw") from None
         return Response(data, media_type=mime, headers=headers)
 
     return Starlette(
@@ -236,7 +246,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
         lifespan=lifespan,
         middleware=[
             Middleware(OwnHeaders),
-            # A page elsewhere whose name was made to point here (DNS rebinding) is refused.
+            # Refuse foreign host names that resolve to this machine (DNS rebinding).
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
         ],
         exception_handlers={

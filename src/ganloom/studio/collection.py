@@ -1,7 +1,7 @@
-"""What the studio shows: the fetched pictures, what is known of them, their thumbnails.
+"""The collection as the studio shows it: fetched images, their metadata and thumbnails.
 
-The tables are joined as the stage ``curate`` joins them, and the rules are asked anew, so that what
-is shown is what ``dvc repro`` would do now.
+The tables are joined with the functions of the stage ``curate``, and its rules are applied again.
+The studio therefore shows what ``dvc repro`` would do now.
 """
 
 from __future__ import annotations
@@ -22,35 +22,36 @@ from ganloom.images import decoding, encoding, formats
 from ganloom.images.shards import Shards, sha256
 from ganloom.params import Params
 
-THUMBNAIL = 256  # px, the longest side: sharp on tiles of 128 px on a dense screen
-LARGE = 2560  # px, the longest side when zoomed in
-SMALL_FILE = 1_000_000  # px: up to here a zoomed picture is sent without loss
-LOOK = 8  # px: side of the colour thumbnail that stands in for features
+THUMBNAIL = 256  # px of the longer side: sharp in tiles of 128 px on a high-density screen
+LARGE = 2560  # px of the longer side of a zoomed image
+SMALL_FILE = 1_000_000  # px: zoomed images up to this size are sent losslessly
+LOOK = 8  # px: side of the colour thumbnail that replaces missing features
 
-# Columns of data/clusters.csv that are no flags; every other column of numbers or of true and false
-# is one, whoever adds it.
+# Columns of data/clusters.csv that are not flags. All other numeric and boolean columns are flags,
+# so that columns added later appear in the studio, too.
 NO_FLAGS = ("sha256", "cluster", "keeper")
-# Of data/manifest.csv, beside its size.
+# Columns of data/manifest.csv that the studio shows, besides the size.
 FACTS = ("id", "source", "query", "url", "page", "title", "creator", "licence", "licence_url")
 
 
 class CollectionError(RuntimeError):
-    """There is nothing to show yet; the message says what to run."""
+    """There is no collection to show yet. The message names the command to run."""
 
 
 class Collection(NamedTuple):
-    """The pictures, by sha256, and where the rest of them lies.
+    """The fetched images and their metadata.
 
     Attributes:
-        revision: Changes whenever a table or the parameters do.
-        params: What ``params.yaml`` says.
-        table: A row for each picture: ``sha256, cluster, keeper, width, height, bytes, mime, label,
-            copies, rule, FACTS`` and the flags. ``copies`` is how many candidates have this file,
-            ``rule`` why the rules drop it, "" if they do not.
-        flags: The names of the columns to sort by.
-        known: The sha256 of every candidate that has one, fetched or not.
-        shards: The originals.
-        features: (N, D) float16, row for row with ``table``; None if there are none.
+        revision: Hash that changes with the tables and the parameters.
+        params: Content of ``params.yaml``.
+        table: One row per image, indexed by SHA-256: ``sha256, cluster, keeper, width, height,
+            bytes, mime, label, copies, rule``, the columns ``FACTS`` and the flags. ``copies`` is
+            the number of candidates with the same file, ``rule`` the reason for which the rules
+            drop the image, "" if they keep it.
+        flags: Names of the columns to sort by.
+        known: SHA-256 of every candidate that has one, fetched or not.
+        shards: Originals.
+        features: (N, D) float16, in the order of ``table``; None if they are missing.
     """
 
     revision: str
@@ -63,7 +64,7 @@ class Collection(NamedTuple):
 
 
 def signature(project: Path) -> str:
-    """Changes when a file that ``load`` reads is replaced or edited; cheap enough to ask often."""
+    """Hash of the size and modification time of the files that ``load`` reads; cheap to compute."""
     data = project / "data"
     paths = [
         project / "params.yaml",
@@ -82,9 +83,9 @@ def load(project: Path) -> Collection:
     """Read the tables of a project.
 
     Raises:
-        CollectionError: the pipeline has not made them yet, or they do not fit each other.
-        ParamsError: ``params.yaml`` cannot be used.
-        ShardError: the originals are missing or damaged.
+        CollectionError: If the tables do not exist yet, or do not fit each other.
+        ParamsError: If ``params.yaml`` is invalid.
+        ShardError: If the originals are missing or damaged.
     """
     revision = signature(project)
     knobs = params.load(project / "params.yaml")
@@ -92,8 +93,8 @@ def load(project: Path) -> Collection:
     for name in ("manifest.csv", "clusters.csv"):
         if not (data / name).is_file():
             raise CollectionError(
-                f"data/{name} does not exist: no pictures have been fetched and compared yet, or "
-                "that is going on now. To do it: dvc repro dedup"
+                f"data/{name} does not exist: the images have not been fetched and compared yet, "
+                "or a run is in progress. To create it: dvc repro dedup"
             )
     shards = Shards(data / "raw")
     try:
@@ -126,7 +127,7 @@ def load(project: Path) -> Collection:
     ) as error:
         raise CollectionError(
             f"data/manifest.csv and data/clusters.csv cannot be read together ({error}); "
-            "to make them anew: dvc repro dedup"
+            "to create them again: dvc repro dedup"
         ) from error
     flags = [
         str(column)
@@ -141,7 +142,7 @@ def load(project: Path) -> Collection:
 
 
 def _features(path: Path, count: int) -> NDArray[np.float16] | None:
-    """The features if they are there and describe as many pictures; never unpickled."""
+    """Load the features; None if they are missing, damaged or of another number of images."""
     try:
         features = np.load(path, allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
@@ -150,35 +151,35 @@ def _features(path: Path, count: int) -> NDArray[np.float16] | None:
 
 
 def as_json(collection: Collection) -> dict[str, Any]:
-    """The table as columns and rows; what is not known is null."""
+    """Convert the table to columns and rows; missing values are null."""
     table = collection.table
     columns = ["sha256", "cluster", "keeper", "width", "height", "bytes", "mime", "label"]
     columns += ["copies", "rule", *FACTS]
     columns += [name for name in table.columns if name not in columns]
-    finite = table[columns].replace([np.inf, -np.inf], np.nan)  # JSON has neither
-    known = finite.astype(object).where(finite.notna(), None)
+    finite = table[columns].replace([np.inf, -np.inf], np.nan)  # JSON has no infinities
+    cells = finite.astype(object).where(finite.notna(), None)
     return {
         "revision": collection.revision,
         "columns": columns,
         "flags": collection.flags,
-        "rows": known.to_numpy().tolist(),
+        "rows": cells.to_numpy().tolist(),
     }
 
 
-# --- looking -----------------------------------------------------------------------------------
+# --- images --------------------------------------------------------------------------------------
 
 
 def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
-    """A small WebP of one picture, made once; what is damaged in the cache is made anew.
+    """Return a small WebP of an image from the cache; create it if it is missing or damaged.
 
     Args:
-        collection: Has the original.
-        digest: Its sha256.
-        cache: Folder of ``<sha256>.webp``; each is written in one step.
+        collection: Collection with the original.
+        digest: SHA-256 of the original.
+        cache: Folder of the files ``<sha256>.webp``, which are written atomically.
 
     Raises:
-        KeyError: there is no such original.
-        ImageError, ShardError: it cannot be decoded or read.
+        KeyError: If there is no such original.
+        ImageError, ShardError: If it cannot be decoded or read.
     """
     path = cache / f"{digest}.webp"
     with contextlib.suppress(FileNotFoundError):
@@ -192,19 +193,22 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
 
 
 def _is_whole_webp(data: bytes) -> bool:
-    """False of what a loss of power left: nothing, zeros, or the beginning of a file."""
-    size = int.from_bytes(data[4:8], "little")  # of what follows it
+    """Whether a file is complete. A power cut may leave an empty, zeroed or truncated file."""
+    size = int.from_bytes(data[4:8], "little")  # of the bytes after this field
     return formats.sniff(data) == "WEBP" and len(data) == 8 + size
 
 
 def large(collection: Collection, digest: str) -> tuple[bytes, str]:
-    """One picture as it is when zoomed in, made from its pixels: no byte of the original is in it.
+    """Encode an image for the zoomed view.
+
+    It is encoded again from its pixels, so that no byte of an untrusted original reaches the
+    browser.
 
     Returns:
-        The file and its type.
+        The encoded file and its MIME type.
 
     Raises:
-        KeyError, ImageError, ShardError: as ``thumbnail``.
+        KeyError, ImageError, ShardError: As in ``thumbnail``.
     """
     image = decoding.decode(collection.shards[digest], collection.params.fetch.max_pixels)
     image.thumbnail((LARGE, LARGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -219,27 +223,28 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-# --- likeness ------------------------------------------------------------------------------------
+# --- similarity ----------------------------------------------------------------------------------
 
 
 def likeness(vectors: NDArray[np.floating[Any]], row: int) -> list[float]:
-    """How much each picture is like one of them: 1 for the same, less for others.
+    """Cosine similarity of each image to one of them, in [-1, 1].
 
     Args:
-        vectors: (N, D), each of unit length.
-        row: Which of the N.
+        vectors: (N, D) feature vectors of unit length.
+        row: Row of the image to compare with.
     """
-    # Row by row in float32: half precision would add up to several percent of error.
-    found = vectors.astype(np.float32) @ vectors[row].astype(np.float32)
-    return [round(float(x), 4) for x in found]
+    # In float32: the rounding errors of half precision add up to several percent.
+    similarities = vectors.astype(np.float32) @ vectors[row].astype(np.float32)
+    return [round(float(x), 4) for x in similarities]
 
 
 def look(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32]:
-    """A coarse layout of colours, in place of features: (192,) of unit length.
+    """Colours of a coarse thumbnail, to compare images without features: (192,) of unit length.
+
+    An image that is missing or cannot be decoded has a vector of zeros, similar to no other.
 
     Raises:
-        ShardError: as ``thumbnail``. A picture that is missing or cannot be decoded is like no
-            other.
+        ShardError: As in ``thumbnail``.
     """
     try:
         data = thumbnail(collection, digest, cache)

@@ -1,7 +1,7 @@
-"""The manual list that the studio writes: data/curation/<list>.csv, shared with people.
+"""The manual list of decisions, ``data/curation/<list>.csv``.
 
-The file is the only memory. Every change is merged into what the file says at that moment, so that
-other windows and a text editor lose nothing.
+The file is the only state. Each change is merged into the file's current content, so that changes
+from other windows or a text editor are not lost.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ganloom.curate import COLUMNS, Decision, parse_list
 from ganloom.images.shards import sha256
 
 Word = Literal["keep", "drop"]
-Decided = tuple[Word, str]  # and the reason
+Decided = tuple[Word, str]  # decision and reason
 
-BOM = b"\xef\xbb\xbf"  # spreadsheets write one, and need it to read UTF-8
-LOCK_TIMEOUT = 30.0  # s: a write takes milliseconds, so who waits longer waits for something broken
+BOM = b"\xef\xbb\xbf"  # written by spreadsheet programs, which need it to recognise UTF-8
+LOCK_TIMEOUT = 30.0  # s: writes take milliseconds, so a longer wait is an error
 
 
 class Change(NamedTuple):
-    """What a person decided on one picture; ``decision`` is None to take a decision back."""
+    """A decision on one image; ``decision`` is None to withdraw an earlier one."""
 
     sha256: str
     decision: Word | None
@@ -36,11 +36,11 @@ class Change(NamedTuple):
 
 
 class State(NamedTuple):
-    """What the list says.
+    """Content of the list.
 
     Attributes:
-        revision: Changes whenever the file does, by whomever; "" without a file.
-        decisions: From the whole sha256 to decision and reason.
+        revision: SHA-256 of the file; "" if it does not exist.
+        decisions: Decision and reason by full SHA-256 of the image.
     """
 
     revision: str
@@ -48,14 +48,14 @@ class State(NamedTuple):
 
 
 def read(path: Path, known: Collection[str]) -> State:
-    """Read the list; one that does not exist yet is empty.
+    """Read the list. A file that does not exist is an empty list.
 
     Args:
-        path: The list.
-        known: The sha256 of every candidate that has one.
+        path: Path of the list.
+        known: SHA-256 of every candidate that has one.
 
     Raises:
-        CurationError: the file or a line of it cannot be used.
+        CurationError: If the file or one of its lines is invalid.
     """
     data = _bytes(path)
     return _state(data, parse_list(data, known, path) if data else [])
@@ -64,23 +64,23 @@ def read(path: Path, known: Collection[str]) -> State:
 def write(
     path: Path, known: Collection[str], changes: Sequence[Change], lock: Path
 ) -> tuple[State, State]:
-    """Merge changes into the list as it is now; a later change of one picture wins.
+    """Merge changes into the current list; the last change of an image wins.
 
-    The file is replaced in one step: whoever reads it sees the old list or the new one, even after
-    a power cut. Other lines and columns stay as they are; lines are sorted by sha256.
+    The file is replaced atomically: a reader sees the old list or the new one, even after a power
+    cut. Other lines and columns are preserved. Lines are sorted by SHA-256.
 
     Args:
-        path: The list; made when it does not exist.
-        known: As in ``read``.
-        changes: Of known pictures.
-        lock: A file that all writers lock. It lies outside of the list's folder, which DVC watches.
+        path: Path of the list; created if it does not exist.
+        known: SHA-256 of every candidate that has one.
+        changes: Changes of images in ``known``.
+        lock: Lock file of all writers. It is outside of the list's folder, which DVC watches.
 
     Returns:
-        The state before and after.
+        The states before and after.
 
     Raises:
-        CurationError: the file as it is now cannot be used; it is left alone.
-        OSError: the file cannot be written; ``filelock.Timeout`` is one of them.
+        CurationError: If the current file is invalid; it is not changed.
+        OSError: If the file cannot be written, or ``filelock.Timeout`` if it stays locked.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_TIMEOUT):
@@ -93,10 +93,10 @@ def write(
             if not wanted:
                 return state, state
             after = _merge(before, lines, wanted)
-            # Another program does not know the lock: what it saved meanwhile is merged, too.
+            # Other programs ignore the lock: if one has changed the file meanwhile, merge again.
             if _replace(path, before, after):
-                found = {d: want for d, want in (state.decisions | wanted).items() if want}
-                return state, State(sha256(after), found)
+                decisions = {d: want for d, want in (state.decisions | wanted).items() if want}
+                return state, State(sha256(after), decisions)
 
 
 def _bytes(path: Path) -> bytes:
@@ -114,7 +114,7 @@ def _state(data: bytes, lines: Sequence[Decision]) -> State:
 
 
 def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided | None]) -> bytes:
-    """The file with what is wanted of some pictures in place of what it says of them."""
+    """Apply changes to the content of the file."""
     table = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
     header = next(table, list(COLUMNS))
     at = [header.index(column) for column in COLUMNS]
@@ -125,7 +125,7 @@ def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided 
         want = wanted.get(digest)
         if digest not in wanted:
             rows.append(row)
-        elif want and digest not in placed:  # of lines that repeat each other one is left
+        elif want and digest not in placed:  # one line of several for the same image remains
             rows.append(_filled(row, at, (row[at[0]], *want)))
             placed.add(digest)
     for digest, want in wanted.items():
@@ -146,10 +146,10 @@ def _filled(row: list[str], at: Sequence[int], values: tuple[str, ...]) -> list[
 
 
 def _replace(path: Path, before: bytes, after: bytes) -> bool:
-    """Put ``after`` in place of ``before``; False, and nothing done, if that is not there now."""
-    path = path.resolve()  # a link stays one
+    """Replace the content ``before`` by ``after``; return False if the file has changed."""
+    path = path.resolve()  # replace the target of a link, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the list's folder: one that a kill leaves behind must not show in Git or to DVC.
+    # Outside of the list's folder: Git and DVC must not see a file left behind by a kill.
     temporary = path.parent.parent / f".{path.name}.{secrets.token_hex(8)}"
     try:
         with temporary.open("xb") as file:
@@ -163,7 +163,7 @@ def _replace(path: Path, before: bytes, after: bytes) -> bool:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the new name, too, must be on the disk
+    if os.name == "posix":  # the directory entry must reach the disk, too
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

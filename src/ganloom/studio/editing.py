@@ -1,4 +1,4 @@
-"""The page that edits: a photograph, what a generator makes of it, and that, changed."""
+"""The page ``/edit``: GAN inversion of a photograph, and edits of the result."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from ganloom.sampling.editing import (
     squared,
     strongest,
 )
-from ganloom.studio.generation import ModelName, class_number, pictures, told_by, with_codes
+from ganloom.studio.generation import ModelName, class_number, input_of, pictures, with_codes
 from ganloom.studio.generators import Generators, Loaded
-from ganloom.studio.guard import Asked, body, page, posted, require_own_page
+from ganloom.studio.guard import Payload, body, page, posted, require_own_page
 from ganloom.studio.samples import Samples, sample
 
 MAX_BYTES = 20_000_000  # of a photograph
 MAX_PIXELS = 50_000_000
-BINARY = "application/octet-stream"  # a form of another site cannot send it
+BINARY = "application/octet-stream"  # an HTML form of another site cannot send it
 
 Likeness = Literal["ms_ssim", "mse", "features"]
 State = Literal["running", "done", "cancelled", "failed"]
 
 
 class _Photo(BaseModel):
-    """What comes with a photograph, in the address."""
+    """Query parameters of an upload."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -54,15 +54,15 @@ class _Photo(BaseModel):
     loss: Likeness
 
 
-class _Nothing(Asked):
+class _Nothing(Payload):
     pass
 
 
-class _Edit(Asked):
-    name: str  # of the picture that is changed
+class _Edit(Payload):
+    name: str  # sample to edit
     model: ModelName
     label: str | None = None
-    strength: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the class, beside the one found
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0  # weight of the new class
     codes: Annotated[list[float | None], Field(default_factory=list, max_length=1000)]
     directions: Annotated[
         list[Annotated[float, Field(ge=-REACH, le=REACH)]], Field(max_length=DIRECTIONS)
@@ -74,16 +74,16 @@ class _CancelledError(Exception):
 
 
 class Search:
-    """One photograph on its way through latent space, in a thread of its own.
+    """GAN inversion of a photograph, in its own thread.
 
     Args:
-        model: The generator's name.
+        model: Name of the generator.
         loaded: The generator.
-        photo: What it is to make (R, R, 3).
-        asked: Steps and likeness.
-        made: How the picture came about, for the sample.
-        samples: Where the outcome goes.
-        guess: Where the search begins.
+        photo: (R, R, 3) image to reconstruct.
+        payload: Number of steps, and the loss.
+        made: Origin of the result, stored in the sample.
+        samples: Store for the result.
+        guess: Starting point.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Search:
         loaded: Loaded,
         photo: NDArray[np.uint8],
         *,
-        asked: _Photo,
+        payload: _Photo,
         made: dict[str, Any],
         samples: Samples,
         guess: Guess,
@@ -100,23 +100,23 @@ class Search:
         self.id = secrets.token_hex(8)
         self.model, self.loaded, self.photo = model, loaded, photo
         self.state: State = "running"
-        self.step, self.steps = 0, asked.steps
-        self.now: Tensor | None = None  # v (1, width) that is best at this step
+        self.step, self.steps = 0, payload.steps
+        self.now: Tensor | None = None  # (1, width) best input of the generator so far
         self.outcome: dict[str, Any] = {}
-        self._asked, self._made, self._samples = asked, made, samples
+        self._payload, self._made, self._samples = payload, made, samples
         self._guess, self.note = guess.v, guess.problem
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop before the next step, and wait for that."""
+        """Stop before the next step, and wait for the thread."""
         self._cancelled.set()
         self._thread.join()
 
     def as_json(self) -> dict[str, Any]:
-        known = {"id": self.id, "model": self.model, "state": self.state, "note": self.note}
-        return known | {"step": self.step, "steps": self.steps} | self.outcome
+        status = {"id": self.id, "model": self.model, "state": self.state, "note": self.note}
+        return status | {"step": self.step, "steps": self.steps} | self.outcome
 
     def _watch(self, step: int, v: Tensor, losses: Tensor) -> None:
         if self._cancelled.is_set():
@@ -125,60 +125,60 @@ class Search:
 
     def _run(self) -> None:
         try:
-            asked, guess = self._asked, self._guess
-            found = recover(
+            payload, guess = self._payload, self._guess
+            inversion = recover(
                 self.loaded.net,
                 self.photo,
-                asked.steps,
-                asked.loss,
+                payload.steps,
+                payload.loss,
                 guess=guess,
                 watch=self._watch,
             )
-            quality = {"psnr": float(found.psnr[-1]), "ms_ssim": float(found.ms_ssim[-1])}
+            quality = {"psnr": float(inversion.psnr[-1]), "ms_ssim": float(inversion.ms_ssim[-1])}
             quality = {name: round(value, 3) for name, value in quality.items()}
-            (picture,) = pictures(self.loaded, found.v)
-            known = sample(self.model, self.loaded, found.v[0].cpu(), self._made | quality)
-            self.outcome = quality | {"name": self._samples.add(known, picture)}
+            (picture,) = pictures(self.loaded, inversion.v)
+            result = sample(self.model, self.loaded, inversion.v[0].cpu(), self._made | quality)
+            self.outcome = quality | {"name": self._samples.add(result, picture)}
             self.state = "done"
         except _CancelledError:
             self.state = "cancelled"
-        except Exception as error:  # the page must learn of it, whatever it is
-            self.outcome = {"problem": f"the search has failed: {error}"}
+        except Exception as error:  # the page shows any error
+            self.outcome = {"problem": f"the search failed: {error}"}
             self.state = "failed"
 
 
 class Editor:
-    """The one search that goes on or went on last, and the directions of generators."""
+    """The current or last search, of which one runs at a time, and directions of each generator."""
 
     def __init__(self, generators: Generators, samples: Samples) -> None:
         self.generators, self.samples = generators, samples
         self.search: Search | None = None
-        self._before: Search | None = None  # a page may still be asking for its pictures
+        self._before: Search | None = None  # a page may still request its pictures
         self._starting = threading.Lock()
         self._directions: dict[str, Tensor] = {}
 
-    def start(self, data: bytes, asked: _Photo) -> Search:
-        """Begin to look for a photograph.
+    def start(self, data: bytes, payload: _Photo) -> Search:
+        """Start to invert a photograph.
 
         Raises:
-            HTTPException: another search goes on.
-            ImageError, ModelError: the photograph or the generator cannot be used.
+            HTTPException: If another search is running.
+            ImageError, ModelError: If the photograph or the generator cannot be used.
         """
         with self._starting:
             if self.search is not None and self.search.state == "running":
-                raise HTTPException(409, "another photograph is being recovered; cancel that first")
-            loaded = self.generators.load(asked.model)
+                raise HTTPException(409, "another search is running; cancel it first")
+            loaded = self.generators.load(payload.model)
             photo = _photo(data, loaded.about["resolution"])
-            made = {"photo": sha256(data), "steps": asked.steps, "loss": asked.loss}
-            guess = first_guess(self.generators.predictor(asked.model), loaded.net, photo)
+            made = {"photo": sha256(data), "steps": payload.steps, "loss": payload.loss}
+            guess = first_guess(self.generators.predictor(payload.model), loaded.net, photo)
             if guess.v is not None:
                 made["predictor"] = True
             self._before = self.search
             self.search = Search(
-                asked.model,
+                payload.model,
                 loaded,
                 photo,
-                asked=asked,
+                payload=payload,
                 made=made,
                 samples=self.samples,
                 guess=guess,
@@ -186,47 +186,50 @@ class Editor:
             return self.search
 
     def get(self, name: str) -> Search:
-        """The search of that name.
+        """Return one of the last two searches by its id.
 
         Raises:
-            HTTPException: it is neither the last one nor the one before it.
+            HTTPException: If it is an older one, or does not exist.
         """
         for search in (self.search, self._before):
             if search is not None and search.id == name:
                 return search
-        raise HTTPException(404, "there is no such photograph any more; choose it again")
+        raise HTTPException(404, "this photograph is no longer available; choose it again")
 
     def close(self) -> None:
-        """End what goes on."""
+        """Cancel a running search."""
         if self.search is not None:
             self.search.cancel()
 
-    def edit(self, asked: _Edit) -> str:
-        """A picture, changed; returns its name.
+    def edit(self, payload: _Edit) -> str:
+        """Edit a sample.
+
+        Returns:
+            The name of the new sample.
 
         Raises:
-            HTTPException, ModelError, SampleError: it cannot be.
+            HTTPException, ModelError, SampleError: If the edit is impossible.
         """
-        loaded = self.generators.load(asked.model)
-        told = loaded.net.inputs
-        before = self.samples.get(asked.name)[0]
-        v = told_by(before, loaded)
-        number = class_number(loaded, asked.label)
+        loaded = self.generators.load(payload.model)
+        layout = loaded.net.inputs
+        before = self.samples.get(payload.name)[0]
+        v = input_of(before, loaded)
+        number = class_number(loaded, payload.label)
         if number is not None:
-            columns = slice(told.latent, told.latent + told.classes)
-            wanted = F.one_hot(torch.tensor([number]), told.classes).float()
-            v[:, columns] = torch.lerp(v[:, columns], wanted, asked.strength)
-        v = with_codes(told, v, asked.codes)
-        ways = self.directions(loaded)
-        for reach, way in zip(asked.directions, ways, strict=False):
-            v[:, : told.latent] += reach * way
+            columns = slice(layout.latent, layout.latent + layout.classes)
+            target = F.one_hot(torch.tensor([number]), layout.classes).float()
+            v[:, columns] = torch.lerp(v[:, columns], target, payload.strength)
+        v = with_codes(layout, v, payload.codes)
+        directions = self.directions(loaded)
+        for amount, direction in zip(payload.directions, directions, strict=False):
+            v[:, : layout.latent] += amount * direction
         (picture,) = pictures(loaded, v)
-        changes = asked.model_dump(exclude={"model", "name"}, exclude_defaults=True)
-        made = {"edited": {"from": asked.name, **changes}}
-        return self.samples.add(sample(asked.model, loaded, v[0], made), picture)
+        changes = payload.model_dump(exclude={"model", "name"}, exclude_defaults=True)
+        made = {"edited": {"from": payload.name, **changes}}
+        return self.samples.add(sample(payload.model, loaded, v[0], made), picture)
 
     def directions(self, loaded: Loaded) -> Tensor:
-        """(K, latent), found once for each generator."""
+        """(K, latent) directions of the strongest change, computed once per generator."""
         if loaded.digest not in self._directions:
             self._directions[loaded.digest] = strongest(loaded.net)
         return self._directions[loaded.digest]
@@ -236,23 +239,23 @@ def _photo(data: bytes, side: int) -> NDArray[np.uint8]:
     try:
         return squared(data, side, MAX_PIXELS)
     except ImageError as error:
-        # No key of params.yaml limits what is shown here.
+        # The limit here is MAX_PIXELS, not the key of params.yaml that the message names.
         raise ImageError(str(error).removesuffix(" (fetch.max_pixels)")) from None
 
 
 def routes(editor: Editor) -> list[Route]:
-    """Those of the page, of photographs and of changes."""
+    """Routes of the page, of photographs and of edits."""
     generators, samples = editor.generators, editor.samples
 
     async def post_photo(request: Request) -> Response:
         require_own_page(request, BINARY)
         try:
-            asked = _Photo.model_validate(dict(request.query_params))
+            payload = _Photo.model_validate(dict(request.query_params))
         except ValidationError as error:
             first = error.errors()[0]
             raise HTTPException(400, f"{first['loc'][0]}: {first['msg']}") from None
         data = await body(request, MAX_BYTES)
-        search = await run_in_threadpool(editor.start, data, asked)
+        search = await run_in_threadpool(editor.start, data, payload)
         return JSONResponse({"search": search.as_json()})
 
     def get_photo(request: Request) -> Response:
@@ -270,18 +273,18 @@ def routes(editor: Editor) -> list[Route]:
     def get_now(request: Request) -> Response:
         search = editor.get(request.path_params["id"])
         if search.now is None:
-            raise HTTPException(404, "nothing is found yet")
+            raise HTTPException(404, "there is no reconstruction yet")
         (picture,) = pictures(search.loaded, search.now)
         return Response(png(picture), media_type="image/png")
 
     async def post_edit(request: Request) -> Response:
-        asked = await posted(request, _Edit)
-        async with generators.turn(asked.model):
-            name = await run_in_threadpool(editor.edit, asked)
+        payload = await posted(request, _Edit)
+        async with generators.turn(payload.model):
+            name = await run_in_threadpool(editor.edit, payload)
         return JSONResponse({"name": name})
 
     def get_compared(request: Request) -> Response:
-        """The photograph, if it is the last one, the picture and the changed one, side by side."""
+        """The sample beside the edited one, after the photograph if it is the last one inverted."""
         names = [request.path_params[which] for which in ("before", "after")]
         shown = [samples.picture(name) for name in names]
         search = editor.search

@@ -1,4 +1,4 @@
-"""The page that generates: pictures from a seed, and which of them are kept."""
+"""The page ``/generate``: samples from a seed, and which of them are kept."""
 
 from __future__ import annotations
 
@@ -22,56 +22,56 @@ from ganloom.sampling.files import tagged_png
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new
 from ganloom.studio.generators import Generators, Loaded
-from ganloom.studio.guard import FOR_EVER, Asked, page, posted
+from ganloom.studio.guard import FOR_EVER, Payload, page, posted
 from ganloom.studio.samples import Sample, Samples, sample
 from ganloom.weaving.tile import enlarged
 
-MOST = 64  # pictures of one seed
-LARGE = 1024  # px of a large picture
-PIXELS = 2**18  # that a generator makes at a time: what lies between needs far more memory
+MOST = 64  # samples per request
+LARGE = 1024  # px, side of an enlarged sample
+PIXELS = 2**18  # of a batch, which bounds the memory for the generator's activations
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class _Generate(Asked):
+class _Generate(Payload):
     model: ModelName
     seed: Seed
     count: Annotated[int, Field(ge=1, le=MOST)]
     truncation: Annotated[float, Field(gt=0, le=1)]
     label: str | None = None  # a class
-    # None: drawn
+    # Code values; None: drawn from the seed.
     codes: Annotated[list[float | None], Field(default_factory=list, max_length=1000)]
 
 
-class _Which(Asked):
+class _Name(Payload):
     name: str
 
 
 def routes(generators: Generators, samples: Samples) -> list[Route]:
-    """Those of the page, of the models and of single pictures."""
+    """Routes of the page, of the models and of single samples."""
 
     def get_models(request: Request) -> Response:
         return JSONResponse({"models": generators.listing(), "most": MOST})
 
     async def post_generate(request: Request) -> Response:
-        asked = await posted(request, _Generate)
-        async with generators.turn(asked.model):
-            names = await run_in_threadpool(_generate, asked)
+        payload = await posted(request, _Generate)
+        async with generators.turn(payload.model):
+            names = await run_in_threadpool(_generate, payload)
         return JSONResponse({"pictures": names})
 
-    def _generate(asked: _Generate) -> list[str]:
-        loaded = generators.load(asked.model)
-        told = loaded.net.inputs
-        # As `ganloom generate` draws: the same seed and number give the same pictures.
-        v = new(told, asked.count, asked.seed, class_number(loaded, asked.label))
-        v[:, : told.latent] *= asked.truncation
-        v = with_codes(told, v, asked.codes)
-        made_of = pictures(loaded, v)
-        made: dict[str, Any] = asked.model_dump(exclude={"model"}, exclude_defaults=True)
+    def _generate(payload: _Generate) -> list[str]:
+        loaded = generators.load(payload.model)
+        layout = loaded.net.inputs
+        # The same draws as `ganloom generate`: the same seed and count give the same samples.
+        v = new(layout, payload.count, payload.seed, class_number(loaded, payload.label))
+        v[:, : layout.latent] *= payload.truncation
+        v = with_codes(layout, v, payload.codes)
+        images = pictures(loaded, v)
+        made: dict[str, Any] = payload.model_dump(exclude={"model"}, exclude_defaults=True)
         return [
-            samples.add(sample(asked.model, loaded, row, made | {"number": i}), picture)
-            for i, (row, picture) in enumerate(zip(v, made_of, strict=True))
+            samples.add(sample(payload.model, loaded, row, made | {"number": i}), picture)
+            for i, (row, picture) in enumerate(zip(v, images, strict=True))
         ]
 
     def get_kept(request: Request) -> Response:
@@ -82,11 +82,11 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         return JSONResponse({"kept": kept, "folder": str(samples.folder)})
 
     async def post_keep(request: Request) -> Response:
-        await run_in_threadpool(samples.keep, (await posted(request, _Which)).name)
+        await run_in_threadpool(samples.keep, (await posted(request, _Name)).name)
         return await run_in_threadpool(get_kept, request)
 
     async def post_forget(request: Request) -> Response:
-        await run_in_threadpool(samples.forget, (await posted(request, _Which)).name)
+        await run_in_threadpool(samples.forget, (await posted(request, _Name)).name)
         return await run_in_threadpool(get_kept, request)
 
     def get_png(request: Request) -> Response:
@@ -94,20 +94,20 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
         return Response(png, media_type="image/png", headers={"cache-control": FOR_EVER})
 
     async def get_large(request: Request) -> Response:
-        known, _ = await run_in_threadpool(samples.get, request.path_params["name"])
-        async with generators.turn(known.model):
-            png = await run_in_threadpool(_large, known)
+        chosen, _ = await run_in_threadpool(samples.get, request.path_params["name"])
+        async with generators.turn(chosen.model):
+            png = await run_in_threadpool(_large, chosen)
         return Response(png, media_type="image/png", headers={"cache-control": "no-cache"})
 
-    def _large(known: Sample) -> bytes:
+    def _large(chosen: Sample) -> bytes:
         enlarger = generators.enlarger()
-        picture = enlarged(samples.picture(known.name), LARGE, enlarger.net)
-        about = known.model_dump() | {"enlarger_sha256": enlarger.digest, "width": LARGE}
-        return tagged_png(picture, json.dumps(about, sort_keys=True))
+        picture = enlarged(samples.picture(chosen.name), LARGE, enlarger.net)
+        metadata = chosen.model_dump() | {"enlarger_sha256": enlarger.digest, "width": LARGE}
+        return tagged_png(picture, json.dumps(metadata, sort_keys=True))
 
     def get_json(request: Request) -> Response:
-        known, _ = samples.get(request.path_params["name"])
-        return Response(known.text(), media_type="application/json")
+        chosen, _ = samples.get(request.path_params["name"])
+        return Response(chosen.text(), media_type="application/json")
 
     return [
         page("/generate", "generate.html"),
@@ -123,10 +123,10 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
 
 
 def pictures(loaded: Loaded, v: Tensor) -> NDArray[np.uint8]:
-    """What a generator makes of v: (N, width) to (N, R, R, 3), fewer large ones at a time.
+    """Generate images from inputs v (N, width), in batches of limited size: (N, R, R, 3).
 
     Raises:
-        FloatingPointError: as ``generate``.
+        FloatingPointError: As in ``generate``.
     """
     batch = max(1, min(64, PIXELS // loaded.about["resolution"] ** 2))
     return generate(loaded.net, v, batch)
@@ -136,55 +136,59 @@ def pictures(loaded: Loaded, v: Tensor) -> NDArray[np.uint8]:
 
 
 def class_number(loaded: Loaded, label: str | None) -> int | None:
-    """Which class a name means; None: none was asked for.
+    """Index of a class; None if no class is given.
 
     Raises:
-        HTTPException: the model does not know it.
+        HTTPException: If the model has no such class.
     """
     if label is None:
         return None
     classes: list[str] = loaded.about["classes"]
     if label not in classes:
-        known = ", ".join(classes) or "none: it was not told any"
-        raise HTTPException(400, f"class {label!r} is not possible; classes: {known}")
+        names = ", ".join(classes) or "none; the model is unconditional"
+        raise HTTPException(400, f"class {label!r} does not exist; classes: {names}")
     return classes.index(label)
 
 
-def with_codes(told: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
-    """Set codes, first the categorical ones (a value's number), then the continuous ones.
+def with_codes(layout: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
+    """Return inputs with some codes replaced.
 
     Args:
-        told: The columns.
-        v: (N, told.width).
-        codes: One for each code, None where it stays as it is; or none at all.
+        layout: Layout of v.
+        v: (N, layout.width) inputs of the generator.
+        codes: Values of the categorical codes (an index), then of the continuous codes (in
+            [-1, 1]); None leaves a code as it is. An empty list leaves all.
 
     Raises:
-        HTTPException: there are not so many codes, or one has no such value.
+        HTTPException: If the number of codes is wrong, or a value is out of range.
     """
-    kinds = [*told.categorical, *[0] * told.continuous]
+    kinds = [*layout.categorical, *[0] * layout.continuous]
     if codes and len(codes) != len(kinds):
-        raise HTTPException(400, f"codes: this model has {len(kinds)}, not {len(codes)}")
-    v, at = v.clone(), told.latent + told.classes
+        raise HTTPException(400, f"this model has {len(kinds)} codes, not {len(codes)}")
+    v, at = v.clone(), layout.latent + layout.classes
     for values, code in zip(kinds, codes, strict=False):
         if code is not None and values:
             if code not in range(values):
-                raise HTTPException(400, f"codes: {code:g} is no number from 0 to {values - 1}")
+                raise HTTPException(400, f"code {code:g} is not an integer from 0 to {values - 1}")
             v[:, at : at + values] = F.one_hot(torch.tensor(int(code)), values)
         elif code is not None:
             if not -1 <= code <= 1 or not np.isfinite(code):
-                raise HTTPException(400, f"codes: {code:g} is not between -1 and 1")
+                raise HTTPException(400, f"code {code:g} is not between -1 and 1")
             v[:, at] = code
         at += values or 1
     return v
 
 
-def told_by(known: Sample, loaded: Loaded) -> Tensor:
-    """What a sample's generator was told: (1, width).
+def input_of(source: Sample, loaded: Loaded) -> Tensor:
+    """Input of the generator that made a sample: (1, width).
 
     Raises:
-        HTTPException: it was another generator.
+        HTTPException: If another generator made it.
     """
-    if known.model_sha256 != loaded.digest or len(known.v) != loaded.net.inputs.width:
-        words = f"the picture {known.name} was made by {known.model}"
-        raise HTTPException(400, f"{words}: another model, or an earlier training of this one")
-    return torch.tensor([known.v])
+    if source.model_sha256 != loaded.digest or len(source.v) != loaded.net.inputs.width:
+        raise HTTPException(
+            400,
+            f"the sample {source.name} is from another model, or an earlier training of this one: "
+            f"{source.model}",
+        )
+    return torch.tensor([source.v])

@@ -1,4 +1,4 @@
-"""The networks of the studio: generators trained here or shipped with ganloom, and the enlarger."""
+"""Networks for the studio: generators of the project or shipped with ganloom, and the enlarger."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ganloom.images.shards import sha256
 from ganloom.models import METADATA, Generator, ModelError, load_generator
 from ganloom.trained import trained
 
-# Made by benchmarks/bundled_generator.py. No model of a project can have this name: it has a slash.
+# Written by benchmarks/bundled_generator.py. Names of models in params.yaml have no slash.
 EXAMPLE = "ganloom/kene"
 EXAMPLE_FILE = Path(__file__).parent / "kene.safetensors"
-LOADED = 4  # at a time, those asked last
+LOADED = 4  # generators kept in memory, the last ones used
 
 
 class Loaded(NamedTuple):
     """A generator in memory.
 
     Attributes:
-        net: In eval mode.
-        about: Its metadata, as ``load_generator`` gives it.
-        digest: The sha256 of its file: with it and v, anyone makes the same picture.
-        device: Where it is.
+        net: Network in eval mode.
+        about: Metadata, as returned by ``load_generator``.
+        digest: SHA-256 of the file. With it and v, a sample can be reproduced.
+        device: Device of the network.
     """
 
     net: Generator
@@ -44,8 +44,8 @@ class LoadedEnlarger(NamedTuple):
     """The project's enlarger in memory.
 
     Attributes:
-        net: The network; None: the project has none, and pictures are interpolated.
-        digest: The sha256 of its file; None without one.
+        net: Network; None if the project has none, and images are interpolated.
+        digest: SHA-256 of the file; None without one.
     """
 
     net: Enlarger | None
@@ -53,11 +53,12 @@ class LoadedEnlarger(NamedTuple):
 
 
 class Generators:
-    """Every generator by its name, read once and again when its file has changed.
+    """Generators by name; a file is read again when it has changed.
 
     Args:
-        project: Its results/models/ are shown, and the example.
-        bundle: Checked models to show instead, by name.
+        project: Folder of the project, with ``results/models``.
+        bundle: Generators of a checked bundle by name, to show instead of the project's models and
+            the example.
     """
 
     def __init__(self, project: Path, bundle: dict[str, Path] | None = None) -> None:
@@ -70,37 +71,38 @@ class Generators:
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Where each lies at this moment; the example comes last."""
+        """Current file of each generator; the example comes last."""
         if self.bundle is not None:
             return self.bundle
-        known = trained(self.project)
-        return {name: model.generator for name, model in known.items()} | {EXAMPLE: EXAMPLE_FILE}
+        models = trained(self.project)
+        return {name: model.generator for name, model in models.items()} | {EXAMPLE: EXAMPLE_FILE}
 
     def predictor(self, name: str) -> Path:
-        """Where the network lies that guesses what this generator was told, if there is one."""
+        """Path of the network that predicts the input of this generator; it may not exist."""
         return self.project / "results/inversions" / name / "predictor.safetensors"
 
     def listing(self) -> list[dict[str, Any]]:
-        """What a page must know of each; of a file that cannot be used, what is wrong with it.
+        """Describe each generator for the pages; ``problem`` is the error of an unusable file.
 
-        ``former`` is when the training ended, for a model that is only in DVC's cache; else "".
+        ``former`` is the time at which the training ended, for a model that is only in DVC's cache;
+        "" for others.
         """
-        known = {} if self.bundle is not None else trained(self.project)
-        former = {name: model.finished for name, model in known.items()}
+        models = {} if self.bundle is not None else trained(self.project)
+        former = {name: model.finished for name, model in models.items()}
         return [
             self._described(name, path) | {"former": former.get(name, "")}
             for name, path in self.paths.items()
         ]
 
     def load(self, name: str) -> Loaded:
-        """A generator.
+        """Return a generator by name.
 
         Raises:
-            ModelError: there is none of that name, or its file cannot be used.
+            ModelError: If there is none of that name, or its file is unusable.
         """
         path = self.paths.get(name)
         if path is None:
-            raise ModelError(f"there is no model {name!r} here; the page lists those there are")
+            raise ModelError(f"there is no model {name!r}; the page lists the available ones")
         with self._loading:
             stamp = _stamp(path)
             if name not in self._loaded or self._loaded[name][0] != stamp:
@@ -114,14 +116,14 @@ class Generators:
 
     @property
     def has_enlarger(self) -> bool:
-        """Whether pictures are enlarged by a network. It belongs to the models trained here."""
+        """Whether the project has an enlarger. A bundle has none."""
         return self.bundle is None and (self.project / network.PATH).exists()
 
     def enlarger(self) -> LoadedEnlarger:
-        """The project's enlarger, read again when its file has changed.
+        """Return the project's enlarger, read again if its file has changed.
 
         Raises:
-            EnlargerError: its file cannot be used.
+            EnlargerError: If its file is unusable.
         """
         if not self.has_enlarger:
             return LoadedEnlarger(None, None)
@@ -130,21 +132,21 @@ class Generators:
             try:
                 stamp = _stamp(path)
                 if self._enlarger is None or self._enlarger[0] != stamp:
-                    found = LoadedEnlarger(network.load(path), sha256(path.read_bytes()))
-                    self._enlarger = stamp, found
+                    loaded = LoadedEnlarger(network.load(path), sha256(path.read_bytes()))
+                    self._enlarger = stamp, loaded
             except (ModelError, OSError) as error:
                 raise EnlargerError(str(error)) from None
             return self._enlarger[1]
 
     def turn(self, name: str) -> asyncio.Lock:
-        """Held by who makes pictures with this one: whoever comes then waits without a thread."""
+        """Lock to hold while a generator runs. Waiting for it occupies no thread."""
         return self._turns[name if name in self.paths else ""]
 
     def _described(self, name: str, path: Path) -> dict[str, Any]:
         try:
             with safetensors.safe_open(path, "pt") as file:
                 about = json.loads((file.metadata() or {})[METADATA])
-            told = about["inputs"]
+            layout = about["inputs"]
             return {
                 "name": name,
                 "example": name == EXAMPLE,
@@ -152,8 +154,8 @@ class Generators:
                 "resolution": about["resolution"],
                 "kimg": about["kimg"],
                 "classes": about["classes"],
-                "categorical": told["categorical"],
-                "continuous": told["continuous"],
+                "categorical": layout["categorical"],
+                "continuous": layout["continuous"],
                 "predictor": self.predictor(name).is_file(),
             }
         except (
@@ -165,8 +167,9 @@ class Generators:
             TypeError,
             ValueError,
         ) as error:
-            wrong = f"{path}: damaged or no generator of ganloom ({error}); to make it anew: "
-            return {"name": name, "problem": wrong + f"dvc repro train@{name}"}
+            problem = f"{path} is damaged or not a generator of ganloom ({error})"
+            remedy = f"to train it again: dvc repro train@{name}"
+            return {"name": name, "problem": f"{problem}; {remedy}"}
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Who may ask the studio, and how questions and answers look: for every page alike."""
+"""Access control, request parsing and response headers, shared by all pages of the studio."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STATIC = Path(__file__).parent / "static"
 HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-MAX_BODY = 32_000_000  # bytes: decisions on more than 100,000 pictures at once
+MAX_BODY = 32_000_000  # bytes: enough for decisions on 100,000 images in one request
 JSON = "application/json"
 
 HEADERS = {
-    # Nothing but the studio's own files, and no script or style in the page itself: a title or a
-    # picture that somebody prepared can do nothing.
+    # Load the studio's own files only, and no inline scripts or styles: a malicious title or image
+    # cannot run code.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    # Another site's page cannot show the pictures, nor hold the studio's window.
+    # Other sites can neither embed the images nor get a handle of the studio's window.
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
-FOR_EVER = "private, max-age=31536000, immutable"  # the address has the content's hash
+FOR_EVER = "private, max-age=31536000, immutable"  # the URL contains the hash of the content
 
 
-class Asked(BaseModel):
-    """What a page sends; anything else in it is refused."""
+class Payload(BaseModel):
+    """Base class of JSON request bodies; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-Body = TypeVar("Body", bound=Asked)
+Body = TypeVar("Body", bound=Payload)
 
 
 def page(path: str, file: str) -> Route:
-    """A page of the studio, asked for anew every time: it changes with the version."""
+    """Route of an HTML page. It is not cached, because it changes with the version of ganloom."""
 
     def show(request: Request) -> Response:
         return FileResponse(STATIC / file, headers={"cache-control": "no-cache"})
@@ -53,10 +53,10 @@ def page(path: str, file: str) -> Route:
 
 
 async def posted(request: Request, kind: type[Body]) -> Body:
-    """What the studio's own page has sent.
+    """Parse the JSON body of a request from one of the studio's pages.
 
     Raises:
-        HTTPException: it comes from elsewhere, is too large or does not fit.
+        HTTPException: If it comes from another site, is too large or invalid.
     """
     require_own_page(request, JSON)
     try:
@@ -68,32 +68,32 @@ async def posted(request: Request, kind: type[Body]) -> Body:
 
 
 def problem(status: int) -> Callable[[Request, Exception], Response]:
-    """An error's words as an answer."""
+    """Create a handler that answers with the message of an error."""
     return lambda _, error: JSONResponse({"problem": str(error)}, status)
 
 
 def require_own_page(request: Request, kind: str) -> None:
-    """Refuse what another site's page could send: a browser cannot make it look like this."""
+    """Refuse requests that another site's page could make a browser send (CSRF)."""
     headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip() != kind:
-        raise HTTPException(415, f"the studio's own page sends {kind} here")
+        raise HTTPException(415, f"the content type must be {kind}")
     same = headers.get("origin") == f"http://{headers['host']}"
     if not same or headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise HTTPException(403, "this is taken from the studio's own page only")
+        raise HTTPException(403, "only requests from the studio's own pages are accepted")
 
 
 async def body(request: Request, limit: int) -> bytes:
-    """What was sent; more than ``limit`` bytes are refused as soon as they come."""
+    """Read the body of a request; stop with an error after ``limit`` bytes."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > limit:
-            raise HTTPException(413, f"more than {limit / 1e6:g} MB")
+            raise HTTPException(413, f"the request is larger than {limit / 1e6:g} MB")
     return bytes(data)
 
 
 class OwnHeaders:
-    """Adds ``HEADERS`` to every answer, refusals included."""
+    """Middleware that adds ``HEADERS`` to every response, also to errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -103,7 +103,7 @@ class OwnHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                # Files of the studio itself change with its version.
+                # Static files change with the version of ganloom.
                 headers.setdefault("cache-control", "no-cache")
             await send(message)
 

@@ -1,7 +1,7 @@
-"""Single pictures that the studio has made: in memory for a while, on the disk if kept.
+"""Samples made in the studio: the last ones in memory, kept ones on disk.
 
-A sample is what a generator was told, and how that came about; its picture follows from it. Both
-are named by the hash of what the sample says, so that the same is never there twice.
+A sample records the input of the generator and its origin; the image follows from the input. The
+name of a sample is a hash of its content, so that equal samples are stored once.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from ganloom.images.shards import sha256
 from ganloom.sampling.files import tagged_png
 from ganloom.studio.generators import Loaded
 
-REMEMBERED = 2000  # samples: some hundred pages of them, in a few hundred megabytes at most
-MAX_PIXELS = 4_000_000  # of one: far more than any generator makes
+REMEMBERED = 2000  # samples, of a few hundred megabytes at most
+MAX_PIXELS = 4_000_000  # of a sample; larger than any generator's output
 NAME = re.compile("[0-9a-f]{20}")
 
 
 class SampleError(ValueError):
-    """There is no such sample, or its file cannot be used; the message names it."""
+    """A sample does not exist, or its file is unusable. The message names it."""
 
 
 class Sample(BaseModel):
-    """What a generator was told.
+    """Input of a generator, with its origin.
 
     Attributes:
-        model: Its name.
-        model_sha256: Of its file.
-        v: All that it was told: z, then its class and its codes, if it knows any.
-        latent: How many of these numbers are z.
-        made: How v came about: the seed and the settings, or the picture it was recovered from.
+        model: Name of the generator.
+        model_sha256: SHA-256 of its file.
+        v: Input of the generator: z, then class and codes, if the model has any.
+        latent: Length of z.
+        made: Origin of v: seed and settings, or the photograph that was inverted.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -53,9 +53,9 @@ class Sample(BaseModel):
     made: dict[str, Any]
 
     def text(self) -> str:
-        """As a file: z on its own as well, for whoever wants no more than that."""
-        known = self.model_dump()
-        return json.dumps(known | {"z": self.v[: self.latent]}, sort_keys=True)
+        """Serialise as JSON, with z as an additional key for other tools."""
+        content = self.model_dump()
+        return json.dumps(content | {"z": self.v[: self.latent]}, sort_keys=True)
 
     @property
     def name(self) -> str:
@@ -63,8 +63,8 @@ class Sample(BaseModel):
 
 
 def sample(model: str, loaded: Loaded, v: Tensor, made: dict[str, Any]) -> Sample:
-    """Describe one v: (width,)."""
-    # Nine digits: every float32 comes back as it was.
+    """Create a sample from an input v (width,) and its origin."""
+    # Nine digits preserve every float32.
     numbers = [float(f"{x:.9g}") for x in v.tolist()]
     return Sample(
         model=model,
@@ -76,10 +76,10 @@ def sample(model: str, loaded: Loaded, v: Tensor, made: dict[str, Any]) -> Sampl
 
 
 class Samples:
-    """What was made lately, and what is kept.
+    """The last samples, in memory, and the kept ones, on disk.
 
     Args:
-        folder: Of the kept ones: ``<name>.png`` and ``<name>.json``, in plain sight.
+        folder: Folder of kept samples, ``<name>.png`` and ``<name>.json``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Samples:
         self._made: OrderedDict[str, tuple[Sample, bytes]] = OrderedDict()
 
     def add(self, sample: Sample, picture: NDArray[np.uint8]) -> str:
-        """Remember a sample and its picture (R, R, 3); returns its name."""
+        """Store a sample and its image (R, R, 3) in memory, and return its name."""
         png = tagged_png(picture, sample.text())
         name = sample.name
         with self._lock:
@@ -99,34 +99,35 @@ class Samples:
         return name
 
     def get(self, name: str) -> tuple[Sample, bytes]:
-        """A sample and its PNG, which has the sample in its metadata.
+        """Return a sample and its PNG, whose metadata contains the sample.
 
         Raises:
-            SampleError: it is neither remembered nor kept, or its file is damaged.
+            SampleError: If it is neither in memory nor kept, or its file is damaged.
         """
         with self._lock:
             if name in self._made:
                 return self._made[name]
         if not NAME.fullmatch(name) or not (self.folder / f"{name}.json").is_file():
-            raise SampleError(f"there is no picture {name} any more; make it again")
+            raise SampleError(f"the sample {name} is no longer available; create it again")
         return self._read(name), (self.folder / f"{name}.png").read_bytes()
 
     def picture(self, name: str) -> NDArray[np.uint8]:
-        """Its pixels: (R, R, 3).
+        """Pixels of a sample: (R, R, 3).
 
         Raises:
-            SampleError, ImageError: as ``get``, or its file is damaged.
+            SampleError: As in ``get``.
+            ImageError: If the PNG is damaged.
         """
         return np.asarray(decode(self.get(name)[1], MAX_PIXELS))
 
     def keep(self, name: str) -> None:
-        """Write a sample to the disk: first the picture, so that none is listed without it."""
+        """Write a sample to disk; the image first, so that a listed sample always has one."""
         kept, png = self.get(name)
         write_whole(self.folder / f"{name}.png", png)
         write_whole(self.folder / f"{name}.json", kept.text().encode())
 
     def forget(self, name: str) -> None:
-        """Delete a kept sample; for as long as the studio runs it can be kept again."""
+        """Delete a kept sample from disk. It stays in memory and can be kept again."""
         kept, png = self.get(name)
         with self._lock:
             self._made[name] = kept, png
@@ -134,21 +135,21 @@ class Samples:
             (self.folder / f"{name}.{extension}").unlink(missing_ok=True)
 
     def kept(self) -> dict[str, Sample]:
-        """The kept ones, the latest first; files that cannot be used are left out."""
+        """Kept samples by name, the latest first; unusable files are left out."""
         paths = [p for p in self.folder.glob("*.json") if NAME.fullmatch(p.stem)]
-        found = {}
+        samples = {}
         for path in sorted(paths, key=lambda p: (-p.stat().st_mtime_ns, p.stem)):
             try:
-                found[path.stem] = self._read(path.stem)
+                samples[path.stem] = self._read(path.stem)
             except SampleError:
                 continue
-        return found
+        return samples
 
     def _read(self, name: str) -> Sample:
         path = self.folder / f"{name}.json"
         try:
-            known = json.loads(path.read_bytes())
-            del known["z"]
-            return Sample.model_validate(known)
+            content = json.loads(path.read_bytes())
+            del content["z"]
+            return Sample.model_validate(content)
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
             raise SampleError(f"{path} is damaged; delete it") from None

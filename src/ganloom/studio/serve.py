@@ -1,4 +1,4 @@
-"""Starting the studio: one process, one socket on this machine only."""
+"""Start the studio: one process that listens on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ganloom.studio.collection import CollectionError
 
 
 class StudioError(RuntimeError):
-    """The studio cannot start; the message names the way out."""
+    """The studio cannot start. The message says what to do."""
 
 
 def serve(
@@ -26,14 +26,15 @@ def serve(
     """Serve a project's studio until it is interrupted.
 
     Args:
-        project: Holds params.yaml and data/.
-        name: The manual list to write; None: the one in use, or ``mine``.
-        port: On 127.0.0.1; 0: any that is free.
-        browser: Open the page.
-        bundle: Folder or zip file of `ganloom bundle`, whose models are shown.
+        project: Folder with ``params.yaml`` and ``data/``.
+        name: Name of the manual list to write. If None, the list in ``params.yaml``, or ``mine``.
+        port: Port on 127.0.0.1; 0 for any free one.
+        browser: Whether to open the page in a browser.
+        bundle: Folder or zip file from ``ganloom bundle``, whose models are shown.
 
     Raises:
-        StudioError: the list's name is none, the bundle is refused, or the port is taken.
+        StudioError: If the name of the list is invalid, the bundle is refused, or the port is in
+            use.
     """
     try:
         studio = Studio(project, name)
@@ -48,15 +49,15 @@ def serve(
         listener = stack.enter_context(_listen(port))
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         try:
-            pictures = len(studio.collection().table)
+            images = len(studio.collection().table)
             if models is not None:
                 address += "generate"
-            print(f"{pictures} pictures, decisions in {studio.list}: {address}", flush=True)
+            print(f"{images} images, decisions in {studio.list}: {address}", flush=True)
         except (CollectionError, ParamsError, ShardError) as error:
             address += "generate"
             print(f"{address}\nNothing to curate: {error}", flush=True)
-        print("Ctrl+C ends the studio; what was decided or kept is saved.", flush=True)
-        if browser:  # it waits in the socket's queue until the server answers
+        print("Press Ctrl+C to stop the studio. Decisions and kept samples are saved.", flush=True)
+        if browser:  # its connection waits in the socket's queue until the server answers
             webbrowser.open(address)
         config = uvicorn.Config(
             create_app(studio, models), log_level="warning", timeout_graceful_shutdown=2
@@ -73,8 +74,8 @@ def _listen(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise StudioError(
-            f"port {port} cannot be used ({error}); is a studio running there? "
-            "Another one: --port 0"
+            f"port {port} cannot be used ({error}); is another studio running? "
+            "To use a free port: --port 0"
         ) from None
     listener.listen()
     return listener

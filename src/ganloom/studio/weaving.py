@@ -1,4 +1,4 @@
-"""The page that weaves: a sample as a seamless tile, and as a cloth with a border."""
+"""The page ``/weave``: a sample as a seamless tile, and as a cloth with a border."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from torch import Tensor
 from ganloom.enlarging.network import Enlarger
 from ganloom.sampling.files import tagged_png
 from ganloom.sampling.latents import new
-from ganloom.studio.generation import ModelName, Seed, class_number, pictures, told_by, with_codes
+from ganloom.studio.generation import ModelName, Seed, class_number, input_of, pictures, with_codes
 from ganloom.studio.generators import Generators
-from ganloom.studio.guard import FOR_EVER, Asked, page, posted
+from ganloom.studio.guard import FOR_EVER, Payload, page, posted
 from ganloom.studio.samples import Sample, SampleError, Samples, sample
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS, fold, moved
 from ganloom.weaving.tile import make_tile
@@ -35,20 +35,20 @@ from ganloom.weaving.weave import Pattern, drift, facts, tile_within, weave
 
 Array = NDArray[np.uint8]
 
-WIDTHS = (256, 512, 1024)  # px of a tile that the page offers
-LEAST, MOST = 64, 1024  # px of a tile
-CLOTH, DPI = 4096, 300  # of the cloth to download
-SHOWN = 2048  # px of a cloth on the page
-FEW = 4  # steps of a drift in a preview
+WIDTHS = (256, 512, 1024)  # px, widths of a tile that the page offers
+LEAST, MOST = 64, 1024  # px, width of a tile
+CLOTH, DPI = 4096, 300  # side in px and resolution of the cloth to download
+SHOWN = 2048  # px, side of a cloth on the page
+FEW = 4  # samples of a drift in a preview
 PREVIEW_TILE, PREVIEW_CLOTH = 128, 512  # px
 REMEMBERED = 1000  # settings
-DRAWN = 4  # settings whose samples are remembered: while the place changes, they stay the same
+DRAWN = 4  # settings whose samples stay in memory, since a change of place does not affect them
 
 Place = Annotated[float, Field(ge=0, lt=2, allow_inf_nan=False)]
 Make = Callable[[Sample], bytes]
 
 
-class _Weave(Asked):
+class _Weave(Payload):
     model: ModelName
     seed: Seed
     group: Literal["p1", "pm", "pmm", "cmm", "p4m", "p3m1", "p6m"]
@@ -58,142 +58,144 @@ class _Weave(Asked):
     drift: Annotated[float, Field(ge=0, le=1)]
     truncation: Annotated[float, Field(gt=0, le=1)]
     label: str | None = None  # a class
-    # None: drawn
+    # Code values; None: drawn from the seed.
     codes: Annotated[list[float | None], Field(default_factory=list, max_length=1000)]
 
 
-class _Which(Asked):
+class _Name(Payload):
     name: str
 
 
 class Weaves:
-    """Settings of tiles and cloths by name; their pictures are made when they are asked for.
+    """Settings of tiles and cloths by name. Their images are generated on request.
 
-    Settings are a `Sample`: what the generator is told in the centre of the cloth, and in `made`
-    the pattern and the rest. So the same settings have the same name.
+    Settings are stored as a ``Sample``: the input of the generator for the centre of the cloth, and
+    in ``made`` the pattern and the other settings. Equal settings have equal names.
 
     Args:
         generators: Models and enlarger.
-        folder: Folder of the kept ones: ``<name>.json``, and ``<name>.png`` with the tile or, with
-            a border or a drift, a cloth.
+        folder: Folder of the kept settings, ``<name>.json``, and their images, ``<name>.png``: the
+            tile or, with a border or a drift, a cloth.
     """
 
     def __init__(self, generators: Generators, folder: Path) -> None:
         self.generators, self.samples = generators, Samples(folder)
         self._lock = threading.Lock()
-        self._asked: OrderedDict[str, Sample] = OrderedDict()
+        self._recent: OrderedDict[str, Sample] = OrderedDict()
         self._drawn: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
 
-    def add(self, asked: _Weave) -> Sample:
-        """Settle what the generator is told, and draw its samples.
+    def add(self, payload: _Weave) -> Sample:
+        """Store settings, and generate their samples.
 
         Raises:
-            HTTPException, ModelError, EnlargerError, FloatingPointError: it cannot be woven.
+            HTTPException, ModelError, EnlargerError, FloatingPointError: If that is impossible.
         """
-        loaded, enlarger = self.generators.load(asked.model), self.generators.enlarger()
-        told = loaded.net.inputs
-        # As `ganloom generate -n 1` draws.
-        v = new(told, 1, asked.seed, class_number(loaded, asked.label))
-        v[:, : told.latent] *= asked.truncation
-        v = with_codes(told, v, asked.codes)
-        made = asked.model_dump(exclude={"model"}) | {"enlarger_sha256": enlarger.digest}
-        known = sample(asked.model, loaded, v[0], made)
-        self._samples(known)
+        loaded, enlarger = self.generators.load(payload.model), self.generators.enlarger()
+        layout = loaded.net.inputs
+        # The same draws as `ganloom generate -n 1`.
+        v = new(layout, 1, payload.seed, class_number(loaded, payload.label))
+        v[:, : layout.latent] *= payload.truncation
+        v = with_codes(layout, v, payload.codes)
+        made = payload.model_dump(exclude={"model"}) | {"enlarger_sha256": enlarger.digest}
+        settings = sample(payload.model, loaded, v[0], made)
+        self._samples(settings)
         with self._lock:
-            _remember(self._asked, known.name, known, REMEMBERED)
-        return known
+            _remember(self._recent, settings.name, settings, REMEMBERED)
+        return settings
 
     def get(self, name: str) -> Sample:
-        """Settings by name, of what was asked for lately or is kept.
+        """Return settings by name, if they are in memory or kept.
 
         Raises:
-            HTTPException: there are none.
-            SampleError: their file is damaged.
+            HTTPException: If they are neither.
+            SampleError: If their file is damaged.
         """
         with self._lock:
-            if name in self._asked:
-                return self._asked[name]
+            if name in self._recent:
+                return self._recent[name]
         kept = self.samples.kept().get(name)
         if kept is None:
-            raise HTTPException(404, f"there is no weave {name} any more; make it again")
+            raise HTTPException(404, f"the weave {name} is no longer available; create it again")
         _read(kept)
         return kept
 
-    def preview(self, known: Sample) -> bytes:
-        """The tile, or a cloth if one is needed to show it: small, and interpolated at once."""
-        if _needs_cloth(known):
-            cloth = self._cloth(known, PREVIEW_CLOTH, None, few=True)
-            return _png(cloth, self._facts(known, "preview", cloth), fast=True)
-        tile = self._tile(known, min(PREVIEW_TILE, known.made["width"]), None)
-        return _png(tile, self._facts(known, "preview", tile))
+    def preview(self, settings: Sample) -> bytes:
+        """Small tile, or a small cloth if there is a border or a drift; interpolated, so fast."""
+        if _needs_cloth(settings):
+            cloth = self._cloth(settings, PREVIEW_CLOTH, None, few=True)
+            return _png(cloth, self._facts(settings, "preview", cloth), fast=True)
+        tile = self._tile(settings, min(PREVIEW_TILE, settings.made["width"]), None)
+        return _png(tile, self._facts(settings, "preview", tile))
 
-    def shown(self, known: Sample) -> bytes:
-        """The same at full size."""
-        if not _needs_cloth(known):
-            return self.tile(known)
-        cloth = self._cloth(known, SHOWN, self._net(known))
-        return _png(cloth, self._facts(known, "cloth", cloth), fast=True)
+    def shown(self, settings: Sample) -> bytes:
+        """Tile or cloth in the size of the page."""
+        if not _needs_cloth(settings):
+            return self.tile(settings)
+        cloth = self._cloth(settings, SHOWN, self._net(settings))
+        return _png(cloth, self._facts(settings, "cloth", cloth), fast=True)
 
-    def tile(self, known: Sample) -> bytes:
-        """The tile of the sample in the centre of the cloth."""
-        tile = self._tile(known, known.made["width"], self._net(known))
-        return _png(tile, self._facts(known, "tile", tile))
+    def tile(self, settings: Sample) -> bytes:
+        """Tile of the sample in the centre of the cloth."""
+        tile = self._tile(settings, settings.made["width"], self._net(settings))
+        return _png(tile, self._facts(settings, "tile", tile))
 
-    def cloth(self, known: Sample) -> bytes:
-        """A cloth to print."""
-        cloth = self._cloth(known, CLOTH, self._net(known))
-        return _png(cloth, self._facts(known, "cloth", cloth) | {"dpi": DPI}, fast=True, dpi=DPI)
+    def cloth(self, settings: Sample) -> bytes:
+        """Cloth to print."""
+        cloth = self._cloth(settings, CLOTH, self._net(settings))
+        return _png(cloth, self._facts(settings, "cloth", cloth) | {"dpi": DPI}, fast=True, dpi=DPI)
 
-    def compared(self, known: Sample) -> bytes:
-        """The sample, its pixels repeated, beside the tile."""
-        tile = self._tile(known, known.made["width"], self._net(known))
-        image = Image.fromarray(self._samples(known)[0])
+    def compared(self, settings: Sample) -> bytes:
+        """Sample, enlarged by repeating pixels, beside the tile."""
+        tile = self._tile(settings, settings.made["width"], self._net(settings))
+        image = Image.fromarray(self._samples(settings)[0])
         side = len(tile)
         before = np.asarray(image.resize((side, side), Image.Resampling.NEAREST))
         both = np.concatenate([before, tile], axis=1)
-        return _png(both, self._facts(known, "sample and tile", both))
+        return _png(both, self._facts(settings, "sample and tile", both))
 
-    def keep(self, known: Sample) -> None:
-        """Write settings and picture to the disk."""
-        if known.name not in self.samples.kept():
-            net = self._net(known)
-            if _needs_cloth(known):
-                picture = self._cloth(known, SHOWN // 2, net)
+    def keep(self, settings: Sample) -> None:
+        """Write settings and image to disk."""
+        if settings.name not in self.samples.kept():
+            net = self._net(settings)
+            if _needs_cloth(settings):
+                picture = self._cloth(settings, SHOWN // 2, net)
             else:
-                picture = self._tile(known, known.made["width"], net)
-            self.samples.add(known, picture)
-        self.samples.keep(known.name)
+                picture = self._tile(settings, settings.made["width"], net)
+            self.samples.add(settings, picture)
+        self.samples.keep(settings.name)
 
-    def _tile(self, known: Sample, width: int, net: Enlarger | None) -> Array:
-        pattern = _read(known)
-        drawn = moved(self._samples(known)[0], *pattern.place)
+    def _tile(self, settings: Sample, width: int, net: Enlarger | None) -> Array:
+        pattern = _read(settings)
+        drawn = moved(self._samples(settings)[0], *pattern.place)
         return make_tile(drawn, pattern.group, width, net)
 
-    def _cloth(self, known: Sample, side: int, net: Enlarger | None, *, few: bool = False) -> Array:
-        """As many tiles as the cloth to download has, at another size.
+    def _cloth(
+        self, settings: Sample, side: int, net: Enlarger | None, *, few: bool = False
+    ) -> Array:
+        """Weave a cloth with as many tiles as the one to download.
 
         Args:
-            known: The settings.
+            settings: Settings.
             side: Side of the cloth in px.
             net: Enlarger of the tiles.
-            few: Make fewer steps of a drift.
+            few: Whether to use fewer samples of a drift.
         """
-        samples = self._samples(known)
+        samples = self._samples(settings)
         if few and len(samples) > 1:
             samples = samples[np.linspace(0, len(samples) - 1, FEW).round().astype(int)]
-        tile = tile_within(CLOTH, known.made["width"]) * side // CLOTH
-        return weave(samples, _read(known), (side, side), net, tile)
+        tile = tile_within(CLOTH, settings.made["width"]) * side // CLOTH
+        return weave(samples, _read(settings), (side, side), net, tile)
 
-    def _samples(self, known: Sample) -> Array:
-        """From the centre of the cloth to its rim: (K, R, R, 3), R even."""
-        seed, way = known.made["seed"], known.made["drift"]
-        key = (known.model_sha256, *known.v, seed, way)
+    def _samples(self, settings: Sample) -> Array:
+        """(K, R, R, 3) samples from the centre of the cloth to its edges, R even."""
+        seed, strength = settings.made["seed"], settings.made["drift"]
+        key = (settings.model_sha256, *settings.v, seed, strength)
         with self._lock:
             if key in self._drawn:
                 self._drawn.move_to_end(key)
                 return self._drawn[key]
-        loaded = self.generators.load(known.model)
-        v: Tensor = drift(loaded.net, told_by(known, loaded), way, seed)
+        loaded = self.generators.load(settings.model)
+        v: Tensor = drift(loaded.net, input_of(settings, loaded), strength, seed)
         made = pictures(loaded, v)
         even = made.shape[1] // 2 * 2
         made = made[:, :even, :even]
@@ -201,53 +203,53 @@ class Weaves:
             _remember(self._drawn, key, made, DRAWN)
         return made
 
-    def _net(self, known: Sample) -> Enlarger | None:
-        """The enlarger that belongs to these settings.
+    def _net(self, settings: Sample) -> Enlarger | None:
+        """Return the enlarger, which must be the one of these settings.
 
         Raises:
-            HTTPException: it was another one.
+            HTTPException: If it has changed.
         """
         enlarger = self.generators.enlarger()
-        if enlarger.digest != known.made.get("enlarger_sha256"):
-            raise HTTPException(409, "the enlarger has changed since; weave again")
+        if enlarger.digest != settings.made.get("enlarger_sha256"):
+            raise HTTPException(409, "the enlarger has changed; create the weave again")
         return enlarger.net
 
-    def _facts(self, known: Sample, what: str, picture: Array) -> dict[str, Any]:
-        made = known.made
-        told = {name: made[name] for name in ("label", "codes") if made.get(name)}
+    def _facts(self, settings: Sample, what: str, picture: Array) -> dict[str, Any]:
+        made = settings.made
+        inputs = {name: made[name] for name in ("label", "codes") if made.get(name)}
         return facts(
-            _read(known),
+            _read(settings),
             picture=what,
             size=[picture.shape[1], picture.shape[0]],
             tile=made["width"],
-            model=known.model,
-            model_sha256=known.model_sha256,
+            model=settings.model,
+            model_sha256=settings.model_sha256,
             enlarger_sha256=None if what == "preview" else made["enlarger_sha256"],
             seed=made["seed"],
             truncation=made["truncation"],
             drift=made["drift"],
-            **told,
+            **inputs,
         )
 
 
-def _read(known: Sample) -> Pattern:
-    """The pattern, from settings that may have been read from a file.
+def _read(settings: Sample) -> Pattern:
+    """Validate settings, which may come from a file, and return their pattern.
 
     Raises:
-        SampleError: they are incomplete or out of range.
+        SampleError: If they are incomplete or out of range.
     """
     try:
-        made = {name: known.made[name] for name in _Weave.model_fields if name != "model"}
-        asked = _Weave.model_validate(made | {"model": known.model})
+        made = {name: settings.made[name] for name in _Weave.model_fields if name != "model"}
+        payload = _Weave.model_validate(made | {"model": settings.model})
     except (KeyError, ValidationError):
-        raise SampleError(f"the kept weave {known.name} is damaged; delete it") from None
-    x, y = asked.place
-    return Pattern(asked.group, asked.border, (x, y))
+        raise SampleError(f"the kept weave {settings.name} is damaged; delete it") from None
+    x, y = payload.place
+    return Pattern(payload.group, payload.border, (x, y))
 
 
-def _needs_cloth(known: Sample) -> bool:
-    """Whether one tile, repeated, is not all of it."""
-    return bool(known.made["border"] or known.made["drift"])
+def _needs_cloth(settings: Sample) -> bool:
+    """Whether the result is more than one repeated tile."""
+    return bool(settings.made["border"] or settings.made["drift"])
 
 
 def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> None:
@@ -259,31 +261,31 @@ def _remember(memory: OrderedDict[Any, Any], key: Any, value: Any, most: int) ->
 
 def _png(
     picture: Array,
-    about: dict[str, Any],
+    metadata: dict[str, Any],
     *,
     fast: bool = False,
     dpi: int | None = None,
 ) -> bytes:
-    """Encode a picture.
+    """Encode an image as PNG.
 
     Args:
         picture: (H, W, 3).
-        about: What made it, for the metadata.
-        fast: Several times faster, and a little larger.
-        dpi: Resolution in print.
+        metadata: Origin of the image, as metadata of the file.
+        fast: Whether to compress less, which is several times faster.
+        dpi: Print resolution.
     """
     options: dict[str, Any] = {"dpi": (dpi, dpi)} if dpi else {}
-    text = json.dumps(about, sort_keys=True)
+    text = json.dumps(metadata, sort_keys=True)
     return tagged_png(picture, text, compress_level=1 if fast else 6, **options)
 
 
 def _across(group: str) -> int:
-    """Sides of a sample that the width of a tile is."""
+    """Width of a tile in sides of a sample."""
     return math.ceil(fold(np.zeros((12, 12, 3), np.uint8), group).shape[1] / 12)
 
 
 def patterns() -> dict[str, Any]:
-    """The choices of the page."""
+    """Symmetry groups and sizes that the page offers."""
     return {
         "groups": [
             {"name": name, "symmetries": group.symmetries, "across": _across(name)}
@@ -298,31 +300,32 @@ def patterns() -> dict[str, Any]:
 
 
 def routes(generators: Generators, folder: Path) -> list[Route]:
-    """Routes of the page, of its pictures and of what is kept.
+    """Routes of the page, of its images and of kept settings.
 
     Args:
         generators: Models and enlarger.
-        folder: Folder of kept weaves.
+        folder: Folder of kept settings.
     """
     weaves = Weaves(generators, folder)
-    previewing = asyncio.Lock()  # not the model's turn: a preview must not wait for a large picture
+    # Not the lock of the model: a preview must not wait for a large image.
+    previewing = asyncio.Lock()
 
     def get_patterns(request: Request) -> Response:
         return JSONResponse(patterns() | {"enlarger": generators.has_enlarger})
 
     async def post_weave(request: Request) -> Response:
-        asked = await posted(request, _Weave)
+        payload = await posted(request, _Weave)
         async with previewing:
-            known = await run_in_threadpool(weaves.add, asked)
-        return JSONResponse({"name": known.name, "cloth": _needs_cloth(known)})
+            settings = await run_in_threadpool(weaves.add, payload)
+        return JSONResponse({"name": settings.name, "cloth": _needs_cloth(settings)})
 
     def file(make: Make, *, large: bool = True) -> Callable[[Request], Awaitable[Response]]:
         async def get(request: Request) -> Response:
-            known = await run_in_threadpool(weaves.get, request.path_params["name"])
-            async with generators.turn(known.model) if large else previewing:
-                if await request.is_disconnected():  # nobody wants it any more
+            settings = await run_in_threadpool(weaves.get, request.path_params["name"])
+            async with generators.turn(settings.model) if large else previewing:
+                if await request.is_disconnected():  # the page has requested another one since
                     return Response(status_code=499)
-                data = await run_in_threadpool(make, known)
+                data = await run_in_threadpool(make, settings)
             return Response(data, media_type="image/png", headers={"cache-control": FOR_EVER})
 
         return get
@@ -341,14 +344,14 @@ def routes(generators: Generators, folder: Path) -> list[Route]:
         return JSONResponse(kept_ones())
 
     async def post_keep(request: Request) -> Response:
-        name = (await posted(request, _Which)).name
-        known = await run_in_threadpool(weaves.get, name)
-        async with generators.turn(known.model):
-            await run_in_threadpool(weaves.keep, known)
+        name = (await posted(request, _Name)).name
+        settings = await run_in_threadpool(weaves.get, name)
+        async with generators.turn(settings.model):
+            await run_in_threadpool(weaves.keep, settings)
         return JSONResponse(await run_in_threadpool(kept_ones))
 
     async def post_forget(request: Request) -> Response:
-        name = (await posted(request, _Which)).name
+        name = (await posted(request, _Name)).name
         await run_in_threadpool(weaves.samples.forget, name)
         return JSONResponse(await run_in_threadpool(kept_ones))
 
@@ -372,9 +375,9 @@ def routes(generators: Generators, folder: Path) -> list[Route]:
     ]
 
 
-def _usable(known: Sample) -> bool:
+def _usable(settings: Sample) -> bool:
     try:
-        _read(known)
+        _read(settings)
     except SampleError:
         return False
     return True

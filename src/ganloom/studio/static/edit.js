@@ -1,31 +1,31 @@
-// The page that edits: a photograph is looked for in latent space, and what is found is changed.
+// The page for edits: inverts a photograph, and edits the reconstruction or a kept sample.
 
-import { $, ask, choice, clear, crisp, element, fillModels, notes, origin, png, said, status, Turn } from "./make.js";
+import { $, ask, choice, clear, crisp, element, fillModels, message, notes, origin, png, status, Turn } from "./make.js";
 
 const POLL = 400; // ms
-const MAX_BYTES = 20e6; // as the server has it
+const MAX_BYTES = 20e6; // limit of the server
 const DIRECTIONS = 8;
-const REACH = 6; // standard deviations, either way
+const REACH = 6; // standard deviations, in both directions
 
 const turn = new Turn();
 let models = new Map();
 let kept = [];
-let base = null; // name of the picture that is changed
-let edited = null; // name of the changed one
-let watching = null; // the search that is watched
-let timer = 0; // of the next question how far it is
+let base = null; // name of the sample that is edited
+let edited = null; // name of the edited sample
+let watching = null; // the search that is shown
+let timer = 0; // of the next poll
 
 const show = (id, address) => {
   $(id).hidden = !address;
   if (address) $(id).querySelector("img").src = address;
 };
 
-// --- what is edited --------------------------------------------------------------------------------
+// --- source ----------------------------------------------------------------------------------------
 
 function fit() {
   const { name } = models.get($("model").value);
   const mine = kept.filter(({ model }) => model === name);
-  const options = [["", mine.length ? "choose" : "none is kept"], ...mine.map((one) => [one.name, origin(one)])];
+  const options = [["", mine.length ? "choose" : "none kept"], ...mine.map((one) => [one.name, origin(one)])];
   $("kept").replaceChildren(
     ...options.map(([value, words]) => Object.assign(element("option", words), { value })),
   );
@@ -33,7 +33,7 @@ function fit() {
   start(null);
 }
 
-/** Begin to change a picture, or none. */
+/** Start to edit a sample; null: none. */
 function start(name) {
   base = edited = name;
   pressed = null;
@@ -61,13 +61,13 @@ function link(name) {
   $("keep").textContent = $("keep").disabled ? "Kept" : "Keep";
 }
 
-// --- looking for a photograph ----------------------------------------------------------------------
+// --- inversion -------------------------------------------------------------------------------------
 
 async function reconstruct() {
   const [file] = $("photo").files;
   if (!file) return;
   if (file.size > MAX_BYTES) {
-    notes({ words: `${file.name}: more than ${MAX_BYTES / 1e6} MB`, problem: true });
+    notes({ words: `${file.name} is larger than ${MAX_BYTES / 1e6} MB`, problem: true });
     return;
   }
   const settings = { model: $("model").value, steps: $("steps").value, loss: $("loss").value };
@@ -77,17 +77,17 @@ async function reconstruct() {
       headers: { "content-type": "application/octet-stream" },
       body: file,
     });
-    const known = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(known.problem), { status: answer.status });
+    const content = await answer.json();
+    if (!answer.ok) throw Object.assign(new Error(content.problem), { status: answer.status });
     clear();
     start(null);
-    watch(known.search);
+    watch(content.search);
   } catch (error) {
-    notes({ words: error.status ? `${file.name}: ${error.message}` : said(error), problem: true });
+    notes({ words: error.status ? `${file.name}: ${error.message}` : message(error), problem: true });
   }
 }
 
-/** Show how far a search is, until it ends; what is edited meanwhile stays. */
+/** Show the progress of a search until it ends, without disturbing an edit. */
 function watch(search) {
   watching = search;
   const running = search.state === "running";
@@ -101,14 +101,14 @@ function watch(search) {
     pollIn(POLL);
   } else {
     clearTimeout(timer);
-    status(waits ? "The photograph is found" : "");
+    status(waits ? "The photograph is reconstructed" : "");
     if (search.note) notes({ words: search.note });
   }
   if (search.state === "failed") notes({ words: search.problem, problem: true });
   if (!base) follow(search);
 }
 
-/** Show the photograph, and what is found so far or at last. */
+/** Show the photograph and its current or final reconstruction. */
 function follow(search) {
   if (search.state === "done") {
     $("model").value = search.model;
@@ -116,7 +116,7 @@ function follow(search) {
     start(search.name);
     caption(`Before: PSNR ${search.psnr.toFixed(1)} dB, MS-SSIM ${search.ms_ssim.toFixed(2)}`);
   } else if (search.state === "running") {
-    caption("Found so far");
+    caption("Reconstruction so far");
     if (search.step) show("before", `/photos/${search.id}/now.png?step=${search.step}`);
     $("empty").hidden = true;
   } else {
@@ -125,7 +125,7 @@ function follow(search) {
   show("target", `/photos/${search.id}.png`);
 }
 
-/** Ask again, once: Cancel and the start of the page ask out of turn. */
+/** Schedule the only next poll; Cancel and the start of the page poll as well. */
 function pollIn(ms) {
   clearTimeout(timer);
   timer = setTimeout(poll, ms);
@@ -134,21 +134,21 @@ function pollIn(ms) {
 async function poll() {
   try {
     const { search } = await ask("/api/photo");
-    // A search ends once, also where Cancel asks at the same moment.
+    // Handle the end of a search once, even if Cancel polls at the same time.
     if (search?.id === watching.id && watching.state === "running") watch(search);
   } catch (error) {
-    notes({ words: said(error), problem: true });
+    notes({ words: message(error), problem: true });
     pollIn(4 * POLL);
   }
 }
 
-// --- changing --------------------------------------------------------------------------------------
+// --- edits -----------------------------------------------------------------------------------------
 
 function range(words, id, reach, step) {
   const label = element("label", `${words} `);
   const output = Object.assign(element("output", "0"), { id: `${id}-said` });
   const input = Object.assign(element("input"), { type: "range", id, min: -reach, max: reach, step });
-  input.setAttribute("value", 0); // where a reset leads
+  input.setAttribute("value", 0); // value after a reset
   output.htmlFor = id;
   label.append(output, input);
   return label;
@@ -156,41 +156,41 @@ function range(words, id, reach, step) {
 
 function sliders() {
   const model = models.get($("model").value);
-  const told = [];
+  const inputs = [];
   if (model.classes.length) {
-    told.push(choice("Class", "label", model.classes.map((name) => [name, name]), "as it is"));
-    const label = range("How much of it", "strength", 1, 0.05);
+    inputs.push(choice("Class", "label", model.classes.map((name) => [name, name]), "unchanged"));
+    const label = range("Strength", "strength", 1, 0.05);
     Object.assign(label.lastChild, { min: 0 }).setAttribute("value", 1);
-    told.push(label);
+    inputs.push(label);
   }
   model.categorical.forEach((values, i) => {
     const options = Array.from({ length: values }, (_, value) => [value, value]);
-    told.push(choice(`Code ${i + 1}`, `code-${i}`, options, "as it is"));
-    told.at(-1).lastChild.dataset.code = i;
+    inputs.push(choice(`Code ${i + 1}`, `code-${i}`, options, "unchanged"));
+    inputs.at(-1).lastChild.dataset.code = i;
   });
   for (let i = 0; i < model.continuous; i++) {
     const at = model.categorical.length + i;
     const sweep = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1].map((x) => [x, x]);
-    told.push(choice(`Code ${at + 1}`, `code-${at}`, sweep, "as it is"));
-    told.at(-1).lastChild.dataset.code = at;
+    inputs.push(choice(`Code ${at + 1}`, `code-${at}`, sweep, "unchanged"));
+    inputs.at(-1).lastChild.dataset.code = at;
   }
-  $("told").replaceChildren(...told);
+  $("told").replaceChildren(...inputs);
   const count = Array.from({ length: DIRECTIONS }, (_, i) => i);
   $("ways").replaceChildren(...count.map((i) => range(`${i + 1}`, `way-${i}`, REACH, 0.25)));
-  say();
+  showValues();
 }
 
-function say() {
+function showValues() {
   for (const input of $("changes").querySelectorAll("input"))
     $(`${input.id}-said`).value = Number(input.value);
 }
 
-let asking = false; // one question at a time: while it is answered, the sliders move on
+let asking = false; // one request at a time; the sliders may change meanwhile
 let again = false;
-let pressed = null; // a link or button that waits for the picture that the sliders ask for
+let pressed = null; // link or button to click once the edited sample is there
 
 async function change() {
-  say();
+  showValues();
   if (asking) {
     again = true;
     return;
@@ -198,7 +198,7 @@ async function change() {
   asking = true;
   for (const file of $("files").querySelectorAll("a")) file.removeAttribute("href");
   const codes = [...$("told").querySelectorAll("[data-code]")];
-  const asked = {
+  const settings = {
     name: base,
     model: $("model").value,
     label: $("label")?.value || null,
@@ -206,8 +206,8 @@ async function change() {
     codes: codes.map(({ value }) => (value === "" ? null : Number(value))),
     directions: [...$("ways").querySelectorAll("input")].map(({ value }) => Number(value)),
   };
-  await turn.run("Changing …", () => ask("/api/edit", asked), ({ name }) => {
-    if (base === asked.name) link(name);
+  await turn.run("Editing …", () => ask("/api/edit", settings), ({ name }) => {
+    if (base === settings.name) link(name);
   });
   asking = false;
   if (again) {
@@ -215,13 +215,13 @@ async function change() {
     change();
     return;
   }
-  // Where the change has failed, the picture before it is shown and saved.
+  // If the edit failed, show and save the previous one.
   if (edited && !$("png").hasAttribute("href")) link(edited);
   pressed?.click();
   pressed = null;
 }
 
-// Until the changed picture is there, a file would be of the one before: the click waits for it.
+// Delay clicks until the edited sample is there; the file would be of the previous one.
 $("files").addEventListener(
   "click",
   (event) => {
@@ -233,7 +233,7 @@ $("files").addEventListener(
   { capture: true },
 );
 
-// --- what is pressed -------------------------------------------------------------------------------
+// --- events ----------------------------------------------------------------------------------------
 
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -243,7 +243,7 @@ $("photo").addEventListener("change", () => {
   $("settings").querySelector(".go").disabled = !$("photo").files.length || !$("running").hidden;
 });
 $("cancel").addEventListener("click", () =>
-  ask("/api/cancel", {}).then(poll, (error) => notes({ words: said(error), problem: true })),
+  ask("/api/cancel", {}).then(poll, (error) => notes({ words: message(error), problem: true })),
 );
 $("found").addEventListener("click", () => {
   start(null);
@@ -262,7 +262,7 @@ $("keep").addEventListener("click", async () => {
     ({ kept } = await ask("/api/keep", { name: edited }));
     link(edited);
   } catch (error) {
-    notes({ words: said(error), problem: true });
+    notes({ words: message(error), problem: true });
   }
 });
 document.addEventListener("keydown", (event) => {
@@ -281,10 +281,10 @@ try {
     fit();
     const { search } = await ask("/api/photo");
     const here = search && models.has(search.model);
-    const asked = new URLSearchParams(location.search).get("kept");
-    if (kept.some(({ name }) => name === asked)) {
-      $("kept").value = asked;
-      start(asked);
+    const wanted = new URLSearchParams(location.search).get("kept");
+    if (kept.some(({ name }) => name === wanted)) {
+      $("kept").value = wanted;
+      start(wanted);
     } else if (here) {
       $("model").value = search.model;
       fit();
@@ -292,5 +292,5 @@ try {
     if (here && (!base || search.state === "running")) watch(search);
   }
 } catch (error) {
-  notes({ words: said(error), problem: true });
+  notes({ words: message(error), problem: true });
 }

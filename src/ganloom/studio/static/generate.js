@@ -1,14 +1,13 @@
-// The page that generates: a grid of pictures from a seed; one click keeps one.
+// The page for samples: a grid of samples from a seed; a click keeps one.
 
-import { $, ask, crisp, element, facts, fillModels, fillTold, notes, origin, png, roving, said, tile, told, Turn } from "./make.js";
+import { $, ask, crisp, element, facts, fillInputs, fillModels, inputs, message, notes, origin, png, roving, tile, Turn } from "./make.js";
 
 const turn = new Turn();
 let models = new Map();
 let kept = new Map(); // name -> {model, made}
 let shown = new Map(); // name -> {model, made}, of the grid
-let asked = null; // the settings that the grid was made of
 
-// --- making ----------------------------------------------------------------------------------------
+// --- generating ------------------------------------------------------------------------------------
 
 function generate() {
   if (!$("settings").reportValidity() || !models.size) return;
@@ -17,19 +16,18 @@ function generate() {
     seed: Number($("seed").value),
     count: Number($("count").value),
     truncation: Number($("truncation").value),
-    ...told($("told")),
+    ...inputs($("told")),
   };
   const before = $("one").dataset.name;
-  const words = `Making ${settings.count} ${settings.count > 1 ? "pictures" : "picture"} …`;
+  const words = `Generating ${settings.count} ${settings.count > 1 ? "samples" : "sample"} …`;
   turn.run(words, () => ask("/api/generate", settings), ({ pictures }) => {
-    asked = settings;
     const address = new URLSearchParams({ model: settings.model, seed: settings.seed });
     history.replaceState(null, "", `?${address}`);
     const { model, ...made } = settings;
     shown = new Map(pictures.map((name, number) => [name, { model, made: { ...made, number } }]));
     draw($("pictures"), shown);
     const one = $("one").dataset.name;
-    if (one === before || !kept.has(one)) look(pictures[0]); // or a kept one was chosen meanwhile
+    if (one === before || !kept.has(one)) look(pictures[0]); // unless a kept one was chosen meanwhile
   });
 }
 
@@ -40,7 +38,7 @@ function draw(place, pictures) {
   if (had) (tiles.find(({ dataset }) => dataset.name === had) ?? tiles[0])?.focus();
 }
 
-// --- one picture -----------------------------------------------------------------------------------
+// --- one sample ------------------------------------------------------------------------------------
 
 function look(name) {
   const about = shown.get(name) ?? kept.get(name);
@@ -77,7 +75,7 @@ async function toggle(name) {
   try {
     learn(await ask(kept.has(name) ? "/api/forget" : "/api/keep", { name }));
   } catch (error) {
-    notes({ words: said(error), problem: true });
+    notes({ words: message(error), problem: true });
     return;
   }
   look(name);
@@ -92,7 +90,7 @@ function learn(answer) {
   $("kept-where").replaceChildren(`${kept.size}, in `, element("code", answer.folder));
 }
 
-// --- what is pressed -------------------------------------------------------------------------------
+// --- events ----------------------------------------------------------------------------------------
 
 $("pictures").addEventListener("click", ({ target }) => {
   const name = target.closest("button")?.dataset.name;
@@ -115,7 +113,7 @@ const next = () => {
 };
 $("next").addEventListener("click", next);
 $("model").addEventListener("change", () => {
-  fillTold($("told"), models.get($("model").value));
+  fillInputs($("told"), models.get($("model").value));
   generate();
 });
 const sayTruncation = () => ($("truncation-said").value = $("truncation").value);
@@ -138,8 +136,8 @@ try {
   $("seed").value = new URLSearchParams(location.search).get("seed") ?? 0;
   models = await fillModels($("model"));
   learn(await ask("/api/kept"));
-  if (models.size) fillTold($("told"), models.get($("model").value));
+  if (models.size) fillInputs($("told"), models.get($("model").value));
   generate();
 } catch (error) {
-  notes({ words: said(error), problem: true });
+  notes({ words: message(error), problem: true });
 }

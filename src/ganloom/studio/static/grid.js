@@ -1,17 +1,17 @@
-// Thousands of tiles: only those near the screen are in the page.
+// A virtual grid for thousands of tiles: only those near the screen are in the document.
 //
-// A layout gives every picture a rectangle; groups are cards around theirs. The list keeps the
-// keyboard's focus and names the focused tile to assistive technology (aria-activedescendant).
+// The layout assigns a rectangle to every image; groups are cards around their images. The list keeps
+// the keyboard focus and points assistive technology to the focused tile (aria-activedescendant).
 
 const GAP = 10; // px
 const PAD = 10; // px, around the sheet and within a card
 const HEAD = 30; // px, a card's headline
 
 export class Grid {
-  size = 144; // px, side of a tile at least
+  size = 144; // px, least side of a tile
   side = 144; // px, as laid out
   cards = []; // of groups: {x, y, w, h, title}
-  rows = []; // pictures in their order
+  rows = []; // images in order
   places = []; // of each: {x, y}
   focus = -1;
   selected = new Set(); // hashes
@@ -27,7 +27,7 @@ export class Grid {
   /**
    * @param box the scrolling element
    * @param sheet its content
-   * @param paint (tile, row) fills a tile with what is known of a picture
+   * @param paint (tile, row) updates a tile with the state of its image
    */
   constructor(box, sheet, paint) {
     this.#box = box;
@@ -37,7 +37,7 @@ export class Grid {
     new ResizeObserver(() => this.layout()).observe(box);
   }
 
-  /** Show pictures; with `groups` (arrays of rows) in cards. */
+  /** Show images; with `groups` (arrays of rows), in cards. */
   show(rows, groups = null) {
     const focused = this.rows[this.focus]?.sha256;
     this.rows = groups ? groups.flat() : rows;
@@ -54,7 +54,7 @@ export class Grid {
     const width = this.#box.clientWidth - 2 * PAD;
     if (width <= 0) return;
     const columns = Math.max(1, Math.floor((width + GAP) / (this.size + GAP)));
-    // Alone, tiles grow to fill the lines.
+    // Without groups, tiles grow to fill the lines.
     this.side = this.#groups ? this.size : Math.floor((width + GAP) / columns) - GAP;
     const step = this.side + GAP;
     this.places = [];
@@ -86,7 +86,7 @@ export class Grid {
       const w = columns * step - GAP + 2 * PAD;
       const h = HEAD + lines * step - GAP + PAD;
       if (x > PAD && x + w > PAD + width) [x, y, shelf] = [PAD, y + shelf + GAP, 0];
-      const title = `${members.length} alike`;
+      const title = `${members.length} near-duplicates`;
       this.cards.push({ x, y, w, h, title });
       members.forEach((_, i) =>
         this.places.push({
@@ -172,7 +172,7 @@ export class Grid {
     if (i === this.focus) this.#box.setAttribute("aria-activedescendant", tile.id);
   }
 
-  /** Draw again what the tiles in the page say. */
+  /** Update the tiles in the document. */
   refresh() {
     for (const [i, tile] of this.#tiles) this.#mark(tile, i);
   }
@@ -183,7 +183,7 @@ export class Grid {
     return this.rows[this.focus];
   }
 
-  /** What a decision is about: the selection, or else the focused picture. In their order. */
+  /** Rows to decide on, in order: the selection, or else the focused image. */
   get chosen() {
     const chosen = this.rows.filter((row) => this.selected.has(row.sha256));
     return chosen.length || !this.focused ? chosen : [this.focused];
@@ -215,14 +215,14 @@ export class Grid {
     const least = { ArrowUp: 1, ArrowDown: 1, PageUp: screen, PageDown: screen }[key];
     const down = key.endsWith("Down");
     // The nearest line at least that far away, and in it the nearest tile.
-    let [best, found] = [Infinity, this.focus];
+    let [best, nearest] = [Infinity, this.focus];
     this.places.forEach(({ x, y }, i) => {
       const away = down ? y - here.y : here.y - y;
       const cost = away * 1e5 + Math.abs(x - here.x);
-      if (away >= least && cost < best) [best, found] = [cost, i];
+      if (away >= least && cost < best) [best, nearest] = [cost, i];
     });
-    if (found === this.focus && key.startsWith("Page")) return down ? this.rows.length - 1 : 0;
-    return found;
+    if (nearest === this.focus && key.startsWith("Page")) return down ? this.rows.length - 1 : 0;
+    return nearest;
   }
 
   reveal() {
@@ -244,8 +244,8 @@ export class Grid {
   }
 }
 
-/** The first of rectangles, sorted by y up to the height of a shelf, that is near the screen. */
+/** Index of the first rectangle near the screen, or the length. */
 function firstNear(all, near) {
-  const found = all.findIndex(near);
-  return found < 0 ? all.length : found;
+  const first = all.findIndex(near);
+  return first < 0 ? all.length : first;
 }

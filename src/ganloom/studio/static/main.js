@@ -1,4 +1,4 @@
-// The page of curation: puts store, grid and windows together, and listens to keys and mouse.
+// The page for curation: connects store, grid and dialogs, and handles keyboard and mouse.
 
 import { Grid } from "./grid.js";
 import { remember, remembered } from "./settings.js";
@@ -14,16 +14,16 @@ const store = new Store();
 const filters = { status: "", source: "", label: null, rule: "", search: "" };
 const usual = { order: "found", down: false, grouped: false, size: 144, theme: "" };
 const view = { ...usual, ...remembered("view", {}) };
-let like = null; // {row, scores} while sorted by likeness
-let members = new Set(); // hashes of what the view was made of
-let shown = null; // from a row to what it was sorted by, in words
+let like = null; // {row, scores} while sorted by similarity
+let members = new Set(); // hashes of the rows in the view
+let shown = null; // (row) => text of the value by which rows are sorted
 
 const STATES = [
-  ["", "All", "everything"],
-  ["open", "Undecided", "nothing is said against them: they are trained on"],
-  ["keep", "Kept", "by hand"],
-  ["drop", "Dropped", "by hand"],
-  ["rule", "By rule", "dropped by a rule of params.yaml; Keep overrides it"],
+  ["", "All", "all images"],
+  ["open", "Undecided", "no rule drops them: used for training"],
+  ["keep", "Kept", "manually"],
+  ["drop", "Dropped", "manually"],
+  ["rule", "By rule", "dropped by a rule in params.yaml; Keep overrides it"],
 ];
 
 // --- tiles -------------------------------------------------------------------------------------
@@ -42,8 +42,8 @@ const grid = new Grid($("grid"), $("sheet"), (tile, row) => {
   if (value) tile.append(element("span", value, "value"));
   const group = store.groups.get(row.cluster);
   if (view.grouped && row.keeper && group.length > 1) tile.append(element("span", "keeper", "keeper"));
-  const said = { keep: "kept", drop: "dropped", rule: "dropped by rule", open: "undecided" }[status];
-  tile.setAttribute("aria-label", [name(row), said, reason, value].filter(Boolean).join(", "));
+  const word = { keep: "kept", drop: "dropped", rule: "dropped by rule", open: "undecided" }[status];
+  tile.setAttribute("aria-label", [name(row), word, reason, value].filter(Boolean).join(", "));
 });
 
 const name = (row) => row.title || row.id;
@@ -53,27 +53,27 @@ const name = (row) => row.title || row.id;
 const likeness = (row) => like.scores.get(row.sha256) ?? NaN;
 
 function allOrders() {
-  const known = orders(store.about.flags);
+  const all = orders(store.about.flags);
   if (like)
-    known.push({ name: "likeness", title: "likeness", down: true, key: likeness, shown: (row) => number(likeness(row)) });
-  return known;
+    all.push({ name: "likeness", title: "similarity", down: true, key: likeness, shown: (row) => number(likeness(row)) });
+  return all;
 }
 
-/** Filter and sort anew. */
+/** Filter and sort again. */
 function update() {
   const order = allOrders().find(({ name }) => name === view.order) ?? allOrders()[0];
   view.order = order.name;
   shown = order.shown;
   const rows = sorted(filtered(store, filters), order, view.down, store);
   members = new Set(rows.map((row) => row.sha256));
-  const seen = new Set();
+  const clusters = new Set();
   let groups = null;
   if (view.grouped) {
     groups = [];
     for (const row of rows) {
       const all = store.groups.get(row.cluster);
-      if (all.length > 1 && !seen.has(row.cluster)) groups.push(all);
-      seen.add(row.cluster);
+      if (all.length > 1 && !clusters.has(row.cluster)) groups.push(all);
+      clusters.add(row.cluster);
     }
   }
   for (const sha of grid.selected) if (!members.has(sha)) grid.selected.delete(sha);
@@ -83,28 +83,28 @@ function update() {
   const empty = !grid.rows.length;
   $("empty").hidden = !empty;
   $("empty").textContent = view.grouped
-    ? "No group of several pictures here."
-    : "No picture fits these filters.";
-  $("grid").setAttribute("aria-label", view.grouped ? "Groups of near-duplicates" : "Pictures");
+    ? "There are no groups of several images."
+    : "No image matches these filters.";
+  $("grid").setAttribute("aria-label", view.grouped ? "Groups of near-duplicates" : "Images");
   controls();
   counts();
 }
 
-/** What is said about the view itself. */
+/** Update the controls of the view. */
 function controls() {
   const select = $("sort");
-  const known = allOrders();
+  const all = allOrders();
   select.replaceChildren(
-    ...known.map(({ name, title }) => new Option(title, name, false, name === view.order)),
+    ...all.map(({ name, title }) => new Option(title, name, false, name === view.order)),
   );
   $("turn").textContent = view.down ? "↑" : "↓";
-  $("turn").title = view.down ? "Turned round: largest or last first" : "Smallest or first first";
+  $("turn").title = view.down ? "Descending" : "Ascending";
   $("groups").setAttribute("aria-pressed", view.grouped);
   $("size").value = view.size;
   $("like").hidden = view.order !== "likeness";
   if (like) {
     $("like").src = `/thumbnails/${like.row.sha256}`;
-    $("like").alt = `like ${name(like.row)}`;
+    $("like").alt = `similar to ${name(like.row)}`;
   }
   document.documentElement.style.colorScheme = view.theme || "light dark";
   const theme = { "": "Auto", light: "Light", dark: "Dark" }[view.theme];
@@ -113,7 +113,7 @@ function controls() {
   remember("view", { ...view, order: like ? "found" : view.order });
 }
 
-/** Everything that counts decisions; cheap enough for every one of them. */
+/** Update all counts; cheap enough to do after every decision. */
 function counts() {
   const total = { "": store.rows.length, open: 0, keep: 0, drop: 0, rule: 0 };
   const sources = new Map();
@@ -138,11 +138,11 @@ function counts() {
   $("update").hidden = !outside;
   const trained = total.keep + total.open;
   document.title = `${total.open} undecided · ganloom studio`;
-  $("where").textContent = `${store.about.project} · ${trained} of ${total[""]} go on to training`;
+  $("where").textContent = `${store.about.project} · ${trained} of ${total[""]} used for training`;
   footer();
 }
 
-/** Buttons of which one or none is pressed; kept, so that the keyboard's focus stays. */
+/** Fill a group of toggle buttons. Existing buttons are reused, so that the focus stays. */
 function fill(box, entries, filter, none) {
   const old = new Map([...box.children].map((button) => [button.dataset.key, button]));
   const buttons = entries.map(([key, title, count, tip]) => {
@@ -170,11 +170,11 @@ function footer() {
   box.replaceChildren();
   const chosen = grid.selected.size;
   if (chosen > 0) {
-    box.append(element("b", `${chosen} selected`), " Esc lets go");
+    box.append(element("b", `${chosen} selected`), " Esc clears the selection");
   } else if (row) {
     const group = store.groups.get(row.cluster).length;
     const facts = [row.source, row.label, `${row.width}×${row.height}`];
-    if (group > 1) facts.push(row.keeper ? `keeper of ${group} alike` : `one of ${group} alike`);
+    if (group > 1) facts.push(row.keeper ? `keeper of ${group} near-duplicates` : `one of ${group} near-duplicates`);
     if (row.rule) facts.push(row.rule);
     box.append(element("b", name(row)), " " + facts.filter(Boolean).join(" · "));
   }
@@ -184,16 +184,16 @@ function footer() {
 
 // --- deciding ------------------------------------------------------------------------------------
 
-const inQuestion = () => (zoom.open ? [zoom.row] : grid.chosen);
+const targets = () => (zoom.open ? [zoom.row] : grid.chosen);
 
-/** Decide on pictures, then move on. */
-function decide(word, reason = "", asked = inQuestion()) {
-  if (!asked.length) return;
-  // The pipeline may have run since they were chosen.
-  const rows = asked.filter((row) => store.byHash.has(row.sha256));
-  if (!rows.length) return toast("No longer in the collection: nothing is decided");
+/** Decide on images, then move to the next one. */
+function decide(word, reason = "", wanted = targets()) {
+  if (!wanted.length) return;
+  // The pipeline may have removed some of them meanwhile.
+  const rows = wanted.filter((row) => store.byHash.has(row.sha256));
+  if (!rows.length) return toast("No longer in the collection: nothing was saved");
   store.decide(rows.map((row) => row.sha256), word, reason);
-  if (rows.length > 1) toast(`${rows.length} pictures ${{ keep: "kept", drop: "dropped" }[word] ?? "cleared"}`);
+  if (rows.length > 1) toast(`${rows.length} images ${{ keep: "kept", drop: "dropped" }[word] ?? "cleared"}`);
   const last = grid.rows.findLastIndex((row) => row.sha256 === rows.at(-1).sha256);
   grid.selected.clear();
   if (word !== null && last >= 0) grid.moveTo(last + 1);
@@ -205,28 +205,28 @@ function decide(word, reason = "", asked = inQuestion()) {
 function step(direction) {
   const shas = direction === "undo" ? store.undo() : store.redo();
   if (shas === null) return toast(`Nothing to ${direction}`);
-  if (!shas.length) return toast("Changed elsewhere meanwhile: left as it is");
+  if (!shas.length) return toast("Changed in another window: not undone");
   const at = grid.rows.findIndex((row) => row.sha256 === shas[0]);
   if (at >= 0) grid.moveTo(at);
   if (zoom.open) zoom.show(grid.focused);
-  toast(`${direction === "undo" ? "Undone" : "Done again"}: ${shas.length === 1 ? "1 picture" : `${shas.length} pictures`}`);
+  toast(`${direction === "undo" ? "Undone" : "Redone"}: ${shas.length === 1 ? "1 image" : `${shas.length} images`}`);
   footer();
 }
 
 async function sortByLikeness() {
   const row = grid.focused;
   if (!row) return;
-  const slow = setTimeout(() => toast("Comparing all pictures …", 60_000), 400);
+  const slow = setTimeout(() => toast("Comparing all images …", 60_000), 400);
   try {
     const answer = await ask(`/api/likeness/${row.sha256}`);
-    // Scores go by position: those of other rows would be other pictures'.
+    // Scores are in the order of the rows, so they must belong to the same collection.
     if (answer.revision !== store.about.revision)
-      throw new Error("The collection has changed meanwhile: try again in a moment");
+      throw new Error("The collection has changed: try again in a moment");
     like = { row, scores: new Map(store.rows.map((other, i) => [other.sha256, answer.scores[i]])) };
     Object.assign(view, { order: "likeness", down: true, grouped: false });
     update();
     grid.moveTo(0);
-    toast(answer.by === "features" ? "Most alike first" : "Most alike in colour first");
+    toast(answer.by === "features" ? "Most similar first" : "Most similar in colour first");
   } catch (error) {
     toast(error.message);
   } finally {
@@ -238,12 +238,12 @@ function toggleGroups() {
   view.grouped = !view.grouped;
   if (view.grouped && !store.groups.values().some((group) => group.length > 1)) {
     view.grouped = false;
-    toast("No two pictures are alike here");
+    toast("There are no near-duplicates");
   }
   update();
 }
 
-/** Of the focused picture's group, those that are shown: no others are decided on. */
+/** Select the visible images of the focused image's group; hidden ones must not be changed. */
 function selectGroup() {
   const row = grid.focused;
   if (!row) return;
@@ -264,7 +264,7 @@ const why = new Why($("why"), decide);
 const help = new Help($("help"));
 
 function openWhy() {
-  const rows = inQuestion();
+  const rows = targets();
   if (rows.length) why.ask(rows, store);
 }
 
@@ -276,12 +276,12 @@ function toast(text, ms = 2500) {
   toastTimer = setTimeout(() => $("toast").classList.remove("on"), ms);
 }
 
-/** What has to be known before the decisions count: a quiet line above everything. */
+/** Show notes above the page: a list that params.yaml does not use, and errors. */
 function notes() {
   const { list, list_in_use: used } = store.about;
   const lines = [];
   if (used !== list) {
-    const line = element("p", `${used ? `params.yaml uses the list “${used}”` : "params.yaml uses no list"} yet. For these decisions to count, write under `);
+    const line = element("p", `${used ? `params.yaml uses the list “${used}”` : "params.yaml uses no list"} . To use these decisions, add under `);
     line.append(element("code", "curate:"), " the line ", element("code", `list: ${list}`));
     lines.push(line);
   }
@@ -290,7 +290,7 @@ function notes() {
   $("next-text").replaceChildren(
     "Saved in ",
     element("code", `data/curation/${list}.csv`),
-    ", a file for Git. To go on with it: ",
+    ". Commit it to Git. To apply the decisions: ",
     element("code", "dvc repro"),
     " or ",
     element("code", "snakemake --cores 8 results/report.html"),
@@ -303,7 +303,7 @@ store.addEventListener("decisions", ({ detail: { foreign } }) => {
   grid.refresh();
   counts();
   if (zoom.open) zoom.refresh();
-  if (foreign) toast(`${foreign === 1 ? "1 decision" : `${foreign} decisions`} changed elsewhere`);
+  if (foreign) toast(`${foreign === 1 ? "1 decision" : `${foreign} decisions`} changed in another window or file`);
 });
 
 store.addEventListener("collection", () => {
@@ -325,8 +325,8 @@ store.addEventListener("state", () => {
   $("saved").textContent = {
     saved: "✓ Saved",
     saving: "Saving …",
-    offline: `Server gone${unsaved ? `, ${unsaved} unsaved` : ""}: trying again`,
-    refused: unsaved ? `${unsaved} not saved` : "Not up to date",
+    offline: `No connection${unsaved ? `, ${unsaved} unsaved` : ""}: trying again`,
+    refused: unsaved ? `${unsaved} not saved` : "Out of date",
   }[store.state];
   if (store.about) notes();
 });
@@ -360,7 +360,7 @@ document.addEventListener("keydown", (event) => {
   if (why.open || help.isOpen || event.altKey || event.isComposing) return;
   if (target.matches("input, select, textarea")) {
     if (key === "Escape" || (key === "Enter" && target.id === "search")) {
-      event.preventDefault(); // a search field would empty itself, and not say so
+      event.preventDefault(); // a search field would clear itself without an input event
       $("grid").focus();
     }
     return;
@@ -447,7 +447,7 @@ $("filters-toggle").addEventListener("click", ({ target }) => {
   const open = document.body.classList.toggle("filtering");
   target.setAttribute("aria-expanded", open);
 });
-// After a click the keys are the grid's again; the keyboard's own focus stays where it is.
+// After a mouse click the grid gets the focus; the keyboard's focus does not move.
 document.addEventListener("click", (event) => {
   if (event.detail > 0 && event.target.closest("button") && !document.querySelector("dialog[open]"))
     $("grid").focus({ preventScroll: true });
@@ -457,7 +457,7 @@ document.addEventListener("click", (event) => {
 
 const box = $("grid");
 let drag = null; // {x, y, before, rectangle}
-let dragged = false; // the click that ends a drag is none
+let dragged = false; // ignore the click at the end of a drag
 
 const onSheet = (event) => {
   const { left, top } = $("sheet").getBoundingClientRect();
@@ -494,9 +494,9 @@ addEventListener("pointermove", (event) => {
     width: `${right - left}px`,
     height: `${lower - upper}px`,
   });
-  const found = grid.within(left, upper, right, lower);
+  const touched = grid.within(left, upper, right, lower);
   grid.selected = new Set(drag.before);
-  for (const i of found) grid.selected.add(grid.rows[i].sha256);
+  for (const i of touched) grid.selected.add(grid.rows[i].sha256);
   changedSelection();
 });
 
@@ -538,11 +538,11 @@ async function start() {
   } catch (error) {
     $("saved").dataset.state = "refused";
     $("saved").textContent = "Nothing to show";
-    const problem = error.status ? error.message : "The server is gone. Start it: ganloom studio";
-    $("notes").replaceChildren(element("p", `${problem} This page tries again by itself.`, "problem"));
+    const problem = error.status ? error.message : "The server does not answer. To start it: ganloom studio";
+    $("notes").replaceChildren(element("p", `${problem} This page tries again automatically.`, "problem"));
     setTimeout(start, 3000);
   }
 }
-// Before the first key: a window that closes gives the focus back to what had it.
+// Focus the grid first: a dialog that closes returns the focus to it.
 box.focus();
 start();

@@ -1,4 +1,4 @@
-// What the pages that make pictures have in common: models, codes, tiles, notes and the theme.
+// Shared by the pages that use a generator: models, codes, tiles, notes and the theme.
 
 import { remember, remembered } from "./settings.js";
 import { ask } from "./store.js";
@@ -8,7 +8,7 @@ export const $ = (id) => document.getElementById(id);
 export const element = (tag, text = "", name = "") =>
   Object.assign(document.createElement(tag), { textContent: text, className: name });
 
-// --- colours: the same choice as on the page of curation -------------------------------------------
+// --- theme, shared with the page for curation ------------------------------------------------------
 
 const THEMES = { "": "Auto", light: "Light", dark: "Dark" };
 
@@ -28,25 +28,25 @@ $("theme").addEventListener("click", () => {
 
 let standing = []; // notes that stay
 
-// --- what is going on ------------------------------------------------------------------------------
+// --- status and notes ------------------------------------------------------------------------------
 
 export const status = (words) => ($("status").textContent = words);
 
-/** Replace the notes under the head; `problem` in red. */
+/** Replace the notes below the header; those with `problem` are red. */
 export function notes(...lines) {
   $("notes").replaceChildren(
     ...lines.map(({ words, problem }) => element("p", words, problem ? "problem" : "")),
   );
 }
 
-/** Only what holds for as long as the page is open: about the models. */
+/** Remove all notes but those about the models. */
 export const clear = () => notes(...standing);
 
-/** An error in words, whoever is to blame. */
-export const said = (error) =>
-  error.status ? error.message : "The server is gone. Start it: ganloom studio";
+/** Message of an error, from the server or about the connection. */
+export const message = (error) =>
+  error.status ? error.message : "The server does not answer. To start it: ganloom studio";
 
-/** Run work that the page waits for; only the newest one's outcome counts. */
+/** Run asynchronous work; only the result of the latest call is used. */
 export class Turn {
   #newest = 0;
 
@@ -64,7 +64,7 @@ export class Turn {
     if (mine !== this.#newest) return;
     document.body.removeAttribute("aria-busy");
     status("");
-    if (failed) notes({ words: said(failed), problem: true });
+    if (failed) notes({ words: message(failed), problem: true });
     else {
       clear();
       done(result);
@@ -75,20 +75,20 @@ export class Turn {
 
 // --- models ----------------------------------------------------------------------------------------
 
-/** Fill the select of models; the one asked for in the address is chosen. Gives those there are. */
+/** Fill the select of models, choose the one in the URL, and return all by name. */
 export async function fillModels(select, fits = () => true) {
   const { models } = await ask("/api/models");
   const whole = models.filter((model) => !model.problem && fits(model));
   standing = models.filter((m) => m.problem).map((m) => ({ words: m.problem, problem: true }));
   for (const { name, former } of models.filter((model) => model.former && !model.problem)) {
-    const words = `${name} is being trained, or was removed: this is its last finished training, of ${former}.`;
+    const words = `${name} is being trained, or was removed. Its last finished training is used, of ${former}.`;
     standing.push({ words });
   }
   if (models.every((model) => model.example || model.problem)) {
     const words =
-      "No model is trained here yet: this is a small one that comes with ganloom. " +
-      "To train one: snakemake --cores 8 results/report.html. " +
-      'Which recipe fits your pictures: docs/models.md, "Which to choose".';
+      "No model has been trained in this project yet. This is a small example that comes with ganloom. " +
+      "To train a model: snakemake --cores 8 results/report.html. " +
+      'To choose a recipe: docs/models.md, "Which to choose".';
     standing.push({ words });
   }
   clear();
@@ -98,12 +98,12 @@ export async function fillModels(select, fits = () => true) {
       return Object.assign(element("option", words), { value: model.name });
     }),
   );
-  const asked = new URLSearchParams(location.search).get("model");
-  if (whole.some(({ name }) => name === asked)) select.value = asked;
+  const wanted = new URLSearchParams(location.search).get("model");
+  if (whole.some(({ name }) => name === wanted)) select.value = wanted;
   return new Map(whole.map((model) => [model.name, model]));
 }
 
-/** A select with a label in front of it. */
+/** A labelled select. */
 export function choice(words, id, options, first) {
   const label = element("label", words + " ");
   const select = Object.assign(element("select"), { id });
@@ -114,8 +114,8 @@ export function choice(words, id, options, first) {
   return label;
 }
 
-/** Selects for the class and every code of a model, "drawn" where the seed decides. */
-export function fillTold(place, model) {
+/** Add selects for class and codes of a model; with "drawn", the seed decides. */
+export function fillInputs(place, model) {
   const selects = [];
   if (model.classes.length)
     selects.push(choice("Class", "label", model.classes.map((name) => [name, name]), "any"));
@@ -130,18 +130,18 @@ export function fillTold(place, model) {
   place.replaceChildren(...selects);
 }
 
-/** What these selects say, as the server takes it. */
-export function told(place) {
+/** Values of these selects, in the form of the API. */
+export function inputs(place) {
   const label = place.querySelector("#label")?.value || null;
   const codes = [...place.querySelectorAll("[data-code]")];
   return { label, codes: codes.map(({ value }) => (value === "" ? null : Number(value))) };
 }
 
-// --- pictures --------------------------------------------------------------------------------------
+// --- samples ---------------------------------------------------------------------------------------
 
 export const png = (name) => `/samples/${encodeURIComponent(name)}.png`;
 
-/** A picture as a button: pressed while it is kept. */
+/** A sample as a toggle button, pressed while it is kept. */
 export function tile(name, words, pressed) {
   const button = element("button", "", "sample");
   Object.assign(button, { type: "button", title: words });
@@ -153,13 +153,13 @@ export function tile(name, words, pressed) {
   return button;
 }
 
-/** Small pictures are enlarged pixel by pixel, so that what is seen is what was made. */
+/** Enlarge small images without interpolation, to show their actual pixels. */
 export function crisp(image) {
   const look = () => image.classList.toggle("tiny", image.naturalHeight < 96);
   image.addEventListener("load", look);
 }
 
-/** Arrow keys move among the buttons of a group; Tab enters and leaves it as a whole. */
+/** Roving tabindex: arrow keys move within a group of buttons, Tab enters and leaves it. */
 export function roving(group) {
   const enter = (button) => {
     for (const other of group.children) other.tabIndex = other === button ? 0 : -1;
@@ -188,7 +188,7 @@ export function roving(group) {
   });
 }
 
-/** How a picture came about, in a line. */
+/** One line about the origin of a sample. */
 export function origin({ model, made }) {
   const parts = [model];
   if (made.seed !== undefined) parts.push(`seed ${made.seed}`);
@@ -200,7 +200,7 @@ export function origin({ model, made }) {
   return parts.join(", ");
 }
 
-/** Rows of a list of definitions. */
+/** Fill a definition list, without empty values. */
 export function facts(list, pairs) {
   list.replaceChildren(
     ...pairs

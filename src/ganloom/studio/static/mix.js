@@ -1,6 +1,6 @@
-// The page that mixes: rows of pictures that lead from one end to another.
+// The page for interpolations: rows of images from one end to another.
 
-import { $, ask, element, fillModels, notes, origin, said, Turn } from "./make.js";
+import { $, ask, element, fillModels, message, notes, origin, Turn } from "./make.js";
 
 const turn = new Turn();
 let models = new Map();
@@ -12,7 +12,7 @@ const what = () => $("settings").elements.what.value;
 const number = (id) => Number($(id).value);
 const end = (id) => ($(id).value ? { kept: $(id).value } : { seed: number(`${id}-seed`) });
 
-/** Show what fits the model: its classes if it has any, the kept pictures that it made. */
+/** Offer the classes of the model, if it has any, and its kept samples. */
 function fit() {
   const { name, classes } = models.get($("model").value);
   $("what").hidden = classes.length < 2;
@@ -44,14 +44,14 @@ function show() {
     $(`${id}-seed-label`).hidden = Boolean($(id).value);
     $(`${id}-seed`).disabled = $("ends").hidden || Boolean($(id).value);
   }
-  // Between two kept pictures there is one transition only.
+  // Between two kept samples there is only one transition.
   const fixed = what() === "ends" && $("from").value && $("to").value;
   $("transitions").disabled = Boolean(fixed);
   $("transitions-said").value = fixed ? 1 : $("transitions").value;
   $("interpolations-said").value = $("interpolations").value;
 }
 
-// --- making ----------------------------------------------------------------------------------------
+// --- mixing ----------------------------------------------------------------------------------------
 
 function mix() {
   if (!models.size || !$("settings").reportValidity()) return;
@@ -73,7 +73,7 @@ function mix() {
   };
   turn.run("Mixing …", work, (name) => {
     $("strip").src = `/mixes/${name}.png`;
-    $("strip").alt = `${settings.transitions} ${settings.transitions > 1 ? "rows" : "row"} of ${settings.interpolations + 2} pictures`;
+    $("strip").alt = `${settings.transitions} ${settings.transitions > 1 ? "rows" : "row"} of ${settings.interpolations + 2} images`;
     for (const kind of ["png", "gif", "mp4"]) {
       $(kind).href = `/mixes/${name}.${kind}`;
       $(kind).download = `${settings.model.replace("/", "_")}_mix_${name}.${kind}`;
@@ -84,7 +84,7 @@ function mix() {
   });
 }
 
-/** GIF: the page's rules allow pictures of its own and nothing else that moves. */
+/** Play the GIF: the content security policy allows images, but no videos. */
 function play() {
   $("moving").hidden = false;
   $("moving").src = `/mixes/${$("mix").dataset.name}.gif`;
@@ -97,7 +97,7 @@ function stop() {
   $("play").setAttribute("aria-pressed", "false");
 }
 
-// --- what is pressed -------------------------------------------------------------------------------
+// --- events ----------------------------------------------------------------------------------------
 
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -115,6 +115,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=radio], [type=range]), select")) return;
   if (event.key.toLowerCase() === "p" && !$("mix").hidden) turnPlay();
 });
+
 // --- start -----------------------------------------------------------------------------------------
 
 try {
@@ -128,5 +129,5 @@ try {
     mix();
   }
 } catch (error) {
-  notes({ words: said(error), problem: true });
+  notes({ words: message(error), problem: true });
 }

@@ -1,5 +1,5 @@
-// What a browser remembers of how its pages are set. Where it must not, or what it remembers is
-// damaged, a page has what it has of its own, and settings hold for as long as it is open.
+// Settings in localStorage. Without storage, or with a damaged value, pages use their defaults, and
+// settings last until the page is closed.
 
 const place = (name) => `ganloom.${name}`;
 
@@ -15,6 +15,6 @@ export function remember(name, value) {
   try {
     localStorage.setItem(place(name), JSON.stringify(value));
   } catch {
-    // Blocked, or full.
+    // Storage is blocked or full.
   }
 }

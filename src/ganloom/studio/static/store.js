@@ -1,12 +1,12 @@
-// What is known: the pictures, the decisions, and what is not saved yet.
+// State of the page: images, decisions, and decisions that are not saved yet.
 //
-// The file on the server's side is the memory. A decision shows at once, waits in `pending` until it
-// is on the disk, and survives a reload of the page. Questions to the server run one after another,
-// so that an old answer never overwrites a new one.
+// The file on the server is authoritative. A decision shows at once, waits in `pending` until it is
+// on disk, and survives a reload of the page. Requests run one after another, so that an old
+// response never overwrites a new one.
 
 const POLL = 1500; // ms
-const MAX_REASON = 500; // as the server has it
-const RETRY = [500, 1000, 2000, 4000]; // ms; then always the last
+const MAX_REASON = 500; // limit of the server
+const RETRY = [500, 1000, 2000, 4000]; // ms; the last value repeats
 
 const same = (a, b) => (a?.[0] ?? null) === (b?.[0] ?? null) && (a?.[1] ?? "") === (b?.[1] ?? "");
 
@@ -14,12 +14,12 @@ export class Store extends EventTarget {
   rows = [];
   byHash = new Map();
   groups = new Map(); // cluster -> rows, the keeper first
-  about = null; // what came with the rows: list, list_in_use, project, flags, revision
+  about = null; // sent with the rows: list, list_in_use, project, flags, revision
   state = "saved"; // saved | saving | offline | refused
   problem = "";
 
-  #base = new Map(); // what the file says, as far as known
-  #sending = new Map(); // on their way
+  #base = new Map(); // last known content of the file
+  #sending = new Map(); // sent, not confirmed
   #pending = new Map(); // not sent yet
   #revision = null;
   #undo = [];
@@ -30,13 +30,13 @@ export class Store extends EventTarget {
 
   // --- reading ---------------------------------------------------------------------------------
 
-  /** Decision and reason of a picture, or undefined. */
+  /** Decision and reason of an image, or undefined. */
   decision(sha) {
     const mine = this.#pending.get(sha) ?? this.#sending.get(sha);
     return mine === undefined ? this.#base.get(sha) : mine[0] === null ? undefined : mine;
   }
 
-  /** keep, drop (by hand), rule (dropped by one), open (undecided). */
+  /** keep, drop (both manual), rule (dropped by a rule) or open (undecided). */
   status(row) {
     const decision = this.decision(row.sha256);
     return decision ? decision[0] : row.rule ? "rule" : "open";
@@ -80,13 +80,13 @@ export class Store extends EventTarget {
       const answer = await ask(`/api/decisions?revision=${this.#revision ?? "none"}`);
       this.#learn(answer);
       if (answer.collection !== this.about.revision) await this.#loadCollection();
-      if (this.state !== "saved" && !this.unsaved) this.#say("saved");
+      if (this.state !== "saved" && !this.unsaved) this.#setState("saved");
     } catch (error) {
-      this.#say(error.status ? "refused" : "offline", error.message);
+      this.#setState(error.status ? "refused" : "offline", error.message);
     }
   }
 
-  /** Take over what the server says, and tell what others have changed. */
+  /** Apply a response, and report changes from other windows or programs. */
   #learn(answer, mine = new Map()) {
     if (answer.decisions) {
       const first = this.#revision === null;
@@ -108,7 +108,7 @@ export class Store extends EventTarget {
 
   // --- deciding --------------------------------------------------------------------------------
 
-  /** Decide on pictures: `word` is keep, drop or null (clear). Returns how many changed. */
+  /** Decide on images: `word` is keep, drop or null (clear). Returns the number of changes. */
   decide(shas, word, reason = "") {
     const after = word === null ? undefined : [word, reason];
     const items = shas
@@ -122,7 +122,7 @@ export class Store extends EventTarget {
     return items.length;
   }
 
-  /** Take the last step back; what another window has changed since stays. Returns the hashes. */
+  /** Undo the last step, except where others have changed it since. Returns the hashes. */
   undo() {
     return this.#step(this.#undo, this.#redo, "after", "before");
   }
@@ -158,7 +158,7 @@ export class Store extends EventTarget {
     if (this.#flushing) return;
     this.#flushing = true;
     while (this.#pending.size) {
-      if (this.state === "saved") this.#say("saving");
+      if (this.state === "saved") this.#setState("saving");
       await this.#enqueue(() => this.#send());
       if (this.#failures) {
         const wait = RETRY[Math.min(this.#failures, RETRY.length) - 1];
@@ -166,7 +166,7 @@ export class Store extends EventTarget {
       }
     }
     this.#flushing = false;
-    if (!this.unsaved) this.#say("saved");
+    if (!this.unsaved) this.#setState("saved");
   }
 
   async #send() {
@@ -176,7 +176,7 @@ export class Store extends EventTarget {
     const changes = [...batch].map(([sha256, [decision, reason]]) => ({
       sha256,
       decision,
-      reason: reason.slice(0, MAX_REASON), // one written by hand may be longer
+      reason: reason.slice(0, MAX_REASON), // a reason from a text editor may be longer
     }));
     try {
       const answer = await ask("/api/decisions", { revision: this.#revision ?? "none", changes });
@@ -186,47 +186,47 @@ export class Store extends EventTarget {
           word === null ? this.#base.delete(sha) : this.#base.set(sha, [word, reason]);
       this.#learn(answer, batch);
       this.#failures = 0;
-      if (this.#pending.size) this.#say("saving");
+      if (this.#pending.size) this.#setState("saving");
     } catch (error) {
       this.#sending = new Map();
       this.#pending = new Map([...batch, ...this.#pending]); // newer ones win
       this.#failures += 1;
-      if (error.status === 400) await this.#forgetStrangers();
-      this.#say(error.status ? "refused" : "offline", error.message);
+      if (error.status === 400) await this.#forgetUnknown();
+      this.#setState(error.status ? "refused" : "offline", error.message);
     }
     this.#remember();
   }
 
-  /** The pipeline may have run meanwhile: a picture that is gone needs no decision. */
-  async #forgetStrangers() {
+  /** Drop decisions on images that the pipeline has removed meanwhile. */
+  async #forgetUnknown() {
     try {
       await this.#loadCollection();
       for (const sha of [...this.#pending.keys()])
         if (!this.byHash.has(sha)) this.#pending.delete(sha);
     } catch {
-      // Said by the next attempt.
+      // The next attempt reports the error.
     }
   }
 
-  #say(state, problem = "") {
+  #setState(state, problem = "") {
     this.state = state;
     this.problem = problem;
     this.dispatchEvent(new Event("state"));
   }
 
-  // This window's own: another window's unsaved decisions are its own business.
+  // sessionStorage is per window, so that windows do not mix their unsaved decisions.
   get #place() {
     return `ganloom.unsaved.${this.about.project}.${this.about.list}`;
   }
 
-  // It serves a reload alone: what the browser has no room for is decided and sent all the same.
+  // Only needed for a reload: decisions are sent even if the browser has no room to store them.
   #remember() {
     const unsaved = [...this.#sending, ...this.#pending];
     try {
-      sessionStorage.removeItem(this.#place); // first: where the new one fails, no old one is left
+      sessionStorage.removeItem(this.#place); // first, so that a failed write leaves nothing outdated
       if (unsaved.length) sessionStorage.setItem(this.#place, JSON.stringify(unsaved));
     } catch {
-      // Then a reload asks whether to leave, and forgets them.
+      // A reload then asks whether to leave, and loses them.
     }
   }
 
@@ -240,7 +240,7 @@ export class Store extends EventTarget {
   }
 }
 
-/** A question to the server; an error has its words, and a `status` if the server answered. */
+/** Send a request. Errors have the server's message, and a `status` if it answered. */
 export async function ask(address, body) {
   const options = body && {
     method: "POST",
@@ -248,7 +248,7 @@ export async function ask(address, body) {
     body: JSON.stringify(body),
   };
   const answer = await fetch(address, options);
-  const known = await answer.json().catch(() => ({ problem: `${answer.status}` }));
-  if (!answer.ok) throw Object.assign(new Error(known.problem), { status: answer.status });
-  return known;
+  const content = await answer.json().catch(() => ({ problem: `${answer.status}` }));
+  if (!answer.ok) throw Object.assign(new Error(content.problem), { status: answer.status });
+  return content;
 }

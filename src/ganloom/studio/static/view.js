@@ -1,8 +1,8 @@
-// Which pictures are shown, and in which order. Nothing here touches the page.
+// Filters and sort orders of the images, without access to the document.
 
 const natural = new Intl.Collator("en", { numeric: true });
 
-/** A rule's verdict without what is special to one picture. */
+/** Kind of a rule's reason, without details of the image. */
 export function kind(rule) {
   return rule.startsWith("near-duplicate") ? "near-duplicate" : rule.split(":", 1)[0];
 }
@@ -13,7 +13,7 @@ export function words(row) {
   return [...fields, row.url, row.page, row.sha256].join("\n").toLowerCase();
 }
 
-/** The rows that fit the filters, unsorted; `decided` is of the form (row) => [word, reason]. */
+/** The rows that match the filters, unsorted. */
 export function filtered(store, filters) {
   const needles = filters.search.toLowerCase().split(/\s+/).filter(Boolean);
   return store.rows.filter((row) => {
@@ -27,18 +27,18 @@ export function filtered(store, filters) {
   });
 }
 
-/** Sort orders: name, what it is called, first the small or the large ones, and the key. */
+/** Sort orders: name, title, default direction, key, and text of the value. */
 export function orders(flags) {
   const flag = (name) => ({
     name: `flag ${name}`,
     title: name.replaceAll("_", " "),
     key: (row) => (row[name] === null ? NaN : Number(row[name])),
     shown: (row) => number(row[name]),
-    // Sharpness, contrast, ...: the doubtful ones have little. Distances and yes/no: much.
+    // Doubtful images have low sharpness or contrast, but large distances and true flags.
     down: /distance|off_topic|text|watermark|odd|blur|small|blank/.test(name),
   });
   return [
-    { name: "found", title: "as found", key: (row) => row.id },
+    { name: "found", title: "as fetched", key: (row) => row.id },
     { name: "source", title: "source", key: (row) => row.source },
     { name: "group", title: "group" },
     { name: "title", title: "title", key: (row) => row.title || row.id },
@@ -52,7 +52,7 @@ export function orders(flags) {
   ];
 }
 
-/** Sort rows; what has no value comes last in either direction. */
+/** Sort rows; rows without a value come last in both directions. */
 export function sorted(rows, order, down, store) {
   const turn = down ? -1 : 1;
   const decorated = rows.map((row) => [order.key?.(row), row]);

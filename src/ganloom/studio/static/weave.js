@@ -1,21 +1,21 @@
-// The page that weaves: a sample as a seamless tile, repeated over the stage, or as a cloth.
+// The page for weaves: a sample as a seamless tile, repeated over the stage, or as a cloth.
 
-import { $, ask, clear, element, fillModels, fillTold, notes, origin, roving, said, status, told } from "./make.js";
+import { $, ask, clear, element, fillInputs, fillModels, inputs, message, notes, origin, roving, status } from "./make.js";
 import { remember, remembered } from "./settings.js";
 
 const MARGIN = 16; // CSS px around a cloth
 const FILES = ["tile", "cloth", "compared"];
 
 let models = new Map();
-let patterns = null; // the choices that the server offers
+let patterns = null; // groups and sizes from the server
 let kept = new Map(); // name -> {model, sha256, made}
-let place = [0, 0]; // in sides of the sample
-let shown = null; // {name, cloth, asked, image, state}: what is on the stage
+let place = [0, 0]; // position of the tile, in sides of the sample
+let shown = null; // {name, cloth, choices, image, state} on the stage
 
 const group = () => $("settings").elements.group.value;
 const address = (name, file) => `/weaves/${encodeURIComponent(name)}/${file}.png`;
 
-// --- making ----------------------------------------------------------------------------------------
+// --- weaving ---------------------------------------------------------------------------------------
 
 function settings() {
   return {
@@ -27,16 +27,16 @@ function settings() {
     width: Number($("width").value),
     drift: Number($("drift").value),
     truncation: Number($("truncation").value),
-    ...told($("told")),
+    ...inputs($("told")),
   };
 }
 
-let asking = false; // one preview at a time: while it is made, the settings move on
+let asking = false; // one preview at a time; the settings may change meanwhile
 let again = false;
 let recalled = null; // the kept weave that the settings are from
-let loading = null; // the full-size picture on its way
+let loading = null; // the full-size image that is being loaded
 
-/** Show what the settings say, small at once and then at full size; `from`: their kept weave. */
+/** Show a preview of the settings, then the full size; `from`: the kept weave they are from. */
 async function weave(from = null) {
   recalled = from;
   if (!models.size || !$("settings").checkValidity()) return;
@@ -50,10 +50,10 @@ async function weave(from = null) {
   let failed = null;
   while (again) {
     again = false;
-    const asked = settings();
+    const choices = settings();
     try {
-      const { name, cloth } = await ask("/api/weave", asked);
-      paint({ name, cloth, asked, image: await picture(address(name, "preview")), state: "preview" });
+      const { name, cloth } = await ask("/api/weave", choices);
+      paint({ name, cloth, choices, image: await picture(address(name, "preview")), state: "preview" });
       link();
       failed = null;
     } catch (error) {
@@ -65,20 +65,20 @@ async function weave(from = null) {
     finish(failed);
     return;
   }
-  history.replaceState(null, "", `?${new URLSearchParams({ model: shown.asked.model, seed: shown.asked.seed })}`);
+  history.replaceState(null, "", `?${new URLSearchParams({ model: shown.choices.model, seed: shown.choices.seed })}`);
   if (!dragging) enlarge();
 }
 
-/** Replace the preview by the picture at full size. */
+/** Replace the preview by the image at full size. */
 async function enlarge() {
   if (!shown || asking || loading || shown.state === "full") return;
-  const { name, cloth, asked } = shown;
+  const { name, cloth, choices } = shown;
   const mine = (loading = new Image());
   try {
     const image = await picture(address(name, "shown"), mine);
     if (mine !== loading) return;
     loading = null;
-    paint({ name, cloth, asked, image, state: "full" });
+    paint({ name, cloth, choices, image, state: "full" });
     finish(null);
   } catch (error) {
     if (mine !== loading) return;
@@ -95,26 +95,26 @@ function stopLoading() {
 function finish(failed) {
   document.body.removeAttribute("aria-busy");
   status("");
-  if (failed) notes({ words: said(failed), problem: true });
+  if (failed) notes({ words: message(failed), problem: true });
   else about();
 }
 
-/** Notes that hold for what is shown. */
+/** Update the notes about the current weave. */
 function about() {
   clear();
   if (!patterns.enlarger) {
-    const words = "This project has no enlarger, so pictures are enlarged by interpolation.";
+    const words = "This project has no enlarger, so images are enlarged by interpolation.";
     $("notes").append(element("p", words));
   }
   if (recalled && recalled !== shown.name) {
-    const words = "The model or the enlarger has changed since this weave was kept: this is what its settings make now. The picture that was kept: ";
+    const words = "The model or the enlarger has changed since this weave was kept. This is the current result of its settings. The kept image: ";
     const note = element("p", words);
     note.append(Object.assign(element("a", `${recalled}.png`), { href: address(recalled, "kept") }));
     $("notes").append(note);
   }
 }
 
-/** A decoded picture; where there is none, the server's reason is thrown. */
+/** Load and decode an image; on failure, throw the server's message. */
 async function picture(source, image = new Image()) {
   image.src = source;
   try {
@@ -131,7 +131,7 @@ async function picture(source, image = new Image()) {
 
 const stage = $("stage");
 
-/** CSS px on the stage of one px of the tile or cloth to download. */
+/** CSS px on the stage per px of the tile or cloth to download. */
 function scale() {
   if (!shown?.cloth) return 2 ** Number($("magnify").value);
   return (Math.min(stage.clientWidth, stage.clientHeight) - 2 * MARGIN) / patterns.cloth;
@@ -140,7 +140,7 @@ function scale() {
 function paint(next = shown) {
   shown = next;
   if (!shown) return;
-  const { image, cloth, asked } = shown;
+  const { image, cloth, choices } = shown;
   const ratio = devicePixelRatio;
   const [width, height] = [stage.clientWidth, stage.clientHeight].map((px) => Math.round(px * ratio));
   if (!width || !height) return;
@@ -152,8 +152,8 @@ function paint(next = shown) {
     const side = Math.round(patterns.cloth * scale() * ratio);
     context.drawImage(image, Math.floor((width - side) / 2), Math.floor((height - side) / 2), side, side);
   } else {
-    // Scaled once, to whole pixels: a repeated picture has no seams then.
-    const wide = Math.max(1, Math.round(asked.width * scale() * ratio));
+    // Scale once, to whole pixels, so that the repeated tile has no seams.
+    const wide = Math.max(1, Math.round(choices.width * scale() * ratio));
     const high = Math.max(1, Math.round((wide * image.naturalHeight) / image.naturalWidth));
     const tile = Object.assign(document.createElement("canvas"), { width: wide, height: high });
     const drawn = tile.getContext("2d");
@@ -166,7 +166,7 @@ function paint(next = shown) {
   }
   stage.dataset.state = shown.state;
   stage.dataset.name = shown.name;
-  stage.setAttribute("aria-label", `Cloth: ${origin({ model: asked.model, made: asked })}, ${asked.group}`);
+  stage.setAttribute("aria-label", `Cloth: ${origin({ model: choices.model, made: choices })}, ${choices.group}`);
   $("magnify-label").hidden = cloth;
 }
 
@@ -176,7 +176,7 @@ function side() {
   return (Number($("width").value) * scale()) / across;
 }
 
-/** Choose the part of the sample that repeats; whole pixels of it, so that it can be met again. */
+/** Move the tile on the sample, in whole pixels, so that a position can be found again. */
 function move(x, y) {
   const { resolution } = models.get($("model").value);
   const next = [x, y].map((at) => {
@@ -188,7 +188,7 @@ function move(x, y) {
   weave();
 }
 
-let dragging = null; // {x, y, place}: where it began
+let dragging = null; // {x, y, place} at the start
 
 stage.addEventListener("pointerdown", (event) => {
   if (event.button !== 0 || !shown) return;
@@ -247,15 +247,15 @@ function fillPatterns() {
   $("width").value = 512;
 }
 
-/** Set everything as a kept weave has it. */
+/** Restore the settings of a kept weave. */
 function recall(name) {
   const { model, made } = kept.get(name);
   if (!models.has(model)) {
-    notes({ words: `The model ${model} of this weave is not here any more.`, problem: true });
+    notes({ words: `The model ${model} of this weave no longer exists.`, problem: true });
     return;
   }
   $("model").value = model;
-  fillTold($("told"), models.get(model));
+  fillInputs($("told"), models.get(model));
   for (const id of ["seed", "drift", "truncation"]) $(id).value = made[id];
   if (![...$("width").options].some(({ value }) => Number(value) === made.width))
     $("width").append(Object.assign(element("option", `${made.width} px`), { value: made.width }));
@@ -272,20 +272,20 @@ function recall(name) {
 // --- keeping and downloads -------------------------------------------------------------------------
 
 function link() {
-  const { name, asked } = shown;
+  const { name, choices } = shown;
   $("keep").disabled = false;
   $("keep").firstChild.data = kept.has(name) ? "Forget " : "Keep ";
   for (const id of FILES) {
     $(id).href = address(name, id);
-    $(id).download = `${asked.model.replace("/", "_")}_${id}_${name}.png`;
+    $(id).download = `${choices.model.replace("/", "_")}_${id}_${name}.png`;
   }
   for (const button of $("kept").children)
     button.setAttribute("aria-pressed", button.dataset.name === name);
 }
 
-let making = 0; // files to download
+let making = 0; // number of files being made
 
-/** Download a file: it may take a while, and may fail, so the page asks for it itself. */
+/** Download a file with fetch, to show progress and errors on the page. */
 async function save(event) {
   event.preventDefault();
   const { href, download, textContent } = event.currentTarget;
@@ -303,11 +303,11 @@ async function save(event) {
     ended();
   } catch (error) {
     ended();
-    notes({ words: said(error), problem: true });
+    notes({ words: message(error), problem: true });
   }
 }
 
-/** The last of several files is made. */
+/** Clear the status when the last file is done. */
 function ended() {
   making -= 1;
   if (!making && !document.body.hasAttribute("aria-busy")) status("");
@@ -337,11 +337,11 @@ async function toggle() {
   try {
     learn(await ask(`/api/weaves/${kept.has(name) ? "forget" : "keep"}`, { name }));
   } catch (error) {
-    notes({ words: said(error), problem: true });
+    notes({ words: message(error), problem: true });
   }
 }
 
-// --- what is pressed -------------------------------------------------------------------------------
+// --- events ----------------------------------------------------------------------------------------
 
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -355,10 +355,10 @@ const back = () => move(0, 0);
 $("next").addEventListener("click", next);
 $("back").addEventListener("click", () => {
   back();
-  stage.focus({ preventScroll: true, focusVisible: false }); // the button cannot keep it
+  stage.focus({ preventScroll: true, focusVisible: false }); // the button is disabled now and cannot keep the focus
 });
 $("settings").addEventListener("input", ({ target }) => {
-  if (target === $("model")) fillTold($("told"), models.get(target.value));
+  if (target === $("model")) fillInputs($("told"), models.get(target.value));
   weave();
 });
 $("magnify").addEventListener("input", () => {
@@ -389,10 +389,10 @@ try {
   $("seed").value = new URLSearchParams(location.search).get("seed") ?? 0;
   $("magnify").value = remembered("weave", {}).zoom ?? -1;
   models = await fillModels($("model"));
-  if (models.size) fillTold($("told"), models.get($("model").value));
+  if (models.size) fillInputs($("told"), models.get($("model").value));
   about();
   weave();
   learn(await ask("/api/weaves"));
 } catch (error) {
-  notes({ words: said(error), problem: true });
+  notes({ words: message(error), problem: true });
 }

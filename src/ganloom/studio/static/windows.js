@@ -1,4 +1,4 @@
-// The windows above the grid: one picture in full, the reasons, the keys.
+// Dialogs above the grid: zoomed image, reasons, keyboard shortcuts.
 
 import { remember, remembered } from "./settings.js";
 import { number } from "./view.js";
@@ -6,9 +6,9 @@ import { number } from "./view.js";
 const element = (tag, text, name = "") =>
   Object.assign(document.createElement(tag), { textContent: text, className: name });
 
-const SAID = { keep: "Kept", drop: "Dropped", rule: "Dropped by rule", open: "Undecided" };
+const STATES = { keep: "Kept", drop: "Dropped", rule: "Dropped by rule", open: "Undecided" };
 
-/** A picture as large as it goes, with everything that is known of it. */
+/** The zoomed image with its metadata. */
 export class Zoom {
   row = null;
 
@@ -31,11 +31,11 @@ export class Zoom {
     if (!row) return this.close();
     this.row = row;
     const address = `/pictures/${row.sha256}`;
-    // Until it has come the browser shows the one before, which must not pass for this one.
+    // Hide the previous image until the new one is loaded.
     if (this.picture.getAttribute("src") !== address) this.picture.style.visibility = "hidden";
     this.picture.src = address;
     this.picture.alt = row.title || row.id;
-    // Small ones grow, up to four times, with their pixels to be seen.
+    // Enlarge small images up to four times, without interpolation.
     this.picture.style.setProperty("--w", `${row.width * 4}px`);
     this.picture.style.aspectRatio = `${row.width} / ${row.height}`;
     this.picture.classList.toggle("tiny", Math.max(row.width, row.height) < 96);
@@ -53,7 +53,7 @@ export class Zoom {
     const reason = this.store.decision(this.row.sha256)?.[1];
     const state = this.dialog.querySelector("#zoom-state");
     state.dataset.status = status;
-    state.textContent = [SAID[status], reason].filter(Boolean).join(": ");
+    state.textContent = [STATES[status], reason].filter(Boolean).join(": ");
   }
 
   close() {
@@ -65,7 +65,7 @@ export class Zoom {
     const keeper = group.find((other) => other.keeper);
     const kilobytes = `${Math.max(1, Math.round(row.bytes / 1000)).toLocaleString("en")} kB`;
     const facts = [
-      ["Rule", row.rule || "nothing against it"],
+      ["Rule", row.rule || "passed"],
       ["Creator", row.creator],
       ["Licence", link(row.licence_url, row.licence)],
       ["Source", [row.source, row.query].filter(Boolean).join(": ")],
@@ -73,8 +73,8 @@ export class Zoom {
       ["Address", link(row.url, row.url)],
       ["Class", row.label],
       ["Size", `${row.width}×${row.height} px, ${kilobytes}, ${row.mime.replace("image/", "")}`],
-      ["Group", group.length < 2 ? "alone" : row.keeper ? `keeper of ${group.length}` : `${group.length} alike; keeper ${keeper?.title || keeper?.id}`],
-      ["Copies", row.copies > 1 ? `found ${row.copies} times, byte for byte` : ""],
+      ["Group", group.length < 2 ? "no near-duplicates" : row.keeper ? `keeper of ${group.length}` : `one of ${group.length}; keeper: ${keeper?.title || keeper?.id}`],
+      ["Copies", row.copies > 1 ? `${row.copies} identical files` : ""],
       ...this.store.about.flags.map((name) => [name.replaceAll("_", " "), number(row[name])]),
       ["sha256", element("code", row.sha256)],
     ];
@@ -86,7 +86,7 @@ export class Zoom {
   }
 }
 
-/** A link if it leads to the web, else the words; nothing else is ever followed. */
+/** A link for http(s) addresses, plain text for all others. */
 function link(address, words) {
   if (!/^https?:\/\//i.test(address)) return words;
   const a = element("a", words || address);
@@ -95,7 +95,7 @@ function link(address, words) {
 
 const COMMON = ["off topic", "blurred", "text or watermark", "product photo", "people", "bad crop"];
 
-/** Why a picture is dropped or kept, and the list of reasons that the number keys stand for. */
+/** The reason for a decision, and the list of reasons for the number keys. */
 export class Why {
   constructor(dialog, decide) {
     this.dialog = dialog;
@@ -131,12 +131,12 @@ export class Why {
     return this.reasons[n - 1];
   }
 
-  /** Ask about pictures, whatever is chosen by the time of the answer; Enter leaves a kept one kept. */
+  /** Ask for the reason for a decision on these rows; on kept images, Enter keeps. */
   ask(rows, store) {
     this.rows = rows;
     const decisions = rows.map((row) => store.decision(row.sha256));
     this.word = decisions.every((decision) => decision?.[0] === "keep") ? "keep" : "drop";
-    const title = rows.length > 1 ? `Why ${rows.length} pictures?` : "Why?";
+    const title = rows.length > 1 ? `Reason for ${rows.length} images` : "Reason";
     this.dialog.querySelector("#why-title").textContent = title;
     this.text.value = decisions[0]?.[1] ?? "";
     const hint = this.dialog.querySelector("#why-drop kbd");
@@ -180,9 +180,9 @@ export class Why {
 }
 
 const KEYS = [
-  ["Decide", [["K", "keep"], ["D", "drop"], ["1 … 9", "drop for that reason"], ["R", "write a reason; edit the list"], ["X", "clear: undecided again"], ["U, Ctrl+Z", "undo"], ["Shift+U, Ctrl+Y", "redo"]]],
-  ["Look", [["Arrows", "move; Home, End, Page too"], ["Space", "zoom in, zoom out"], ["L", "sort by likeness to this one"], ["G", "groups of near-duplicates"], ["V", "update the view: what no longer fits goes"], ["/", "search"], ["+ −", "size of the tiles"]]],
-  ["Select many", [["Shift+arrows, Shift+click", "from here to there"], ["Ctrl+click", "one more, one less"], ["Drag", "all that the rectangle touches"], ["Ctrl+A", "all that are shown"], ["C", "the whole group"], ["Esc", "let go"]]],
+  ["Decide", [["K", "keep"], ["D", "drop"], ["1 … 9", "drop with the reason of that number"], ["R", "enter a reason; edit the list"], ["X", "clear the decision"], ["U, Ctrl+Z", "undo"], ["Shift+U, Ctrl+Y", "redo"]]],
+  ["Look", [["Arrows", "move; also Home, End, Page Up, Page Down"], ["Space", "open or close the zoomed image"], ["L", "sort by similarity to this image"], ["G", "groups of near-duplicates"], ["V", "update the view: hide images that no longer match"], ["/", "search"], ["+ −", "tile size"]]],
+  ["Select many", [["Shift+arrows, Shift+click", "a range"], ["Ctrl+click", "add or remove one"], ["Drag", "all in a rectangle"], ["Ctrl+A", "all shown"], ["C", "the whole group"], ["Esc", "clear the selection"]]],
 ];
 
 export class Help {
