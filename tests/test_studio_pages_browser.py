@@ -137,7 +137,9 @@ def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
     with studio(tmp_path) as found:
         page = visit(found, "/generate")
         expect(page.locator("#notes")).to_contain_text("broken/generator.safetensors is damaged")
-        expect(page.locator("#notes")).to_contain_text("No model has been trained in this project yet")
+        expect(page.locator("#notes")).to_contain_text(
+            "No model has been trained in this project yet"
+        )
         loaded(page, "#pictures img", 16)
         page.fill("#count", "65")
         page.keyboard.press("Enter")
