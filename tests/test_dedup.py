@@ -322,7 +322,9 @@ def test_drawings_of_thin_lines_are_not_blank_and_empty_sheets_are() -> None:
 
 def test_details_agree_whatever_the_light_and_after_a_small_turn() -> None:
     def small(image: Image.Image) -> arrays.Array:
-        return np.asarray(image.convert("L").resize((detail.SIDE,) * 2, Image.Resampling.LANCZOS))
+        return np.asarray(
+            image.convert("L").resize((fingerprint.DETAIL,) * 2, Image.Resampling.LANCZOS)
+        )
 
     original, other = drawings.drawing("comic", 0), drawings.drawing("comic", 1)
     pale = original.point(lambda value: 120 + value // 2)
@@ -338,7 +340,7 @@ def test_details_agree_whatever_the_light_and_after_a_small_turn() -> None:
 @given(st.integers(0, 255), st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
 def test_details_of_flat_and_noisy_pictures_can_be_compared(level: int, seed: int) -> None:
-    flat = np.full((detail.SIDE,) * 2, level, np.uint8)
+    flat = np.full((fingerprint.DETAIL,) * 2, level, np.uint8)
     noise = np.random.default_rng(seed).integers(0, 256, flat.shape, np.uint8)
     assert detail.agree(noise, noise)
     assert not detail.agree(noise, flat)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ganloom.dedup.fingerprint import DETAIL
 from ganloom.images.arrays import Array
 
-SIDE = 48  # px, of the grey pictures that are compared
 BLURS = 3.0, 1.0  # px: alignment is coarse, then fine
 STEPS = 3  # of Gauss-Newton, for each blur
 MARGIN = 3  # px: a crop may lack the edge, and says nothing about what is this near to it
@@ -80,7 +80,7 @@ def _motion(a: Matrix, b: Matrix) -> Matrix:
 
 def _jacobian(image: Matrix) -> Matrix:
     """How each pixel follows the six numbers of an affine map, gain and bias: (pixels, 8)."""
-    down, across = (_centre(np.gradient(image, 2 / SIDE, axis=axis)) for axis in (0, 1))
+    down, across = (_centre(np.gradient(image, 2 / DETAIL, axis=axis)) for axis in (0, 1))
     y, x = _points()
     columns = [across * x, across * y, across, down * x, down * y, down, _centre(image)]
     return np.stack([*(column.ravel() for column in columns), np.ones(x.size)], axis=1)
@@ -93,15 +93,15 @@ def _centre(image: Matrix) -> Matrix:
 @functools.cache
 def _points() -> tuple[Matrix, Matrix]:
     """Where the pixels of the centre lie, in half sides from the middle: y, x."""
-    at = (np.arange(SIDE) + 0.5) * (2 / SIDE) - 1
+    at = (np.arange(DETAIL) + 0.5) * (2 / DETAIL) - 1
     y, x = np.meshgrid(at, at, indexing="ij")
     return _centre(y), _centre(x)
 
 
 def _warp(image: Matrix, motion: Matrix, edge: str = "nearest") -> Matrix:
     matrix = motion[[1, 0]][:, [1, 0]]  # as y, x
-    middle = (SIDE - 1) / 2
-    offset = middle + motion[[1, 0], 2] * (SIDE / 2) - matrix @ [middle, middle]
+    middle = (DETAIL - 1) / 2
+    offset = middle + motion[[1, 0], 2] * (DETAIL / 2) - matrix @ [middle, middle]
     return ndimage.affine_transform(image, matrix, offset, order=1, mode=edge)
 
 

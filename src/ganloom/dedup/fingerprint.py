@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.dedup import detail, quality
+from ganloom.dedup import quality
 from ganloom.images.arrays import Array
 from ganloom.images.decoding import Preview, decode, preview
 from ganloom.images.shards import Shards
@@ -26,6 +26,7 @@ from ganloom.images.shards import Shards
 SIDE = 72  # px: half of that is enough for the hash; a JPEG of 576 px is decoded at an eighth
 TASK = 64  # originals that a worker reads at a time
 THUMBNAIL = 16  # px: coarse enough to forgive a trimmed edge
+DETAIL = 48  # px: fine enough to tell pages of text apart
 DECIMALS = 3  # of a coefficient: noise of rounding must not decide a symmetric picture's bits
 
 
@@ -72,7 +73,7 @@ def dtype(hash_size: int) -> np.dtype[Any]:
     arrays = (
         ("u1", (8, hash_size**2 // 8)),
         ("u1", (THUMBNAIL, THUMBNAIL, 3)),
-        ("u1", (detail.SIDE, detail.SIDE)),
+        ("u1", (DETAIL, DETAIL)),
         ("f2", (quality.WIDTH,)),
     )
     return np.dtype(list(zip(Fingerprint._fields, (*types, *arrays), strict=True)))
@@ -127,7 +128,7 @@ def describe(seen: Mapping[str, Preview], hash_size: int) -> list[Fingerprint]:
             *quality.looks(grey),
             hashes=hashed[i],
             thumbnail=thumbnails[i],
-            grey=np.asarray(grey.resize((detail.SIDE,) * 2, Image.Resampling.LANCZOS)),
+            grey=np.asarray(grey.resize((DETAIL,) * 2, Image.Resampling.LANCZOS)),
             descriptor=described[i],
         )
         for i, ((digest, picture), grey) in enumerate(zip(seen.items(), greys, strict=True))

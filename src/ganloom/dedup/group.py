@@ -59,8 +59,9 @@ def group(
     """Put every picture into one group.
 
     From the best picture down (more pixels, then in colour, then with more detail, then less
-    compressed, then the smaller sha256), each joins the keeper so far that it resembles most, or
-    becomes a keeper. So every member resembles its keeper directly, and a keeper is nobody's copy.
+    compressed, then the smaller sha256), each joins the keeper so far that it resembles most and
+    agrees with in detail, or becomes a keeper. Only the ``ATTEMPTS`` most similar keepers are
+    compared in detail. So every member resembles its keeper directly.
 
     Memory does not grow with the number of pairs that are alike: pictures are compared in blocks,
     and only with keepers.

@@ -14,7 +14,8 @@ from ganloom.images.arrays import Array
 
 PARTS = 8  # a side, of a picture whose detail is compared part by part
 BLUR = 3  # px: the blur that a sharp picture would suffer from
-LINES = 0.01  # share of a drawing that its thin lines cover, at least
+LINES = 0.005  # share of a drawing that its thin lines cover, at least
+MAX_DEPTH = 16.0  # of 255: enough not to be blank
 GREY = 64  # px: what is encoded for `information` and described by `descriptor`
 JPEG_QUALITY = 50
 CELLS = 4  # a side, each with a histogram of edge directions
@@ -40,6 +41,7 @@ def looks(grey: Image.Image) -> Looks:
     x = np.asarray(grey).astype(np.float32)
     laplacian = _laplacian(x)
     return Looks(
+        # A few lines on a white sheet hardly change the standard deviation of its grey.
         contrast=round(max(float(x.std()), _line_depth(laplacian)), 3),
         sharpness=round(float(laplacian.var()), 3) if laplacian.size else 0.0,
         detail=round(_median_variance(laplacian), 3),
@@ -56,12 +58,14 @@ def _laplacian(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _line_depth(laplacian: NDArray[np.float32]) -> float:
-    """How far thin lines stand out from their ground; 0 for a plain ground or a slow gradient.
+    """How far thin lines stand out from their ground, up to ``MAX_DEPTH``; 0 for a slow gradient.
 
-    A few lines on a white sheet hardly change the standard deviation of its grey. A line one pixel
-    wide and d darker or brighter than its ground has a Laplacian of 2 d.
+    A line one pixel wide and d darker or brighter than its ground has a Laplacian of 2 d. The limit
+    leaves the contrast of textures to their standard deviation.
     """
-    return float(np.quantile(np.abs(laplacian), 1 - LINES)) / 2 if laplacian.size else 0.0
+    if not laplacian.size:
+        return 0.0
+    return min(MAX_DEPTH, float(np.quantile(np.abs(laplacian), 1 - LINES)) / 2)
 
 
 def _median_variance(x: NDArray[np.float32]) -> float:
