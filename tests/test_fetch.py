@@ -252,13 +252,14 @@ def test_a_format_that_is_not_read_is_not_lost(server: Server, tmp_path: Path) -
     manifest = [result.manifest for result in results]
     assert failures(manifest) == "4 format not read"
     heic = {"error": "format not read: HEIC; pip install --editable '.[heic]'"}
-    again = "then fetch again: dvc repro --single-item --force fetch"
     assert unread([*manifest, manifest[0] | heic]) == (
         "left out for their format: 2 JPEG XL, 1 camera RAW, 1 SVG, 1 HEIC; to read HEIC: "
-        f"pip install --editable '.[heic]'; convert the others to PNG or JPEG; {again}"
+        "pip install --editable '.[heic]', then: dvc repro --single-item --force fetch; "
+        "convert the others to PNG or JPEG, and run the same command again"
     )
     assert unread(manifest[:1]) == (
-        f"left out for their format: 1 JPEG XL; convert them to PNG or JPEG; {again}"
+        "left out for their format: 1 JPEG XL; "
+        "convert them to PNG or JPEG, and run the same command again"
     )
     assert unread([row | {"error": ""} for row in manifest]) == ""
 

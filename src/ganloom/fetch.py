@@ -517,10 +517,13 @@ def unread(manifest: Iterable[Row]) -> str:
     if not names:
         return ""
     found = ", ".join(f"{count} {name}" for name, count in names.most_common())
-    ways = [f"to read HEIC: {INSTALL_HEIC}"] if names[HEIC] else []
+    ways = []
+    if names[HEIC]:
+        again = "dvc repro --single-item --force fetch"
+        ways.append(f"to read HEIC: {INSTALL_HEIC}, then: {again}")
     if others := len(set(names) - {HEIC}):
-        ways.append(f"convert {'the others' if len(names) > others else 'them'} to PNG or JPEG")
-    ways.append("then fetch again: dvc repro --single-item --force fetch")
+        which = "the others" if len(names) > others else "them"
+        ways.append(f"convert {which} to PNG or JPEG, and run the same command again")
     return f"left out for their format: {found}; {'; '.join(ways)}"
 
 

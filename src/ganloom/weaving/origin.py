@@ -13,7 +13,7 @@ CREDITS, LICENCES, LENGTH = 200, 50, 300
 
 
 def origin(project: Path) -> dict[str, Any]:
-    """Collect the licences and credits of a project; empty if they are unknown.
+    """Collect the licences and credits of the training originals; empty if they are unknown.
 
     Args:
         project: Folder with data/manifest.csv and data/kept.csv.
@@ -23,8 +23,9 @@ def origin(project: Path) -> dict[str, Any]:
     """
     data = project / "data"
     try:
-        kept = {row["sha256"] for row in read_rows(data / "kept.csv", ["sha256"])}
-        found = credits(read_rows(data / "manifest.csv", COLUMNS), kept)
+        rows = read_rows(data / "kept.csv", ["sha256", "split"])
+        used = {row["sha256"] for row in rows if row["split"] == "train"}
+        found = credits(read_rows(data / "manifest.csv", COLUMNS), used)
     except (OSError, SourceError):
         return {}
     licences = {credit.licence for credit in found if credit.licence.lower() not in UNKNOWN}
