@@ -271,7 +271,8 @@ def test_unknown_credits_are_said_and_left_out(capsys: pytest.CaptureFixture[str
 def test_metadata_stay_small_however_large_the_collection_is() -> None:
     rows = [f"{i},,,{'é' * 5000},N{i:04},L{i:04},,,{i}\n" for i in range(1000)]
     Path("data/manifest.csv").write_text(HEADER + "".join(rows), encoding="utf-8")
-    Path("data/kept.csv").write_text("sha256,split\n" + "".join(f"{i},train\n" for i in range(1000)))
+    kept = "".join(f"{i},train\n" for i in range(1000))
+    Path("data/kept.csv").write_text(f"sha256,split\n{kept}")
     found = origin(Path())
     assert len(found["credits"]) == CREDITS + 1
     assert found["credits"][-1] == "and 800 more: ganloom credits"
