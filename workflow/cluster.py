@@ -48,8 +48,7 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
             super().__post_init__()
             self._claims: dict[str, AbstractContextManager[None]] = {}
             # Name under which the plugin lists its jobs. It is the same for each head process of
-            # this project,
-            # so that the next one finds the jobs of one that was killed.
+            # this project, so that the next one finds the jobs of one that was killed.
             path = hashlib.sha256(str(Path.cwd()).encode()).hexdigest()[:8]
             self.run_uuid = f"{self.workflow.executor_settings.jobname_prefix or 'ganloom'}-{path}"
 
@@ -96,8 +95,7 @@ def _joined(executor: type, stages: dict[str, Stage]) -> type:
 
         async def sleep(self) -> None:
             # The plugin asks Slurm after 40 s, then ever less often. Many stages take less time,
-            # and leave a
-            # mark when they end.
+            # and leave a mark when they end.
             end = time.monotonic() + self.next_seconds_between_status_checks
             await asyncio.sleep(1)
             while time.monotonic() < end and not self._sees_a_mark():

@@ -37,8 +37,7 @@ def main(name: str, log: Path, *flags: str) -> int:
     """Run the stage, and return the exit status."""
     die_with_parent()
     # Ctrl-C reaches the stage as well, whose last output is still read. SIG_IGN would be inherited
-    # by
-    # child processes.
+    # by child processes.
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
     sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may not be UTF-8
     if "--without-dvc" not in flags:

@@ -3,8 +3,7 @@
 DVC alone decides which stages are stale. Snakemake's own triggers cannot know that changed
 parameters were already run by ``dvc repro``; they are replaced by a stamp file per stage. A stale
 stage gets new content, since Snakemake compares checksums and ignores a mere touch; a clean one
-gets
-an mtime of 0.
+gets an mtime of 0.
 """
 
 from __future__ import annotations
@@ -211,8 +210,7 @@ def _forget_zombies() -> None:
     """Remove the locks of killed processes from DVC's table of locks.
 
     DVC does so itself, except for zombies, which it takes for running processes; the first process
-    of a
-    container may never collect them.
+    of a container may never collect them.
     """
     import psutil
     from dvc.lock import make_lock
@@ -294,8 +292,8 @@ def _waits_for(graph: object, stage: object, stale: set) -> list:
     """Return the stages whose outputs are this stage's inputs for Snakemake.
 
     Every stale stage waits for the gates directly. No clean stage may stand between a gate and a
-    stale
-    stage: downstream of a job that runs, Snakemake ignores the stamps and follows only the paths.
+    stale stage: downstream of a job that runs, Snakemake ignores the stamps and follows only the
+    paths.
         The
     last stage has the gates as well, so that they are part of every complete run.
     """

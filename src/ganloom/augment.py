@@ -1,8 +1,7 @@
 """Training images: random slices of the originals, or whole originals made square.
 
 A training image is a crop (a row of ``images.npy``) in one of the symmetries of the square; only
-the
-crops are stored. The index has these columns (``COLUMNS``):
+the crops are stored. The index has these columns (``COLUMNS``):
 
 - ``image``: row of ``images.npy`` or ``holdout.npy``; ``symmetry``: symmetry to apply to it
   (``images.apply_symmetry``).
@@ -102,8 +101,7 @@ def inner_box(pixels: Array, tolerance: int) -> tuple[int, int, int, int]:
     """Find the area inside a uniform border.
 
     From each side, lines are removed while all their pixels are within ``tolerance`` of the colour
-    of
-    the corner, in each channel. A uniform image is left whole.
+    of the corner, in each channel. A uniform image is left whole.
 
     Returns:
         Left, top, right, bottom in px.
@@ -138,8 +136,7 @@ def draw_box(
     """Draw a rotated square inside the image.
 
     The side is uniform over the sizes that fit, the angle uniform over those within ``max_angle``
-    at
-    which that side still fits, the position uniform over the rest.
+    at which that side still fits, the position uniform over the rest.
 
     Args:
         rng: Generator; four draws are made.
@@ -193,8 +190,7 @@ def cut(levels: Sequence[Image.Image], box: Box, resolution: int) -> Image.Image
     """Cut a rotated square out of an image, antialiased.
 
     The level of the pyramid is the one where the box is two to four times as wide as the crop. It
-    is
-    sampled at least once per pixel, then averaged.
+    is sampled at least once per pixel, then averaged.
 
     Args:
         levels: Result of ``pyramid``.

@@ -208,8 +208,7 @@ def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set
 
     Args:
         pictures: Cluster and class of each original. A cluster with several classes is ranked in
-            the
-            first of them by name.
+            the first of them by name.
         share: Share of the clusters.
         seed: Seed of the choice.
 

@@ -362,9 +362,8 @@ def _without_placeholders(rows: Sequence[Row], results: Sequence[Result]) -> lis
     """Fail candidates whose file is only a placeholder, such as ``removed.png`` for deleted images.
 
     A placeholder is a file to which candidates with different names are redirected, and whose own
-    name
-    is another one. Addresses that serve the same file without a redirect may be genuine copies. A
-    candidate with an expected hash is never a placeholder.
+    name is another one. Addresses that serve the same file without a redirect may be genuine
+    copies. A candidate with an expected hash is never a placeholder.
     """
     names: dict[str, set[str]] = collections.defaultdict(set)
     places: dict[str, set[str]] = collections.defaultdict(set)

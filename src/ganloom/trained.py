@@ -24,8 +24,7 @@ class Trained(NamedTuple):
         generator: Path in results/models/<name>, or in DVC's cache.
         discriminator: Path likewise; the file may be missing.
         finished: End of the training (ISO 8601) for a model that is only in DVC's cache; "" for one
-            in
-            results/models.
+            in results/models.
     """
 
     generator: Path

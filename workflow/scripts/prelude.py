@@ -79,8 +79,7 @@ def begin() -> Params:
             _require_recordable(stage)
         atexit.register(_require_unchanged, stage, inputs(stage))
     # The results of BLAS and torch depend on the number of threads. Snakemake exports
-    # OMP_NUM_THREADS,
-    # DVC does not.
+    # OMP_NUM_THREADS, DVC does not.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(params.threads)
     return params
@@ -134,9 +133,8 @@ def inputs(stage: str) -> dict[str, object]:
     """Return the state of all dependencies that users may edit, by their name in dvc.yaml.
 
     Parameters are given by value, source code and lists by content, and other files, such as images
-    of a
-    source, by size and time. Outputs of other stages are left out, since DVC does not run these
-    meanwhile.
+    of a source, by size and time. Outputs of other stages are left out, since DVC does not run
+    these meanwhile.
     """
     from ruamel.yaml import YAML
 
@@ -185,8 +183,7 @@ def _require_unchanged(stage: str, before: dict[str, object]) -> None:
     """Fail at the end of a stage if a dependency was edited while it ran.
 
     DVC hashes dependencies after the stage has run, so it would record the result of the old ones
-    for
-    the new ones.
+    for the new ones.
     """
     _wait_for_dvc()
     try:

@@ -2,8 +2,7 @@
 
 Such a generator blurs, mixes incompatible motifs, and leaves noise of single pixels and of small
 patches. The strength of each is drawn for each image, up to the limits below times its roughness;
-at
-a roughness of 0 the image is only halved.
+at a roughness of 0 the image is only halved.
 """
 
 from __future__ import annotations

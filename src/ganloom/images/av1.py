@@ -1,8 +1,7 @@
 """Frame sizes of an AVIF, read from its AV1 data.
 
 The container states a size, and so does each frame in it, up to 16,384 px a side. Pillow checks
-only
-the former before it decodes, so a file of one kilobyte could take gigabytes.
+only the former before it decodes, so a file of one kilobyte could take gigabytes.
 """
 
 from __future__ import annotations

@@ -19,10 +19,8 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert to sRGB.
 
     The intent is relative colorimetric with black point compensation. Alpha is preserved. A profile
-    is
-    ignored if it is damaged, larger than ``MAX_PROFILE``, for other channels than those of the
-    image, or
-    equivalent to sRGB.
+    is ignored if it is damaged, larger than ``MAX_PROFILE``, for other channels than those of the
+    image, or equivalent to sRGB.
 
     Args:
         image: Image of 8 bits: L, LA, RGB, RGBA, P, PA, CMYK.

@@ -12,10 +12,8 @@ from ganloom.metrics.swd import PATCH, PATCHES_PER_IMAGE
 from ganloom.params import Evaluate
 
 # Least number of images in each set, see docs/metrics.md. With fewer, the KID of real images
-# against
-# other real images varies as much as between models; the neighbourhoods of precision, recall,
-# density
-# and coverage cover much of the set; FD is mostly bias.
+# against other real images varies as much as between models; the neighbourhoods of precision,
+# recall, density and coverage cover much of the set; FD is mostly bias.
 FEW_FOR_KID = 160
 FEW_FOR_NEIGHBOURS = 80
 FEW_FOR_FD = WIDTH

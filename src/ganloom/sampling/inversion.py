@@ -27,8 +27,7 @@ from ganloom.similarity import WINDOW, ms_ssim, psnr, ssim
 # match the image, but give poor samples once a code is changed.
 PRIOR = 0.1
 # Temperatures of the softmaxes: soft at first, to change between values, and sharp at the end,
-# since
-# a generator was trained on one-hot values.
+# since a generator was trained on one-hot values.
 SOFT, SHARP = 1.0, 0.1
 # Least probability of the values that a start does not choose, so that they stay reachable.
 FLOOR = 0.05
@@ -80,8 +79,7 @@ def invert(
         guess: (N, inputs.width) output of a predictor, which replaces the first start.
         labels: (N,) classes; None: they are optimised as well.
         watch: Function of step, v (N * starts, width) and losses (N * starts,); its exceptions end
-            the
-            search.
+            the search.
     """
     layout, count, starts = net.inputs, len(images), settings.starts
     if labels is not None:

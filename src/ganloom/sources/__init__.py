@@ -1,12 +1,10 @@
 """Sources of images: one module per kind, each with ``search`` and, for local data, ``reader``.
 
 ``search(name, spec, context)`` lists candidates as rows with the columns ``CANDIDATE``, and
-optional
-columns of its own. ``reader(spec, context)`` returns a function from a candidate's URL to the bytes
-of its file. Kinds with web URLs have no reader, since the stage ``fetch`` downloads these itself.
-If
-a row has ``sha256`` or ``bytes``, the fetched file must match them; a row with a ``refusal`` fails
-with that reason.
+optional columns of its own. ``reader(spec, context)`` returns a function from a candidate's URL to
+the bytes of its file. Kinds with web URLs have no reader, since the stage ``fetch`` downloads these
+itself. If a row has ``sha256`` or ``bytes``, the fetched file must match them; a row with a
+``refusal`` fails with that reason.
 """
 
 from __future__ import annotations

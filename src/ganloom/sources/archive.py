@@ -1,10 +1,8 @@
 """Images in a zip, tar or npz file, local or downloaded.
 
 Archives are never unpacked to disk: members are read one at a time, within limits, by their
-position
-in the archive, so names cannot cause path traversal. A member with such a name (`../x.png`), a
-link,
-a device or a nested archive is listed and fails with the reason.
+position in the archive, so names cannot cause path traversal. A member with such a name
+(`../x.png`), a link, a device or a nested archive is listed and fails with the reason.
 
 An npz file has `images` (or `x`, `arr_0`): uint8 of shape (N, H, W), (N, H, W, 1), (N, H, W, 3) or
 (N, H, W, 4), and optionally `labels` (or `y`, `arr_1`) of shape (N,): names, or numbers of classes,

@@ -1,8 +1,7 @@
 """A folder of images, read recursively; the first sub-folder is the class.
 
 Links are followed, wherever they lead: to images, to class folders, into DVC's cache. A link made
-by
-a stranger could point to any image on the machine. Archives should therefore not be unpacked for
+by a stranger could point to any image on the machine. Archives should therefore not be unpacked for
 this kind of source, but read with the kind ``archive``, which follows no links.
 """
 
@@ -34,13 +33,11 @@ def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
     """List the files that are images by suffix or by their first bytes.
 
     Hidden files are skipped. Rows have the additional columns ``sha256`` and ``bytes``, so that an
-    edit
-    between search and fetch is noticed.
+    edit between search and fetch is noticed.
 
     Warns:
         SourceWarning: Something could not be read, or is behind a link to a folder, where DVC does
-            not
-            notice edits.
+            not notice edits.
 
     Raises:
         SourceError: ``spec.path`` is not a folder.

@@ -5,11 +5,9 @@ truth of each candidate is known (columns `design` and `fault`, see `FAULTS`).
 
 A design is a periodic network of lines, stored as one tile of its *distance field*: the distance of
 each point from the nearest line (Green, "Improved alpha-tested magnification for vector textures
-and
-special effects", SIGGRAPH 2007). The thick line, the thin lines beside it and the filled
-interstices
-are functions of this distance. A design is therefore coloured with one look-up, and is sharp at any
-size and under any distortion of the cloth.
+and special effects", SIGGRAPH 2007). The thick line, the thin lines beside it and the filled
+interstices are functions of this distance. A design is therefore coloured with one look-up, and is
+sharp at any size and under any distortion of the cloth.
 
 Lengths of designs are in units of the *pitch*, the distance between neighbouring lines. Random
 streams: `[seed, 0, kind]` for the designs with a kind of fault, `[seed, 1, number]` for a design,

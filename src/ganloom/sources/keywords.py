@@ -51,8 +51,7 @@ def merged(name: str, found: Iterable[tuple[str, Row]]) -> list[Row]:
     """Merge the results of several keywords to one candidate per URL.
 
     The metadata come from the first keyword that finds an image; ``query`` lists all of them. The
-    id is
-    derived from the URL, so it does not depend on the other results.
+    id is derived from the URL, so it does not depend on the other results.
     """
     rows: dict[str, Row] = {}
     for keyword, known in found:

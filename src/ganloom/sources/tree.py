@@ -33,8 +33,7 @@ def contents(root: Path) -> Contents:
     """List a folder recursively and follow links; each folder is visited once.
 
     A folder that several links lead to is listed under the first of them, or under its own path if
-    it
-    is inside ``root``.
+    it is inside ``root``.
     """
     found = Contents([], [], [])
     seen: set[tuple[int, int]] = set()

@@ -37,8 +37,7 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
     """List the addresses without duplicates; the failed rows of a manifest are included.
 
     Rows have the additional columns ``sha256``, empty if the list does not give it, and
-    ``refusal``, the
-    reason why a row of the list is unusable, empty if it is usable.
+    ``refusal``, the reason why a row of the list is unusable, empty if it is usable.
 
     Warns:
         SourceWarning: Some rows are unusable, or refer to local sources of another project.

@@ -44,8 +44,7 @@ COLLAPSED = 0.5
 LOOKS_WITHOUT_RECALL = 3
 
 # D is blind if the mean logits of real and fake differ by less than BLIND, and has won if its loss
-# is
-# within WON of the least possible one, for so many ticks.
+# is within WON of the least possible one, for so many ticks.
 BLIND = 0.05
 WON = 0.02
 TICKS_DEAD = 4
@@ -130,8 +129,7 @@ def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
 
     Returns:
         ``kid`` (fake to real), ``feature_distance`` (mean distance between two fakes, divided by
-        that
-        between two training images) and ``recall`` (of the training images).
+        that between two training images) and ``recall`` (of the training images).
     """
     distance = _variety(fake) / max(_variety(train), 1e-12)
     found = (kid(real, fake), distance, prdc(train, fake, NEAREST)["recall"])
@@ -167,10 +165,8 @@ def judgement(
 
     Returns:
         ``against`` (description of the images that KID was measured against), ``looks`` (rows of
-        the
-        history), ``chosen`` (``kimg`` of the chosen checkpoint, and ``why``), ``stopped`` (reason
-        of
-        an early end; "" without one), ``alarms`` (see Alarm).
+        the history), ``chosen`` (``kimg`` of the chosen checkpoint, and ``why``), ``stopped``
+        (reason of an early end; "" without one), ``alarms`` (see Alarm).
     """
     looks, lowest = _looks(history), best(history)
     if judging is None:

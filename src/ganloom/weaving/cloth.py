@@ -19,12 +19,10 @@ def compose(tiles: Sequence[Array], height: int, width: int, strip: Array | None
     The field is symmetric about the centre of the cloth if the tiles are symmetric about their
     corner.
     From the centre to the edge, it changes from the first tile to the last one; neighbouring tiles
-    are
-    cross-faded, so they should be similar.
+    are cross-faded, so they should be similar.
 
     The strip runs along all four sides, with its first row outside. It is reflected in the middle
-    of
-    each side and in the diagonals of the corners, so that it is continuous everywhere.
+    of each side and in the diagonals of the corners, so that it is continuous everywhere.
 
     Args:
         tiles: (h, w, 3) each, all of one size; one or more.

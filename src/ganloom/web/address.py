@@ -70,8 +70,7 @@ def is_public(address: str) -> bool:
     """Tell whether an IPv4 or IPv6 address belongs to the public internet.
 
     Private, loopback, link-local, multicast, reserved and cloud metadata addresses do not, also if
-    they
-    are embedded in IPv6. Neither do invalid addresses.
+    they are embedded in IPv6. Neither do invalid addresses.
     """
     try:
         ip = ipaddress.ip_address(address)

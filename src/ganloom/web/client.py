@@ -109,8 +109,7 @@ def browser(network: params.Network, max_bytes: int) -> Iterator[Get]:
 
     robots.txt is for web crawlers. For an API that is documented for programs, switch it off with
     ``network.model_copy(update={"robots": False})``: Wikimedia's robots.txt forbids ``/w/``, where
-    its
-    API is.
+    its API is.
 
     Args:
         network: Section ``network``.

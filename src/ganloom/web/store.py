@@ -31,9 +31,8 @@ class Store:
     """Downloaded files by URL, so that an interrupted or repeated download continues.
 
     The content is in ``files/<sha256>``, the metadata in ``urls/<sha256 of the URL>.json``. Both
-    are
-    written atomically, content first, so that a kill cannot leave a wrong entry. The folder is not
-    trusted: an entry is valid only if the content has the recorded hash.
+    are written atomically, content first, so that a kill cannot leave a wrong entry. The folder is
+    not trusted: an entry is valid only if the content has the recorded hash.
 
     Args:
         folder: Folder of the store; created if it does not exist.
