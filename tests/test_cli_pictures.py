@@ -215,7 +215,7 @@ def test_the_sample_that_the_discriminator_prefers_is_taken(
     run("weave --model plain --seed 4 --size 64 --choose 40 --out a.png")
     told = made("a.png")
     assert told["choose"] == 40
-    assert f"Sample {told['number']} of 0 to 39:" in capsys.readouterr().out
+    assert f"Sample {told['number']} of 0 to 39," in capsys.readouterr().out
     # The other samples of `ganloom generate`, and what the discriminator says of each.
     run("generate --model plain --seed 4 -n 40 --out out")
     net, _ = models.load_discriminator(
@@ -244,7 +244,7 @@ def test_without_an_enlarger_tiles_are_interpolated(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        ('{"reach": 2.0}', "detail for tiles of up to 64 px; these have 128 px, and finer"),
+        ('{"reach": 2.0}', "detail for tiles of up to 64 px; these have 128 px, so finer"),
         ('{"reach": 4}', "detail for tiles of up to 128 px; these have 128 px.\n"),
         ('{"reach": "far"}', None),
         ('{"reach": NaN}', None),
@@ -264,7 +264,7 @@ def test_how_far_the_originals_reach_is_said_where_it_is_known(
 def test_unknown_credits_are_said_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     Path("data/kept.csv").unlink()
     run("weave --model plain --size 64 --out a.png")
-    assert "Whom to credit is not known" in capsys.readouterr().out
+    assert "The metadata lack credits" in capsys.readouterr().out
     assert not {"credits", "licences"} & set(made("a.png"))
 
 
@@ -315,7 +315,7 @@ def test_a_file_is_replaced_only_by_force(command: str, monkeypatch: pytest.Monk
 def test_a_folder_is_never_mixed_or_replaced(command: str) -> None:
     Path("out").mkdir()
     Path("out/plain_0.png").write_text("mine")
-    refused(command, "--out out is not possible: the folder has files")
+    refused(command, "--out out is not possible: the folder is not empty")
     assert Path("out/plain_0.png").read_text() == "mine"
     refused(command.replace(" out", " out/plain_0.png"), "it is a file")
 
@@ -346,10 +346,16 @@ def test_an_interrupted_command_leaves_nothing(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("plian", "--model plian is not known; did you mean plain? trained here: animals, plain"),
+        (
+            "plian",
+            "--model plian does not exist; did you mean plain? trained models: animals, plain",
+        ),
         ("dcgann", "did you mean dcgan? "),
         ("dcgan", "--model dcgan is not trained yet: snakemake --cores 8 results/models/dcgan/"),
-        ("qqq", "is not known; trained here: animals, plain; in params.yaml, not trained yet: dcg"),
+        (
+            "qqq",
+            "does not exist; trained models: animals, plain; in params.yaml, not trained yet: dcg",
+        ),
     ],
 )
 def test_a_misspelt_model_is_not_trained_but_spelt(name: str, words: str) -> None:
@@ -398,10 +404,10 @@ SIZES = "allowed: a number such as 4096, or WIDTHxHEIGHT such as 4096x2048, of 6
         ("--choose 0", "--choose 0 is not possible; allowed: 1 to 1000"),
         ("--choose 3", "--choose 3 is not possible: results/models/plain/discriminator.safete"),
         ("--truncation 0", "--truncation 0 is not possible; allowed: 0.01 to 2"),
-        ("--class cat", "--class cat is not possible; classes: none: plain was not told any"),
+        ("--class cat", "--class cat is not possible; classes: none; plain is unconditional"),
         ("--place 1", "--place 1 is not possible; allowed: X,Y such as 0.5,0.25, each 0 to 2"),
         ("--place 0,inf", "--place 0,inf is not possible"),
-        ("--model other", "trained here: animals, plain"),
+        ("--model other", "trained models: animals, plain"),
     ],
 )
 def test_a_cloth_that_is_not_possible_says_why(options: str, words: str) -> None:
@@ -470,7 +476,7 @@ def test_interpolated_pictures_are_called_that(
         "mix": "--from 1 --to 2 --out a.png",
     }[command]
     run(f"{command} --model plain --size 32 {rest}")
-    assert "no enlarger: pictures are interpolated" in capsys.readouterr().out
+    assert "This project has no enlarger" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])

@@ -36,11 +36,11 @@ def test_all_is_well_in_a_fresh_project(project: Path, capsys: pytest.CaptureFix
     main(["doctor"])
     text = capsys.readouterr().out
     assert "✓ torch: " in text
-    assert "✓ weights for metrics: tf_efficientnet_lite2, whole" in text
+    assert "✓ weights for metrics: tf_efficientnet_lite2, complete" in text
     assert "with libx264" in text
     assert "no commit yet, 2 changed files" in text  # what Git calls ./.dvc is empty
-    assert "· trained: nothing yet\n      → snakemake" in text
-    assert "Everything needed is there." in text
+    assert "· trained: no models yet\n      → snakemake" in text
+    assert "Nothing is missing." in text
 
 
 def test_what_is_missing_is_named_with_its_remedy(

@@ -213,6 +213,6 @@ def test_the_command_offers_what_there_is(
             out = tmp_path / f"{what}-{form}"
             if form != "stylegan" or what == "slices":
                 main(["export", what, "--format", form, "--out", str(out)])
-                assert f"pictures in {out}" in capsys.readouterr().out
+                assert f"images in {out}" in capsys.readouterr().out
     main(["credits"])
     assert "Number 0" in capsys.readouterr().out

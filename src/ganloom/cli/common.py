@@ -1,4 +1,4 @@
-"""What several commands share: trained models, and options that are checked."""
+"""Shared by several commands: trained models, and validation of options."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 SEEDS = 0, 2**32 - 1  # as in params.yaml
 TRUNCATIONS = 0.01, 2.0
-SIDES = 16, 4096  # of an enlarged picture, in px
+SIDES = 16, 4096  # of an enlarged image, in px
 
 
 def trained(model: str) -> Trained:
-    """A finished model, or its former state while it is trained; ends the command without one."""
+    """Find a trained model, or its last training in DVC's cache; exit if there is none."""
     from ganloom.trained import GENERATOR, MODELS
     from ganloom.trained import trained as find
 
-    known = find(Path())
-    if model in known:
-        found = known[model]
-        if found.finished:
+    models = find(Path())
+    if model in models:
+        files = models[model]
+        if files.finished:
             print(
                 f"{model} is not in {MODELS}: it is being trained, or was removed. Using its last "
-                f"finished training, of {found.finished}, from DVC's cache."
+                f"finished training, of {files.finished}, from DVC's cache."
             )
-        return found
+        return files
     planned = _planned()
-    close = difflib.get_close_matches(model, {*known, *planned}, n=1)
-    here = f"trained here: {', '.join(known) or 'nothing'}"
+    close = difflib.get_close_matches(model, {*models, *planned}, n=1)
+    available = f"trained models: {', '.join(models) or 'none'}"
     if model in planned:
         path = MODELS / model / GENERATOR
-        sys.exit(f"--model {model} is not trained yet: snakemake --cores 8 {path} ({here})")
+        sys.exit(f"--model {model} is not trained yet: snakemake --cores 8 {path} ({available})")
     hint = f"did you mean {close[0]}? " if close else ""
-    untrained = [name for name in planned if name not in known]
+    untrained = [name for name in planned if name not in models]
     more = f"; in params.yaml, not trained yet: {', '.join(untrained)}" if untrained else ""
-    sys.exit(f"--model {_short(model)} is not known; {hint}{here}{more}")
+    sys.exit(f"--model {_short(model)} does not exist; {hint}{available}{more}")
 
 
 def _planned() -> list[str]:
-    """The names under `models` in params.yaml; none where it cannot be read."""
+    """Names under ``models`` in params.yaml; none if it is invalid."""
     from ganloom.params import PARAMS_FILE, ParamsError, load
 
     try:
@@ -58,7 +58,7 @@ def _planned() -> list[str]:
 
 
 def loaded(path: Path) -> tuple[Generator, dict[str, Any]]:
-    """A trained model, as ``load_generator`` has it; ends the command where it is damaged."""
+    """Load a generator and its metadata; exit if the file is damaged."""
     import torch
 
     from ganloom.models import ModelError, load_generator
@@ -70,13 +70,13 @@ def loaded(path: Path) -> tuple[Generator, dict[str, Any]]:
 
 
 def within(option: str, value: float, low: float, high: float) -> None:
-    """End the command where a number is not low <= value <= high; NaN never is."""
+    """Exit unless low <= value <= high; also for NaN."""
     if not low <= value <= high:
         sys.exit(f"{option} {value:.10g} is not possible; allowed: {low:.10g} to {high:.10g}")
 
 
 def whole(option: str, value: str | int, low: int, high: int) -> int:
-    """A whole number of the command line; ends the command where it is none or not in between."""
+    """Parse an integer; exit if it is invalid or out of range."""
     try:
         number = int(value)
     except ValueError:
@@ -86,7 +86,7 @@ def whole(option: str, value: str | int, low: int, high: int) -> int:
 
 
 def real(option: str, value: str | float, low: float, high: float) -> float:
-    """A number of the command line; ends the command where it is none or not in between."""
+    """Parse a number; exit if it is invalid or out of range."""
     try:
         number = float(value)
     except ValueError:
@@ -96,24 +96,24 @@ def real(option: str, value: str | float, low: float, high: float) -> float:
 
 
 def one_of(option: str, value: str, allowed: Collection[str]) -> None:
-    """End the command where a value is none of those allowed."""
+    """Exit if a value is not allowed."""
     if value not in allowed:
         sys.exit(f"{option} {_short(value)} is not possible; allowed: {', '.join(allowed)}")
 
 
 def _short(value: object) -> str:
-    """What someone typed, in one line."""
+    """Shorten user input to one line."""
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def new_file(out: Path, suffixes: Sequence[str] | None, *, force: bool) -> None:
-    """End the command where ``--out`` is no file that may be written.
+    """Exit if the file ``--out`` may not be written.
 
     Args:
-        out: The file.
-        suffixes: What it may end in, in lower case; None: anything.
-        force: Whether a file that is there may be replaced.
+        out: Path of the file.
+        suffixes: Allowed suffixes in lower case; None for any.
+        force: Whether an existing file may be replaced.
     """
     if suffixes is not None and out.suffix.lower() not in suffixes:
         sys.exit(f"--out {out} is not possible; allowed: a file that ends in {', '.join(suffixes)}")
@@ -126,49 +126,49 @@ def new_file(out: Path, suffixes: Sequence[str] | None, *, force: bool) -> None:
 
 
 def new_folder(out: Path) -> None:
-    """End the command where ``--out`` is anything but a folder that is new or empty."""
+    """Exit unless ``--out`` is a new or empty folder."""
     if out.exists() and not out.is_dir():
         sys.exit(f"--out {out} is not possible: it is a file; name a folder")
     if out.exists() and any(out.iterdir()):
         sys.exit(
-            f"--out {out} is not possible: the folder has files, which would be replaced or mixed "
-            "with others; name a new folder, or delete this one first"
+            f"--out {out} is not possible: the folder is not empty; name a new folder, or delete "
+            "this one first"
         )
 
 
-def facts(model: str, found: Trained, **more: Any) -> dict[str, Any]:
-    """What made a picture, for its metadata.
+def facts(model: str, files: Trained, **more: Any) -> dict[str, Any]:
+    """Metadata about the origin of an image.
 
     Args:
         model: Name of the model.
-        found: Files of the model.
-        **more: What else is told of the picture.
+        files: Files of the model.
+        **more: Further metadata.
 
     Returns:
-        ``model``, ``sha256`` (of the generator's file), ``commit`` of the project where it has one,
-        ``licences`` and ``credits`` of the collection where they are known, and what is given.
+        ``model``, ``sha256`` of the generator's file, ``commit`` of the project if it has one,
+        ``licences`` and ``credits`` of the collection if they are known, and ``more``.
     """
     from ganloom.images.shards import sha256
     from ganloom.weaving.origin import origin
 
-    at = _commit()
+    commit = _commit()
     return {
         "model": model,
-        "sha256": sha256(found.generator.read_bytes()),
-        **({"commit": at} if at else {}),
+        "sha256": sha256(files.generator.read_bytes()),
+        **({"commit": commit} if commit else {}),
         **origin(Path()),
         **more,
     }
 
 
 def _commit() -> str:
-    """The project's commit for the metadata; "" without one, or if Git refuses to tell it."""
+    """Commit of the project; "" without one, or if Git refuses."""
     from ganloom import git
 
     try:
         return git.commit(Path())
     except git.GitError as error:
-        print(f"The file does not name the commit. {error}", file=sys.stderr)
+        print(f"The metadata lack the commit. {error}", file=sys.stderr)
         return ""
 
 
@@ -176,17 +176,17 @@ FORCE = "replace the file if it exists"
 
 
 def class_number(label: str | None, model: str, classes: list[str], option: str) -> int | None:
-    """The number of a class; ends the command where the model does not know it."""
+    """Index of a class; exit if the model has no such class."""
     if label is None:
         return None
     if label not in classes:
-        known = ", ".join(classes) or f"none: {model} was not told any"
-        sys.exit(f"{option} {label} is not possible; classes: {known}")
+        names = ", ".join(classes) or f"none; {model} is unconditional"
+        sys.exit(f"{option} {label} is not possible; classes: {names}")
     return classes.index(label)
 
 
 def enlarger() -> Enlarger | None:
-    """The enlarger of this project, if any; ends the command where it is damaged."""
+    """Load the enlarger of the project, if any; exit if it is damaged."""
     from ganloom.enlarging.network import EnlargerError, find
 
     try:
@@ -196,11 +196,11 @@ def enlarger() -> Enlarger | None:
 
 
 NO_ENLARGER = (
-    "This project has no enlarger: {} are interpolated. To get one, add the section `enlarge` to "
-    "params.yaml, as recipes/kene.yaml has it, and run again."
+    "This project has no enlarger, so {} are interpolated. To train one, add the section `enlarge` "
+    "to params.yaml, as in recipes/kene.yaml, and run the pipeline again."
 )
 
 
 def cannot_write(out: Path, error: OSError) -> NoReturn:
-    """End the command: a file cannot be written."""
+    """Exit because a file cannot be written."""
     sys.exit(f"{out} cannot be written: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Experiments side by side: tables in the terminal, and a page with their samples."""
+"""Comparison of experiments: tables in the terminal, and a page with samples."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ganloom.report.experiments import Comparison, Model
     from ganloom.report.models import Metric
 
-# Metrics that fit into a terminal; the page has all. The same as DVC shows.
+# Metrics that fit into a terminal, the same as DVC shows; the page has all.
 SHOWN = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
-# All pictures of a page together, so that it can be mailed.
+# Limit for all images of a page together, so that it can be sent by e-mail.
 PAGE_BYTES = 8_000_000
-# Of a sample grid, before it is decoded.
+# Limit of a sample grid, checked before it is decoded.
 MAX_PIXELS = 50_000_000
 LAYOUT: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0)}
 
@@ -29,7 +29,7 @@ LAYOUT: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, 2, 0, 0
 def add(commands: Commands) -> None:
     """Add the command to a parser."""
     compare = commands.add_parser(
-        "compare", help="compare experiments: parameters that differ, metrics, samples"
+        "compare", help="compare parameters, metrics and samples of experiments"
     )
     compare.add_argument(
         "experiments",
@@ -58,11 +58,11 @@ def _compare(options: argparse.Namespace) -> None:
         versions = versions_in_any_state(Path(), options.experiments)
     except ExperimentError as error:
         sys.exit(str(error))
-    found = comparison(versions)
-    _print(found, Console(highlight=False, markup=False))
+    compared = comparison(versions)
+    _print(compared, Console(highlight=False, markup=False))
     if options.html:
-        pictures = sheets(found, versions, MAX_PIXELS, PAGE_BYTES)
-        text = page("compare.html.j2", comparison=found, sheets=pictures)
+        pictures = sheets(compared, versions, MAX_PIXELS, PAGE_BYTES)
+        text = page("compare.html.j2", comparison=compared, sheets=pictures)
         options.html.write_text(text, encoding="utf-8")
         print(f"Open {options.html}")
 
@@ -85,7 +85,7 @@ def _print(comparison: Comparison, console: Console) -> None:
             console.print(_text(model.conclusion))
     if comparison.unchanged:
         console.print()
-        console.print(_text(f"The same everywhere: {', '.join(comparison.unchanged)}"))
+        console.print(_text(f"The same in all versions: {', '.join(comparison.unchanged)}"))
 
 
 def _metrics(model: Model, metrics: list[Metric]) -> Table:
@@ -109,7 +109,7 @@ def _metrics(model: Model, metrics: list[Metric]) -> Table:
 
 
 def _text(words: str, style: str = "") -> Text:
-    """Words for a terminal, without characters that it would obey."""
+    """Text for a terminal, without control characters."""
     from rich.text import Text
 
     return Text("".join(c if c.isprintable() else "\ufffd" for c in words), style)

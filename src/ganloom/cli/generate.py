@@ -1,4 +1,4 @@
-"""New pictures from a trained model, and animations of it."""
+"""Samples and animations from a trained model."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from ganloom.weaving.film import Film
 
-SHEET = 256  # px of a picture in a contact sheet, at most
-SHEET_WIDTH = 8192  # px of a contact sheet, about
-# Of an animation with --size: side of a frame, as far as players go; pixels of all its frames, as
-# far as patience goes, and memory, which GIF and WebP need for all of them.
+SHEET = 256  # px, largest side of a sample in a contact sheet
+SHEET_WIDTH = 8192  # px, approximate width of a contact sheet
+# Limits of an animation with --size: the side of a frame that players support, and the pixels of
+# all frames, for time and memory; GIF and WebP are encoded from all frames at once.
 FRAME = 4096
 PIXELS = {".mp4": 2**32, ".gif": 2**28, ".webp": 2**28}
 
@@ -46,23 +46,23 @@ def add(commands: Commands) -> None:
     """Add the commands to a parser."""
     generate = commands.add_parser(
         "generate",
-        help="write new pictures from a trained model",
-        description="Write new pictures from a trained model as PNG files. A model that was "
-        "taught classes writes a folder a class, and labels.csv.",
+        help="write samples of a trained model",
+        description="Write samples of a trained model as PNG files. Samples of a conditional model "
+        "are sorted into one folder per class, with labels.csv.",
     )
     generate.add_argument("--model", required=True, help="name of the model in params.yaml")
-    generate.add_argument("-n", type=int, default=64, help="how many pictures (64)")
-    generate.add_argument("--seed", type=int, default=0, help="same seed, same pictures (0)")
+    generate.add_argument("-n", type=int, default=64, help="number of samples (64)")
+    generate.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
     generate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
     generate.add_argument(
         "--class",
         dest="label",
         metavar="NAME",
-        help="only of this class, of those it was taught (else evenly of all)",
+        help="class of all samples (default: all classes evenly)",
     )
-    generate.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    generate.add_argument("--size", metavar="PX", help="enlarge each sample to this side")
     generate.add_argument(
-        "--sheet", action="store_true", help="also write sheet.png, with all pictures"
+        "--sheet", action="store_true", help="also write sheet.png with all samples"
     )
     generate.add_argument("--out", type=Path, required=True, help="a new folder for the PNG files")
     generate.set_defaults(run=_generate)
@@ -71,34 +71,31 @@ def add(commands: Commands) -> None:
         "animate",
         help="write an animation of a trained model",
         description="Write an animation of a trained model, as MP4, GIF or WebP by the file's "
-        "suffix. All but the timelapse end where they begin and can be repeated without a seam.",
-        epilog="loop: each latent goes round a circle; walk: from latent to latent; "
-        "sine: all numbers of a latent rise and fall together; morph: the class goes from one to "
-        "the next; sweep: one code after the other goes through its values; timelapse: how the "
-        "model learned.",
+        "suffix. All kinds but timelapse are closed loops.",
+        epilog="loop: each latent moves along a circle; walk: from latent to latent; "
+        "sine: all elements of a latent oscillate together; morph: from class to class; "
+        "sweep: one code after the other takes all its values; timelapse: the training.",
     )
     animate.add_argument("--model", required=True, help="name of the model in params.yaml")
     animate.add_argument(
         "--kind",
         required=True,
         choices=["loop", "walk", "sine", "morph", "sweep", "timelapse"],
-        help="what moves; see below",
+        help="kind of animation; see below",
     )
-    animate.add_argument("--seconds", type=float, default=6.0, help="how long (6)")
+    animate.add_argument("--seconds", type=float, default=6.0, help="duration (6)")
     animate.add_argument("--fps", type=int, default=24, help="frames per second (24)")
-    animate.add_argument(
-        "--grid", type=int, metavar="N", help="N x N pictures; 1: a single one (4; timelapse: all)"
-    )
-    animate.add_argument("--seed", type=int, default=0, help="same seed, same animation (0)")
+    animate.add_argument("--grid", type=int, metavar="N", help="N x N samples (4; timelapse: all)")
+    animate.add_argument("--seed", type=int, default=0, help="seed of the latents (0)")
     animate.add_argument("--truncation", type=float, default=1.0, help="scale of the latents (1)")
-    animate.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    animate.add_argument("--size", metavar="PX", help="enlarge each sample to this side")
     animate.add_argument("--out", type=Path, required=True, help="a .mp4, .gif or .webp file")
     animate.add_argument("--force", action="store_true", help=FORCE)
     animate.set_defaults(run=_animate)
 
 
 def _generate(options: argparse.Namespace) -> None:
-    found = trained(options.model)
+    files = trained(options.model)
     if options.n < 1:
         sys.exit(f"-n {options.n} is not possible; allowed: 1 or more")
     within("--seed", options.seed, *SEEDS)
@@ -117,38 +114,38 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.sampling.latents import new
     from ganloom.weaving.tile import enlarged
 
-    net, about = loaded(found.generator)
-    classes = about["classes"] if net.inputs.classes else []
+    net, metadata = loaded(files.generator)
+    classes = metadata["classes"] if net.inputs.classes else []
     label = class_number(options.label, options.model, classes, "--class")
     v = new(net.inputs, options.n, options.seed, label)
     v[:, : net.inputs.latent] *= options.truncation
     names = [classes[number] for number in net.inputs.parts(v)[1].argmax(1)] if classes else []
     folders = [Path(folder_name(name)) for name in names] or [Path()] * options.n
     digits = len(str(options.n - 1))
-    files = [
+    paths = [
         folder / f"{options.model}_{number:0{digits}d}.png" for number, folder in enumerate(folders)
     ]
     enlarges = enlarger() if size else None
-    all_of_them = facts(
+    shared = facts(
         options.model,
-        found,
+        files,
         seed=options.seed,
         count=options.n,
         truncation=options.truncation,
-        size=size or about["resolution"],
+        size=size or metadata["resolution"],
     )
     if size:
-        all_of_them["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
-    # Names may take more room than a small picture: of all pictures, only the sheet has them.
-    each = {key: value for key, value in all_of_them.items() if key != "credits"}
+        shared["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
+    # Credits may be larger than a small sample, so only the sheet has them.
+    each = {key: value for key, value in shared.items() if key != "credits"}
     columns = math.ceil(math.sqrt(options.n))
     small = min(SHEET, max(SHEET_WIDTH // columns, SIDES[0]))
     shrunk = []
     with whole_folder(options.out) as out:
-        for number, (file, picture) in enumerate(zip(files, generate(net, v), strict=True)):
-            # Nine digits: every float32 comes back as it was.
-            told = {"latent": net.inputs.latent, "v": [float(f"{x:.9g}") for x in v[number]]}
-            made = each | told | {"number": number} | ({"class": names[number]} if names else {})
+        for number, (file, picture) in enumerate(zip(paths, generate(net, v), strict=True)):
+            # Nine digits preserve every float32.
+            inputs = {"latent": net.inputs.latent, "v": [float(f"{x:.9g}") for x in v[number]]}
+            made = each | inputs | {"number": number} | ({"class": names[number]} if names else {})
             shown = enlarged(picture, size, enlarges) if size else picture
             (out / file).parent.mkdir(parents=True, exist_ok=True)
             (out / file).write_bytes(tagged_png(shown, text(made)))
@@ -157,12 +154,12 @@ def _generate(options: argparse.Namespace) -> None:
                 shrunk[-1].thumbnail((small, small), Image.Resampling.LANCZOS)
         if options.sheet:
             sheet = contact_sheet(shrunk, columns, max(shrunk[0].size))
-            save(np.asarray(sheet), out / "sheet.png", all_of_them)
+            save(np.asarray(sheet), out / "sheet.png", shared)
         if names:
-            _write_labels(files, names, out / "labels.csv")
-    print(f"{options.n} pictures in {options.out}")
+            _write_labels(paths, names, out / "labels.csv")
+    print(f"{options.n} samples in {options.out}")
     if size and not enlarges:
-        print(NO_ENLARGER.format("pictures"))
+        print(NO_ENLARGER.format("samples"))
 
 
 def _write_labels(files: list[Path], names: list[str], path: Path) -> None:
@@ -175,7 +172,7 @@ def _write_labels(files: list[Path], names: list[str], path: Path) -> None:
 
 
 def _animate(options: argparse.Namespace) -> None:
-    found = trained(options.model)
+    model_files = trained(options.model)
     for option, value, low, high in (
         ("--seconds", options.seconds, 0.1, 120),
         ("--fps", options.fps, 1, 60),
@@ -188,7 +185,7 @@ def _animate(options: argparse.Namespace) -> None:
     out: Path = options.out
     new_file(out, tuple(PIXELS), force=options.force)
     suffix = out.suffix.lower()
-    if options.kind == "timelapse" and found.finished:
+    if options.kind == "timelapse" and model_files.finished:
         sys.exit(f"--kind timelapse is not possible before {options.model} is trained again")
 
     from ganloom.sampling import animation, files, paths
@@ -197,11 +194,14 @@ def _animate(options: argparse.Namespace) -> None:
     if suffix == ".gif":
         within("--fps", options.fps, 1, animation.GIF_FPS)
     count = max(1, round(options.seconds * options.fps))
-    net, about = loaded(found.generator)
+    net, metadata = loaded(model_files.generator)
     if options.kind == "timelapse":
         try:
             frames = animation.timelapse(
-                found.generator.parent / "timeline", count, about["resolution"], options.grid
+                model_files.generator.parent / "timeline",
+                count,
+                metadata["resolution"],
+                options.grid,
             )
         except animation.TimelineError as error:
             sys.exit(str(error))
@@ -220,19 +220,19 @@ def _animate(options: argparse.Namespace) -> None:
     if size:
         from ganloom.weaving.film import Film
 
-        columns = max(frames.shape[1:3]) // about["resolution"]
+        columns = max(frames.shape[1:3]) // metadata["resolution"]
         _check_frames(size, columns, count, suffix)
-        shown = Film(frames, about["resolution"], size, enlarges)
+        shown = Film(frames, metadata["resolution"], size, enlarges)
     made = facts(
         options.model,
-        found,
+        model_files,
         kind=options.kind,
         seed=options.seed,
         seconds=options.seconds,
         fps=options.fps,
         grid=options.grid,
         truncation=options.truncation,
-        size=size or about["resolution"],
+        size=size or metadata["resolution"],
     )
     try:
         with files.whole(out) as new:
@@ -242,11 +242,11 @@ def _animate(options: argparse.Namespace) -> None:
     seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6
     print(f"{out}: {len(frames)} frames, {seconds:.1f} s, {megabytes:.2f} MB")
     if size and not enlarges:
-        print(NO_ENLARGER.format("pictures"))
+        print(NO_ENLARGER.format("samples"))
 
 
 def _check_frames(size: int, columns: int, count: int, suffix: str) -> None:
-    """End the command where enlarged frames would be absurd, each or all together."""
+    """Exit if enlarged frames would have too many pixels, each or together."""
     most = min(FRAME, math.isqrt(PIXELS[suffix] // count)) // columns
     if size > most:
         side = size * columns

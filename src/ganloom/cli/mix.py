@@ -1,4 +1,4 @@
-"""From one picture to another, and photographs, changed."""
+"""Interpolations between samples, and edits of photographs."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ STRIPS = ".png", ".tif", ".tiff"
 ANIMATIONS = ".mp4", ".gif", ".webp"
 STEPS = 2, 100
 SEARCH = 1, 10_000  # steps
-LIKENESS = "ms_ssim", "ssim", "mse", "features"
+LOSSES = "ms_ssim", "ssim", "mse", "features"
 PIXELS = 2**28  # of all frames of an animation, or of a sheet
-BATCH = 16  # pictures that are enlarged at a time
-COLUMNS = 10  # of an edited photograph's sheet
-BYTES, PHOTO = 20_000_000, 50_000_000  # of a photograph, and its pixels, where no params.yaml is
+BATCH = 16  # images that are enlarged at a time
+COLUMNS = 10  # of edits in a row of the sheet
+BYTES, PHOTO = 20_000_000, 50_000_000  # limits of a photograph without a params.yaml: bytes, pixels
 
 
 def add(commands: Commands) -> None:
     """Add the commands to a parser."""
     mix = commands.add_parser(
         "mix",
-        help="write the steps from one picture to another",
-        description="Write the steps from one picture of a trained model to another, or from one "
-        "class to another, as a strip or as an animation there and back.",
+        help="write an interpolation between two samples or classes",
+        description="Write an interpolation between two samples of a trained model, or between two "
+        "classes, as a strip or as an animation forwards and backwards.",
     )
     mix.add_argument("--model", required=True, help="name of the model in params.yaml")
-    mix.add_argument("--from", dest="start", metavar="SEED", help="seed of the first picture")
-    mix.add_argument("--to", dest="end", metavar="SEED", help="seed of the last picture")
-    mix.add_argument("--from-class", metavar="NAME", help="class of the first picture")
-    mix.add_argument("--to-class", metavar="NAME", help="class of the last picture")
-    mix.add_argument("--seed", help="seed of what is the same in both classes (0)")
+    mix.add_argument("--from", dest="start", metavar="SEED", help="seed of the first sample")
+    mix.add_argument("--to", dest="end", metavar="SEED", help="seed of the last sample")
+    mix.add_argument("--from-class", metavar="NAME", help="class of the first sample")
+    mix.add_argument("--to-class", metavar="NAME", help="class of the last sample")
+    mix.add_argument("--seed", help="seed of the latent of both classes (0)")
     mix.add_argument(
-        "--steps", metavar="N", help="pictures, both ends included (8; animations: 48 each way)"
+        "--steps", metavar="N", help="images, with both ends (8; animations: 48 each way)"
     )
     mix.add_argument(
-        "--linear", action="store_true", help="on a straight line, rather than on a circle"
+        "--linear", action="store_true", help="interpolate linearly instead of spherically"
     )
-    mix.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    mix.add_argument("--size", metavar="PX", help="enlarge each image to this side")
     mix.add_argument(
         "--out", type=Path, required=True, help="a .png or .tif file; or .mp4, .gif or .webp"
     )
@@ -70,27 +70,27 @@ def add(commands: Commands) -> None:
 
     edit = commands.add_parser(
         "edit",
-        help="recover a photograph with a trained model, and change it",
-        description="Find what a trained model must be told to make a photograph. Writes the "
-        "photograph, what was recovered, and that with every class and code; for a model that "
-        "knows none, along the directions in which its pictures change most.",
+        help="reconstruct a photograph with a trained model, and edit it",
+        description="Reconstruct a photograph by GAN inversion. Writes the photograph, its "
+        "reconstruction, and the reconstruction with every class and code; for a model without "
+        "these, along the directions of the strongest change.",
     )
-    edit.add_argument("photo", type=Path, metavar="PHOTO", help="a picture file")
+    edit.add_argument("photo", type=Path, metavar="PHOTO", help="an image file")
     edit.add_argument("--model", required=True, help="name of the model in params.yaml")
     edit.add_argument("--steps", default=200, metavar="N", help="steps of the search (200)")
     edit.add_argument(
         "--loss",
         default="ms_ssim",
-        help=f"how far two pictures are apart: {', '.join(LIKENESS)} (ms_ssim)",
+        help=f"distance between photograph and reconstruction: {', '.join(LOSSES)} (ms_ssim)",
     )
-    edit.add_argument("--size", metavar="PX", help="enlarge each picture to this side")
+    edit.add_argument("--size", metavar="PX", help="enlarge each image to this side")
     edit.add_argument("--out", type=Path, required=True, help="a .png, .tif or .tiff file")
     edit.add_argument("--force", action="store_true", help=FORCE)
     edit.set_defaults(run=_edit)
 
 
 def _mix(options: argparse.Namespace) -> None:
-    found = trained(options.model)
+    model = trained(options.model)
     out: Path = options.out
     new_file(out, STRIPS + ANIMATIONS, force=options.force)
     _check_ends(options)
@@ -104,16 +104,16 @@ def _mix(options: argparse.Namespace) -> None:
     if options.steps is not None:
         steps = whole("--steps", options.steps, *STEPS)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
-    net, about = loaded(found.generator)
-    side = size or about["resolution"]
+    net, metadata = loaded(model.generator)
+    side = size or metadata["resolution"]
     _check_pixels("--size", side, steps * side**2)
-    classes = about["classes"] if net.inputs.classes else []
+    classes = metadata["classes"] if net.inputs.classes else []
     a, b, ends = _ends(options, net, classes)
     v = mixing.between(net.inputs.latent, a, b, steps, spherical=not options.linear)
     pictures = generate(net, v[:, 0])
     if size:
         pictures = _enlarged(pictures, size)
-    made = facts(options.model, found, **ends, steps=steps, linear=options.linear, size=side)
+    made = facts(options.model, model, **ends, steps=steps, linear=options.linear, size=side)
     try:
         if moves:
             frames = mixing.there_and_back(pictures)
@@ -126,13 +126,13 @@ def _mix(options: argparse.Namespace) -> None:
         else:
             strip = grid(pictures, len(pictures))
             files.save(strip, out, made)
-            print(f"{out}: {steps} pictures, {strip.shape[1]} x {strip.shape[0]} px")
+            print(f"{out}: {steps} images, {strip.shape[1]} x {strip.shape[0]} px")
     except OSError as error:
         cannot_write(out, error)
 
 
 def _check_ends(options: argparse.Namespace) -> None:
-    """End the command where it is not clear what is mixed."""
+    """Exit unless two ends of the same kind are given."""
     seeds, names = (options.start, options.end), (options.from_class, options.to_class)
     given = [pair for pair in (seeds, names) if any(end is not None for end in pair)]
     if len(given) != 1 or None in given[0]:
@@ -152,7 +152,7 @@ def _check_ends(options: argparse.Namespace) -> None:
 def _ends(
     options: argparse.Namespace, net: Generator, classes: list[str]
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Both inputs (1, width), and what to say of them in the metadata."""
+    """Inputs of both ends, (1, width) each, and their metadata."""
     from ganloom.sampling.latents import new
     from ganloom.sampling.mixing import of_class
 
@@ -184,14 +184,14 @@ def _check_pixels(option: str, side: int, pixels: int) -> None:
 
 
 def _enlarged(pictures: Any, size: int) -> Any:
-    """Pictures (N, R, R, 3) to (N, size, size, 3)."""
+    """Enlarge images from (N, R, R, 3) to (N, size, size, 3)."""
     import numpy as np
 
     from ganloom.weaving.tile import enlarged_all
 
     net = enlarger()
     if net is None:
-        print(NO_ENLARGER.format("pictures"))
+        print(NO_ENLARGER.format("images"))
     at = range(BATCH, len(pictures), BATCH)
     return np.concatenate([enlarged_all(part, size, net) for part in np.split(pictures, at)])
 
@@ -201,7 +201,7 @@ def _edit(options: argparse.Namespace) -> None:
     out: Path = options.out
     new_file(out, STRIPS, force=options.force)
     steps = whole("--steps", options.steps, *SEARCH)
-    one_of("--loss", options.loss, LIKENESS)
+    one_of("--loss", options.loss, LOSSES)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
     data, max_pixels = _read(options.photo)
 
@@ -213,9 +213,9 @@ def _edit(options: argparse.Namespace) -> None:
     from ganloom.sampling import editing, files
     from ganloom.sampling.generate import generate
 
-    net, about = loaded(model.generator)
+    net, metadata = loaded(model.generator)
     try:
-        photo = editing.squared(data, about["resolution"], max_pixels)
+        photo = editing.squared(data, metadata["resolution"], max_pixels)
         shown = photo if size is None else editing.squared(data, size, max_pixels)
     except ImageError as error:
         sys.exit(f"{options.photo}: {error}")
@@ -228,7 +228,7 @@ def _edit(options: argparse.Namespace) -> None:
         def watch(step: int, *_: object) -> None:
             bar.update(step - bar.n)
 
-        found = editing.recover(
+        inversion = editing.recover(
             net,
             photo,
             steps,
@@ -236,14 +236,14 @@ def _edit(options: argparse.Namespace) -> None:
             guess=guess.v,
             watch=watch,
         )
-    classes = about["classes"] if net.inputs.classes else []
-    changes = editing.changes(net, found.v, classes)
+    classes = metadata["classes"] if net.inputs.classes else []
+    changes = editing.changes(net, inversion.v, classes)
     rows = [part for change in changes for part in change.v.split(COLUMNS)]
-    side = size or about["resolution"]
+    side = size or metadata["resolution"]
     columns = 2 + max(len(row) for row in rows)
     _check_pixels("--size", side, columns * len(rows) * side**2)
 
-    (recovered,) = generate(net, found.v)
+    (recovered,) = generate(net, inversion.v)
     changed = [generate(net, row) for row in rows]
     if size:
         flat = _enlarged(np.concatenate([recovered[None], *changed]), size)
@@ -267,13 +267,13 @@ def _edit(options: argparse.Namespace) -> None:
         files.save(grid(np.stack(sheet), columns), out, made)
     except OSError as error:
         cannot_write(out, error)
-    psnr, ms_ssim = float(found.psnr[-1]), float(found.ms_ssim[-1])
-    print(f"{out}: the photograph, recovered (PSNR {psnr:.1f} dB, MS-SSIM {ms_ssim:.2f}), and")
+    psnr, ms_ssim = float(inversion.psnr[-1]), float(inversion.ms_ssim[-1])
+    print(f"{out}: photograph, reconstruction (PSNR {psnr:.1f} dB, MS-SSIM {ms_ssim:.2f}), and")
     print(*(f"  {change.name}" for change in changes), sep="\n")
 
 
 def _read(photo: Path) -> tuple[bytes, int]:
-    """A photograph's bytes, and how many pixels it may have; ends the command at a bad file."""
+    """Read a photograph, and return it with its limit of pixels; exit if that is impossible."""
     from ganloom.params import PARAMS_FILE, ParamsError, load
 
     max_bytes, max_pixels = BYTES, PHOTO

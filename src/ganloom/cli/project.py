@@ -1,4 +1,4 @@
-"""A project's pictures, models and parameters: to other tools, into a browser, checked."""
+"""Commands for a project: export, credits, studio, bundle, doctor, check and docs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from ganloom.cli.common import FORCE, Commands, cannot_write, new_file, new_fold
 
 def add(commands: Commands) -> None:
     """Add the commands to a parser."""
-    export = commands.add_parser(
-        "export", help="write pictures in the form that another tool reads"
-    )
-    export.add_argument("what", choices=["raw", "kept", "slices"], help="which pictures")
+    export = commands.add_parser("export", help="export images in the format of another tool")
+    export.add_argument("what", choices=["raw", "kept", "slices"], help="images to export")
     export.add_argument(
         "--format",
         choices=["folder", "imagefolder", "stylegan", "webdataset"],
         required=True,
-        help="plain files, a folder a class, a zip with dataset.json, or tar shards",
+        help="plain files, one folder per class, a zip file with dataset.json, or tar shards",
     )
     export.add_argument(
         "--out", type=Path, required=True, help="a new folder (stylegan: a zip file)"
@@ -27,29 +25,27 @@ def add(commands: Commands) -> None:
     export.add_argument("--force", action="store_true", help=FORCE)
     export.set_defaults(run=_export)
 
-    credit = commands.add_parser("credits", help="write whom to credit for the pictures in use")
-    credit.add_argument("--out", type=Path, help="a Markdown file; without it, the terminal")
+    credit = commands.add_parser("credits", help="write the credits of the images in use")
+    credit.add_argument("--out", type=Path, help="a Markdown file (default: print)")
     credit.add_argument("--force", action="store_true", help=FORCE)
     credit.set_defaults(run=_credits)
 
     studio = commands.add_parser(
-        "studio", help="curate, generate, mix and edit pictures in a browser"
+        "studio", help="curate, generate, mix, edit and weave in a browser"
     )
-    studio.add_argument("--port", type=int, default=8765, help="on 127.0.0.1; 0: any (8765)")
+    studio.add_argument(
+        "--port", type=int, default=8765, help="port on 127.0.0.1; 0 for any free one (8765)"
+    )
     studio.add_argument(
         "--list",
         metavar="NAME",
-        help="the list to write, data/curation/NAME.csv (curate.list of params.yaml, else mine)",
+        help="list to write, data/curation/NAME.csv (curate.list in params.yaml, or mine)",
     )
-    studio.add_argument(
-        "--bundle", type=Path, metavar="PATH", help="show the models of this folder or zip file"
-    )
+    studio.add_argument("--bundle", type=Path, metavar="PATH", help="show the models of a bundle")
     studio.add_argument("--no-browser", action="store_true", help="only print the address")
     studio.set_defaults(run=_studio)
 
-    bundle = commands.add_parser(
-        "bundle", help="pack trained models and an app to publish them with"
-    )
+    bundle = commands.add_parser("bundle", help="pack trained models with an app, to publish them")
     bundle.add_argument(
         "--model", action="append", required=True, metavar="NAME", help="may be given repeatedly"
     )
@@ -57,21 +53,19 @@ def add(commands: Commands) -> None:
     bundle.add_argument("--force", action="store_true", help=FORCE)
     bundle.set_defaults(run=_bundle)
 
-    doctor = commands.add_parser(
-        "doctor", help="say what is installed, what is missing, and how to get it"
-    )
+    doctor = commands.add_parser("doctor", help="check the installation, and how to fix it")
     doctor.set_defaults(run=_doctor)
 
-    check = commands.add_parser("check", help="check a params file and the paths in it")
+    check = commands.add_parser("check", help="check a parameter file and the paths in it")
     check.add_argument("file", type=Path, nargs="?", default=Path("params.yaml"))
     check.set_defaults(run=_check)
 
-    docs = commands.add_parser("docs", help="print the page on every parameter (docs/params.md)")
+    docs = commands.add_parser(
+        "docs", help="print the reference of all parameters (docs/params.md)"
+    )
     docs.set_defaults(run=_docs)
 
-    comment = commands.add_parser(
-        "comment", help="write the meaning of each key into a params file"
-    )
+    comment = commands.add_parser("comment", help="add a comment on each key to a parameter file")
     comment.add_argument("file", type=Path)
     comment.set_defaults(run=_comment)
 
@@ -89,7 +83,7 @@ def _export(options: argparse.Namespace) -> None:
         count = export(options.what, options.format, Path(), options.out)
     except (ExportError, ShardError) as error:
         sys.exit(str(error))
-    print(f"{count} pictures in {options.out}")
+    print(f"{count} images in {options.out}")
 
 
 def _credits(options: argparse.Namespace) -> None:
@@ -105,9 +99,9 @@ def _credits(options: argparse.Namespace) -> None:
         manifest = read_rows(data / "manifest.csv", COLUMNS)
         kept = read_rows(data / "kept.csv", ["sha256"])
     except FileNotFoundError as error:
-        sys.exit(f"{error.filename} does not exist; make it: dvc repro curate")
+        sys.exit(f"{error.filename} does not exist; to create it: dvc repro curate")
     except SourceError as error:
-        sys.exit(f"{error}; to make it anew: dvc repro curate")
+        sys.exit(f"{error}; to create it again: dvc repro curate")
     text = attribution(manifest, kept, data / "slices")
     if options.out:
         try:
@@ -159,7 +153,7 @@ def _doctor(options: argparse.Namespace) -> None:
 
     findings = examine(Path())
     print(for_people(findings))
-    print("\nFor a bug report (nothing in it says who or where you are):\n")
+    print("\nFor a bug report (without personal data):\n")
     print(for_reports(findings))
     if not is_well(findings):
         sys.exit(1)
@@ -170,12 +164,12 @@ def _check(options: argparse.Namespace) -> None:
     from ganloom.sources.paths import problems
 
     try:
-        known = load(options.file)
+        parameters = load(options.file)
     except ParamsError as error:
         sys.exit(str(error))
-    if found := problems(known):
-        sys.exit("\n".join(f"{options.file}: {problem}" for problem in found))
-    print(f"{options.file} is fine")
+    if errors := problems(parameters):
+        sys.exit("\n".join(f"{options.file}: {problem}" for problem in errors))
+    print(f"{options.file} is valid")
 
 
 def _docs(options: argparse.Namespace) -> None:
@@ -192,10 +186,10 @@ def _comment(options: argparse.Namespace) -> None:
 
     try:
         text = comment(options.file.read_text(encoding="utf-8"))
-    # Beside YAML's own errors, what Python says of a date, a number or a nesting that cannot be.
+    # Besides YAML's errors, those of Python for invalid dates, numbers or nesting.
     except (YAMLError, ValueError, RecursionError) as error:
         sys.exit(f"{options.file}: not YAML: {error}")
-    file = options.file.resolve()  # a link stays one
+    file = options.file.resolve()  # write to the target of a link
     mode = file.stat().st_mode
     try:
         write_whole(file, text.encode())

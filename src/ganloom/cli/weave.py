@@ -1,4 +1,4 @@
-"""Tiles that repeat without a seam, and large cloths, from the samples of a trained model."""
+"""Seamless tiles and large cloths from samples of a trained model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ganloom.cli.common import (
 if TYPE_CHECKING:
     from ganloom.models import Discriminator
 
-# As in ganloom.weaving, which imports torch.
+# The same as in ganloom.weaving, which imports torch.
 GROUPS = "p1", "pm", "pmm", "cmm", "p4m", "p3m1", "p6m"
 BORDERS = "p11", "p11g", "p11m", "pm11", "p112", "pm2g", "pm2m"
 SUFFIXES = ".png", ".tif", ".tiff"
@@ -44,34 +44,39 @@ def add(commands: Commands) -> None:
     """Add the command to a parser."""
     weave = commands.add_parser(
         "weave",
-        help="write a seamless tile or a large cloth, made from a sample",
+        help="write a seamless tile or a large cloth from a sample",
         description="Fold a sample of a trained model by a symmetry group, enlarge it, and write "
-        "a tile that repeats without a seam, or a cloth of many tiles. The file says what made it.",
+        "a seamless tile or a cloth of many tiles. The settings are in the file's metadata.",
         epilog=f"Wallpaper groups: {', '.join(GROUPS)}. Borders: {', '.join(BORDERS)}. "
         "See docs/weaving.md.",
     )
     weave.add_argument("--model", required=True, help="name of the model in params.yaml")
-    weave.add_argument("--group", default="p4m", help="symmetries of the field; see below (p4m)")
-    weave.add_argument("--seed", default=0, help="same seed, same picture (0)")
+    weave.add_argument(
+        "--group", default="p4m", help="wallpaper group of the tile; see below (p4m)"
+    )
+    weave.add_argument("--seed", default=0, help="seed of the sample (0)")
     weave.add_argument(
         "--size",
         default="512",
         metavar="PX",
-        help="512: up to the size of a tile, one tile of that width; more: a square cloth; "
+        help="side of a square cloth, or width of a single tile if it is at most that of a tile; "
         "4096x2048: a cloth of that width and height (512)",
     )
     weave.add_argument(
-        "--tile", metavar="PX", help="width of a tile, about (512; beside a border, less)"
+        "--tile", metavar="PX", help="approximate width of a tile (512; less with a border)"
     )
-    weave.add_argument("--dpi", default=300, help="pixels per inch, written into the file (300)")
-    weave.add_argument("--border", metavar="GROUP", help="symmetries of a border; see below")
+    weave.add_argument("--dpi", default=300, help="print resolution, stored in the file (300)")
+    weave.add_argument("--border", metavar="GROUP", help="frieze group of a border; see below")
     weave.add_argument(
-        "--drift", default=0, metavar="0..1", help="how far the cloth changes towards its rim (0)"
+        "--drift",
+        default=0,
+        metavar="0..1",
+        help="strength of the change from the centre to the edges (0)",
     )
     weave.add_argument(
         "--choose",
         metavar="N",
-        help="take that one of the first N samples that the discriminator finds most real",
+        help="use the one of the first N samples with the highest discriminator output",
     )
     weave.add_argument("--truncation", default=1, help="scale of the latents (1)")
     weave.add_argument("--class", dest="label", metavar="NAME", help="class of the sample")
@@ -79,7 +84,7 @@ def add(commands: Commands) -> None:
         "--place",
         default="0,0",
         metavar="X,Y",
-        help="part of the sample that is folded, in sides of the sample, 0 to 2 (0,0)",
+        help="position of the tile on the sample, in sides of the sample, 0 to 2 (0,0)",
     )
     weave.add_argument("--out", type=Path, required=True, help="a .png, .tif or .tiff file")
     weave.add_argument("--force", action="store_true", help=FORCE)
@@ -90,7 +95,7 @@ class _Plan(NamedTuple):
     """Checked options.
 
     Attributes:
-        cloth: Width and height of the cloth in px; None: one tile alone.
+        cloth: Width and height of the cloth in px; None for a single tile.
         tile: Width of a tile in px.
     """
 
@@ -105,7 +110,7 @@ class _Plan(NamedTuple):
 
 
 def _plan(options: argparse.Namespace) -> _Plan:
-    """Check the options, without anything heavy."""
+    """Validate the options, without importing torch."""
     new_file(options.out, SUFFIXES, force=options.force)
     one_of("--group", options.group, GROUPS)
     if options.border is not None:
@@ -134,10 +139,10 @@ def _plan(options: argparse.Namespace) -> _Plan:
 
 
 def _size(text: str) -> tuple[int, int | None]:
-    """Width and height in px; only a width where the size is one number."""
+    """Parse width and height in px; the height is None if the size is one number."""
     low, high = SIZES
-    found = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, re.ASCII)
-    sides = [int(side) for side in found.groups() if side is not None] if found else []
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text, re.ASCII)
+    sides = [int(side) for side in match.groups() if side is not None] if match else []
     if not sides or not all(low <= side <= high for side in sides):
         shown = " ".join(text.split())[:60]
         sys.exit(
@@ -159,7 +164,7 @@ def _place(text: str) -> tuple[float, float]:
 
 
 def _weave(options: argparse.Namespace) -> None:
-    found = trained(options.model)
+    files = trained(options.model)
     plan = _tiled(options, _plan(options))
 
     import torch
@@ -172,10 +177,10 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.weaving.groups import moved
     from ganloom.weaving.tile import make_tile
 
-    net, about = loaded(found.generator)
-    classes = about["classes"] if net.inputs.classes else []
+    net, metadata = loaded(files.generator)
+    classes = metadata["classes"] if net.inputs.classes else []
     label = class_number(options.label, options.model, classes, "--class")
-    judge = None if plan.choose is None else _judge(found.discriminator, plan.choose)
+    judge = None if plan.choose is None else _judge(files.discriminator, plan.choose)
     enlarges = enlarger()
 
     v = new(net.inputs, plan.choose or 1, plan.seed, label)
@@ -194,7 +199,7 @@ def _weave(options: argparse.Namespace) -> None:
 
     made = facts(
         options.model,
-        found,
+        files,
         **weave.facts(pattern),
         enlarger=sha256(network.PATH.read_bytes()) if enlarges else None,
         seed=plan.seed,
@@ -215,24 +220,24 @@ def _weave(options: argparse.Namespace) -> None:
     print(f"{options.out}: {width} x {height} px, {across} x {down} cm at {plan.dpi} dpi")
     if plan.choose:
         last = plan.choose - 1
-        print(f"Sample {number} of 0 to {last}: the discriminator finds it the most real.")
+        print(f"Sample {number} of 0 to {last}, with the highest discriminator output.")
     if not enlarges:
         print(NO_ENLARGER.format("tiles"))
     elif reach := _reach():
-        detailed = round(reach * weave.folded(about["resolution"], pattern.group)[1])
+        detailed = round(reach * weave.folded(metadata["resolution"], pattern.group)[1])
         words = f"these have {plan.tile} px"
         if plan.tile > detailed:
-            words += ", and finer detail is the enlarger's"
+            words += ", so finer detail is from the enlarger"
         print(f"The originals have detail for tiles of up to {detailed} px; {words}.")
     if "licences" not in made:
         print(
-            "Whom to credit is not known: data/manifest.csv or data/kept.csv is missing. "
-            "To make them: dvc repro curate"
+            "The metadata lack credits: data/manifest.csv or data/kept.csv is missing. "
+            "To create them: dvc repro curate"
         )
 
 
 def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
-    """Settle the width of a tile; ends the command where a border would not fit."""
+    """Compute the width of a tile; exit if a border would not fit."""
     if plan.cloth is None:
         return plan
 
@@ -252,7 +257,7 @@ def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
 
 
 def _judge(path: Path, choose: int) -> Discriminator:
-    """The discriminator in a file; ends the command where it cannot be used."""
+    """Load a discriminator; exit if the file is unusable."""
     from ganloom.models import ModelError, load_discriminator
 
     try:
@@ -262,7 +267,7 @@ def _judge(path: Path, choose: int) -> Discriminator:
 
 
 def _reach() -> float | None:
-    """How many times the model's side the originals have detail for, where that is known."""
+    """Size up to which originals contain detail, in resolutions of a model; None if unknown."""
     try:
         reach = json.loads(Path("results/enlarger/enlarger.json").read_bytes())["reach"]
         return float(reach) if math.isfinite(reach) and reach > 0 else None
