@@ -691,7 +691,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
         "127.0.0.1: 3 of 6 fetched; failed: 1 format not read, 1 HTTP 404, 1 not an image"
     ) in done.stdout
     assert "fetched 3 of 6 candidates (3 different files)" in done.stdout
-    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG; then" in done.stdout
+    assert "\nleft out for their format: 1 SVG; convert them to PNG or JPEG, and run" in done.stdout
     assert server.asked()["/drawing.svg"] == 1
     assert server.asked()["/0.png"] == 1
     assert server.asked()["/gone.png"] == 2
