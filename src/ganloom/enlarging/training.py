@@ -174,6 +174,6 @@ def _resume(folder: Path, networks: dict[str, nn.Module], optimizers: dict[str, 
         return int(facts["step"])
     except (SafetensorError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
         raise checkpoint.DamagedError(
-            f"{folder / checkpoint.STATE}: damaged ({e!r}); to begin this training anew, remove "
+            f"{folder / checkpoint.STATE}: damaged ({e!r}); to restart this training, remove "
             f"{folder}"
         ) from e
