@@ -88,7 +88,7 @@ def test_another_training_is_named_by_its_hash(trained: dict[str, Any]) -> None:
 
 def test_a_file_of_which_nothing_fits_is_refused(trained: dict[str, Any]) -> None:
     plain = {"kind": "began", "channels": 3, "latent": 5}
-    with pytest.raises(transfer.TransferError, match=r"no tensor of .* kind, channels"):
+    with pytest.raises(transfer.TransferError, match=r"no tensor in .* kind, channels"):
         begun(model(trained, generator=plain))
 
 

@@ -130,7 +130,7 @@ def train(
 
 
 def _batch(crops: NDArray[np.uint8], step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Build the batch of a step, which depends on seed and step alone: clean, rough, roughness."""
+    """Build the batch of a step from seed and step: clean, rough, roughness."""
     rng = np.random.default_rng([seed, 2, step])
     rows = rng.integers(len(crops), size=BATCH)
     turns = rng.integers(8, size=BATCH)

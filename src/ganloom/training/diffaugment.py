@@ -60,7 +60,7 @@ def cutout(x: Tensor) -> Tensor:
 
 
 def _cut(count: int, side: int, device: torch.device) -> Tensor:
-    """Which indices (count, side) of an axis lie within a span of half its length."""
+    """Mask (count, side) of the indices of an axis within a random span of half its length."""
     length = int(side * 0.5 + 0.5)
     centre = torch.randint(0, side + 1 - length % 2, (count, 1), device=device)
     offset = torch.arange(side, device=device) - centre + length // 2

@@ -1,4 +1,4 @@
-"""Records of a training besides the weights: history, timeline, and the machine."""
+"""Records of a training in addition to the weights: history, timeline and machine."""
 
 from __future__ import annotations
 
