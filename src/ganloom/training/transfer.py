@@ -28,8 +28,8 @@ def begin(generator: Generator, discriminator: Discriminator, spec: params.InitF
     """Copy the weights that fit, print their number, and freeze layers.
 
     Raises:
-        TransferError: A file is missing, has another hash, matches no tensor, or lacks weights of frozen
-            layers.
+        TransferError: A file is missing, has another hash, matches no tensor, or lacks weights of
+            frozen layers.
     """
     taken = _begin(generator, "generator", spec.generator, spec)
     if spec.keep_statistics:
