@@ -126,7 +126,7 @@ def describe(previews: Mapping[str, Preview], hash_size: int) -> list[Fingerprin
             small.height,
             small.coarseness,
             _digest(small),
-            *quality.looks(grey),
+            *quality.measure(grey),
             hashes=all_hashes[i],
             thumbnail=thumbnails[i],
             grey=np.asarray(grey.resize((DETAIL,) * 2, Image.Resampling.LANCZOS)),

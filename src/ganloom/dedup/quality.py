@@ -26,7 +26,7 @@ _ROW, _COLUMN = np.indices((GREY - 2, GREY - 2)) * CELLS // (GREY - 2)
 FIRST_BIN = (_ROW * CELLS + _COLUMN) * DIRECTIONS  # first bin of the cell of each pixel
 
 
-class Looks(NamedTuple):
+class Measures(NamedTuple):
     """Measures of an image; see ``Fingerprint``."""
 
     contrast: float
@@ -36,11 +36,11 @@ class Looks(NamedTuple):
     information: float
 
 
-def looks(grey: Image.Image) -> Looks:
+def measure(grey: Image.Image) -> Measures:
     """Measure a grey image."""
     x = np.asarray(grey).astype(np.float32)
     laplacian = _laplacian(x)
-    return Looks(
+    return Measures(
         # A few lines on a white sheet hardly change the standard deviation of its grey.
         contrast=round(max(float(x.std()), _line_depth(laplacian)), 3),
         sharpness=round(float(laplacian.var()), 3) if laplacian.size else 0.0,
