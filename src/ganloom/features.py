@@ -130,6 +130,7 @@ def _resized(images: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # cached: it may be used with gradients later
 def network(weights: Weights) -> Network:
     """Load the frozen network.
 
