@@ -1,8 +1,8 @@
-"""What dedup makes of drawings that look alike: `python benchmarks/dedup_drawings.py [FOLDER]`.
+"""Measure dedup on similar drawings: `python benchmarks/dedup_drawings.py [FOLDER]`.
 
-For each kind in tests/drawings.py: of 40 distinct ones, how many are lost to another; and of their
-copies, made in known ways, how many join their original with all the others beside them. Of each
-collection in FOLDER (batik, bob_ross, ...): how many pictures are joined.
+For each kind in tests/drawings.py, counts how many of 40 distinct drawings join the group of
+another one, and how many copies, made in known ways, join their original among all the others. For
+each collection in FOLDER (batik, bob_ross, ...), counts how many images join another one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much dropout a GAN on few pictures wants: the study behind docs/dropout.md.
+"""How much dropout a GAN on few pictures wants: the study behind docs/results/dropout.md.
 
     cp recipes/dropout.yaml params.yaml && git commit -am "Study dropout"
     python benchmarks/dropout.py queue             # 63 experiments of two models each
@@ -106,7 +106,7 @@ def experiments() -> list[dict[str, Any]]:
 
 
 def table() -> None:
-    """Mean and spread over seeds, as a table for docs/dropout.md and a plot; and pictures."""
+    """Write mean and spread over seeds as a table and a plot for docs/results, and samples."""
     by_name = {name(cell, seed): (cell, seed) for cell in cells() for seed in SEEDS}
     rows = []
     for experiment in experiments():

@@ -1,9 +1,9 @@
-"""How well an enlarger brings back pictures that it never saw, beside bicubic interpolation.
+"""Compare an enlarger with bicubic interpolation on unseen images.
 
     python benchmarks/enlarging.py FOLDER [KIMG]
 
-Trains on four fifths of the pictures of a folder, those whose names share what is before the first
-`_` together, and measures on the rest: crops of 64 px, halved and brought back. Prints means of
+Trains on four fifths of the images in a folder and measures on the others; images whose names are
+equal up to the first `_` stay together. Crops of 64 px are halved and restored. Prints means of
 PSNR, SSIM and the perceptual distance (``ganloom.enlarging.proof.likeness``), and the time.
 """
 

@@ -1,9 +1,9 @@
-"""What this machine could do at most: `python benchmarks/limits.py`.
+"""Measure the limits of this machine: `python benchmarks/limits.py`.
 
-The rates that stages are held against, of one core each, in medians of several rounds: reading the
-pictures of the other benchmarks with Pillow and nothing else, hashing, copying memory, multiplying
-matrices; beside these the features of the metrics. A stage that takes little longer than reading
-its files cannot be made much faster.
+Rates that stages are compared with, for one core, as medians of several rounds: decoding the images
+of the other benchmarks with Pillow, hashing, copying memory, multiplying matrices, and computing
+the features of the metrics. A stage that takes little longer than decoding its files cannot be made
+much faster.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Training loops as people write them in PyTorch, for the benchmarks to stand beside.
+"""Plain PyTorch training loops, with which the benchmarks compare ganloom.
 
-The networks are those of ganloom, with torch's own dropout. All else is as it comes: images from a
-DataLoader over files, NCHW, no autocast, optimisers and ``backward`` with their defaults, losses
-read in every step. Each loop takes the steps of published code for its objective, which it names:
-how often D and G are run, on which fakes, and in how many backward passes.
+The networks are those of ganloom, with torch's own dropout. Everything else is the default: images
+from a DataLoader over files, NCHW, no autocast, default optimisers and ``backward``, losses read in
+every step. Each loop follows the published code for its objective, which it names: how often D and
+G are updated, on which fakes, and in how many backward passes.
 """
 
 from __future__ import annotations

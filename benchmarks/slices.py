@@ -1,9 +1,8 @@
-"""How fast slices are cut: `python benchmarks/slices.py`.
+"""Measure how fast slices are cut: `python benchmarks/slices.py`.
 
-Cuts 25,000 distinct slices at 64 px from 400 synthetic photographs of about 500 px, in two
-processes, and beside it a sample of the same with a plain Pillow loop: crop, rotate, resize, save
-as JPEG, read back. Besides the time on the clock it prints the processors' time, which other
-programs on the machine hardly change.
+Cuts 25,000 distinct slices of 64 px from 400 synthetic photographs of about 500 px, in two
+processes, and some of them with a plain Pillow loop that crops, rotates, resizes, saves as JPEG and
+reads back. Prints wall-clock time and CPU time, which hardly depends on other programs.
 """
 
 from __future__ import annotations

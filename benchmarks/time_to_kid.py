@@ -1,14 +1,14 @@
-"""Seconds of training until the KID falls under a threshold.
+"""Measure the training time until the KID falls below a threshold.
 
-    python benchmarks/time_to_kid.py          # reckoned 20 minutes on two idle cores, no network
+    python benchmarks/time_to_kid.py          # an estimated 20 minutes on two idle cores, offline
     python benchmarks/time_to_kid.py --seconds 60 --thresholds 1.5 1
 
-Two models of recipes/kene.yaml, `dcgan` and `dcgan_diffaug`, as ganloom trains them, beside the
-plain PyTorch loop of plain_loops.py on the networks of `dcgan`. All see the same slices, which the
-stages make in a temporary project; the plain loop reads them from PNG files. Every four thousand
-images the generator is looked at as a training's judge does: KID-lite2 to 256 pictures of one half
-of the holdout, from the same latents each time. Looks are not counted, ganloom's averaging,
-calibration, frames and checkpoints are. Each training has one thread and a process of its own.
+Two models of recipes/kene.yaml, `dcgan` and `dcgan_diffaug`, are trained by ganloom, and `dcgan` by
+the plain PyTorch loop of plain_loops.py as well. All use the same slices, made by the stages in a
+temporary project; the plain loop reads them from PNG files. Every 4,000 images, the generator is
+evaluated as in training: KID-lite2 to 256 images of one half of the holdout, from the same latents.
+The time of evaluations is not counted; that of averaging, calibration, frames and checkpoints is.
+Each training has one thread and its own process.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from ganloom import params
 from ganloom.images.arrays import apply_symmetry
 from ganloom.training import judge, loop
 
-LOOK = 4000  # images between two looks
-MOST = 1000  # looks: more than any run has
+INTERVAL = 4000  # images between two evaluations
+MOST = 1000  # evaluations: more than any run has
 SECTION = params.Judge(every=1, samples=256, keep="last", patience=None)
 
 # What is trained, and by which loop.
@@ -54,33 +54,33 @@ RUNS = {
 
 
 class Enough(Exception):  # noqa: N818 (no error)
-    """The time is over."""
+    """The training has used up its time."""
 
 
-class Looks:
-    """Looks at one training, and the seconds that it took without them, from now on."""
+class Evaluations:
+    """Evaluations of a training, with the seconds of training before each."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.found: list[tuple[float, float]] = []
+        self.rows: list[tuple[float, float]] = []
         self.begun = time.perf_counter()
 
     def __call__(self, judging: judge.Judge, generator: nn.Module) -> dict[str, float]:
-        """Look at a generator.
+        """Evaluate a generator.
 
         Raises:
-            Enough: the training has taken all its seconds.
+            Enough: The training has used up its time.
         """
         now = time.perf_counter()
-        row = LOOK_AT(judging, generator)
-        self.found.append((now - self.begun, row["kid"]))
+        row = EVALUATE(judging, generator)
+        self.rows.append((now - self.begun, row["kid"]))
         self.begun += time.perf_counter() - now
-        if self.found[-1][0] > self.seconds:
+        if self.rows[-1][0] > self.seconds:
             raise Enough
         return row
 
 
-LOOK_AT, PREPARE = judge.Judge.look, judge.prepare
+EVALUATE, PREPARE = judge.Judge.evaluate, judge.prepare
 
 
 def main() -> None:
@@ -106,19 +106,21 @@ def main() -> None:
                 command = [sys.executable, __file__, "--seconds", str(options.seconds), "--worker"]
                 command += [run, folder, str(seed)]
                 out = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-                looks = json.loads(out.splitlines()[-1])
-                cells = [first(looks, threshold) for threshold in options.thresholds]
-                lowest = min(kid for _, kid in looks)
+                evaluations = json.loads(out.splitlines()[-1])
+                cells = [first(evaluations, threshold) for threshold in options.thresholds]
+                lowest = min(kid for _, kid in evaluations)
                 print(f"| {run} | {seed} | {' | '.join(cells)} | {lowest:.3f} |", flush=True)
 
 
-def first(looks: Sequence[tuple[float, float]], threshold: float) -> str:
-    """When the KID was first under a threshold."""
-    return next((f"{seconds:.0f}" for seconds, kid in looks if kid < threshold), "not reached")
+def first(evaluations: Sequence[tuple[float, float]], threshold: float) -> str:
+    """Seconds until the KID was below a threshold for the first time."""
+    return next(
+        (f"{seconds:.0f}" for seconds, kid in evaluations if kid < threshold), "not reached"
+    )
 
 
 def write_files(project: Path) -> None:
-    """The slices as people have them: a file each, in a folder for the one class."""
+    """Write slices as PNG files in a class folder, as a DataLoader expects them."""
     (project / "files/all").mkdir(parents=True)
     crops = np.load(project / "data/slices/images.npy", mmap_mode="r")
     index = pd.read_parquet(project / "data/slices/index.parquet")
@@ -128,7 +130,7 @@ def write_files(project: Path) -> None:
 
 
 def train(run: str, project: Path, seed: int, seconds: float) -> list[tuple[float, float]]:
-    """Seconds and KID of every look."""
+    """Train, and return seconds and KID of every evaluation."""
     how, name = RUNS[run]
     model = params.Model.model_validate(pipeline.recipe("kene")["models"][name])
     return {"plain": plain, "ganloom": ganloom}[how](model, project, seed, seconds)
@@ -137,22 +139,22 @@ def train(run: str, project: Path, seed: int, seconds: float) -> list[tuple[floa
 def ganloom(
     model: params.Model, project: Path, seed: int, seconds: float
 ) -> list[tuple[float, float]]:
-    looks = Looks(seconds)
+    evaluations = Evaluations(seconds)
 
-    def prepare(*given: object) -> judge.Judge:  # what the loop does last before it trains
+    def prepare(*given: object) -> judge.Judge:  # the last call of the loop before training
         judging = PREPARE(*given)
-        looks.begun = time.perf_counter()
+        evaluations.begun = time.perf_counter()
         return judging
 
-    def look(judging: judge.Judge, average: nn.Module) -> dict[str, float]:
-        return looks(judging, average)
+    def evaluate(judging: judge.Judge, average: nn.Module) -> dict[str, float]:
+        return evaluations(judging, average)
 
-    judge.prepare, judge.Judge.look = prepare, look
+    judge.prepare, judge.Judge.evaluate = prepare, evaluate
     try:
         with tempfile.TemporaryDirectory() as folder:
             loop.train(
                 "benchmark",
-                model.model_copy(update={"kimg": MOST * LOOK / 1000}),
+                model.model_copy(update={"kimg": MOST * INTERVAL / 1000}),
                 params.Train(ticks=MOST, grid=6, judge=SECTION),
                 seed=seed,
                 threads=1,
@@ -162,7 +164,7 @@ def ganloom(
             )
     except Enough:
         pass
-    return looks.found
+    return evaluations.rows
 
 
 def plain(
@@ -174,15 +176,15 @@ def plain(
     slices, inputs = project / "data/slices", training.inputs
     with tempfile.TemporaryDirectory() as folder:
         judging = judge.prepare(SECTION, slices, Path(folder), model.resolution, inputs, seed)
-    looks = Looks(seconds)
+    evaluations = Evaluations(seconds)
     try:
         for shown in accumulate(training.steps()):
-            if shown % LOOK == 0:
-                looks(judging, training.G.eval())
+            if shown % INTERVAL == 0:
+                evaluations(judging, training.G.eval())
                 training.G.train()
     except Enough:
         pass
-    return looks.found
+    return evaluations.rows
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Images per second of every kind of model, beside a plain PyTorch loop on the same networks.
+"""Measure images per second of all kinds of model, compared with a plain PyTorch loop.
 
-    python benchmarks/training.py             # reckoned 20 to 25 minutes on two idle cores
+    python benchmarks/training.py             # an estimated 20 to 25 minutes on two idle cores
     python benchmarks/training.py --models dcgan projected --resolutions 32 --rounds 1
 
-Real images per second at 32, 64 and 128 px on random pictures: ganloom's loop, all of it
-(averaging, statistics, a tick with its frame), beside the loop of plain_loops.py, which gets its
-images from JPEG files. One thread on a CPU; on a GPU where torch sees one, with larger batches and
-wider networks. Each figure is the median over rounds that take turns, each in a process of its own.
-Nothing else should run meanwhile.
+Real images per second at 32, 64 and 128 px on random images, for ganloom's complete loop
+(averaging, statistics, a tick with its frame) and for that of plain_loops.py, which reads JPEG
+files, with the same networks. One thread on a CPU; on a GPU, larger batches and wider networks.
+Each figure is the median over rounds that alternate, each in its own process. Nothing else should
+run meanwhile.
 
-A second table asks whether two cores do more for one training or for two.
+A second table compares two cores for one training with two trainings on a core each.
 """
 
 from __future__ import annotations

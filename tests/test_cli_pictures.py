@@ -605,7 +605,7 @@ MIXED = "mix needs two ends of one kind: --from SEED --to SEED, or --from-class 
         ("--from 1 --to 2 --from-class cat --to-class dog", MIXED),
         ("--from x --to 2", "--from x is not possible; allowed: 0 to 4294967295"),
         ("--from 1 --to -2", "--to -2 is not possible; allowed: 0 to 4294967295"),
-        ("--from 1 --to 2 --seed 3", "--seed 3 is not possible beside --from and --to"),
+        ("--from 1 --to 2 --seed 3", "--seed 3 cannot be combined with --from and --to"),
         ("--from 1 --to 2 --steps 1", "--steps 1 is not possible; allowed: 2 to 100"),
         ("--from 1 --to 2 --size 5000", "--size 5000 is not possible; allowed: 16 to 4096"),
         ("--from 1 --to 2 --steps 90 --size 4096", "million pixels in all; allowed: up to 1727"),

@@ -72,12 +72,12 @@ def test_only_what_was_trained_on_and_done_is_said(
     columns = ["sha256", "image", "symmetry", "angle"]
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "index.parquet")
     text = attribution(manifest, kept, tmp_path)
-    assert f"# Credits\n\nThis picture trained a generator{how}.\n\n- [Cloth]" in text
-    assert "## Held out\n\nThis picture trained nothing" in text
+    assert f"# Credits\n\nA generator was trained on this image{how}.\n\n- [Cloth]" in text
+    assert "## Held out\n\nThe generator was not trained on this image" in text
     assert text.index("## Held out") < text.index("- Held")
     assert "Too small" not in text
     before = attribution(manifest, kept[:1], tmp_path / "missing")
-    assert before.startswith("# Credits\n\nThis picture trained a generator.\n")
+    assert before.startswith("# Credits\n\nA generator was trained on this image.\n")
     assert "Held out" not in before
 
 

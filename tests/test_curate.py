@@ -53,7 +53,7 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("dddddddd,drop,", "3: dddddddd was never a candidate"),
+        ("dddddddd,drop,", "3: no image has the sha256 dddddddd"),
         ("abababab,drop,", "3: abababab is ambiguous"),
         ("aaaaaaa,drop,", "3: sha256 'aaaaaaa' has fewer than 8 digits"),
         (f"{C},remove,", "3: decision 'remove' is not `keep` or `drop`"),
@@ -203,8 +203,8 @@ def test_what_is_wrong_with_classes_is_said() -> None:
     assert curate.class_warnings(some[:5], some[:5], {"cats0"}, 0.2) == []
     wrong = [*some, picture(0, "owl"), picture(0, ""), picture(1, "")]
     gone, small, none = curate.class_warnings(wrong, wrong[5:], {"dogs0", "0"}, 0.2)
-    assert gone == "all pictures were dropped of class 'cats': see data/dropped.csv"
+    assert gone == "all images of class 'cats' were dropped: see data/dropped.csv"
     assert "class 'owl'" in small
     assert "'cats', 'dogs'" in curate.class_warnings(some, some, set(), 0.2)[0]
     assert curate.class_warnings(some, some, set(), 0) == []
-    assert none.startswith("pictures without a class: 2, ")
+    assert none.startswith("2 images have no class, ")

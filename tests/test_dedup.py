@@ -366,9 +366,9 @@ def test_a_set_of_lookalikes_takes_a_bounded_number_of_comparisons(
 # --- looks ---------------------------------------------------------------------------------------
 
 
-def looks(image: Image.Image) -> quality.Looks:
+def looks(image: Image.Image) -> quality.Measures:
     seen = decoding.preview(encoding.png(image), 10**8, fingerprint.SIDE)
-    return quality.looks(seen.image.convert("L"))
+    return quality.measure(seen.image.convert("L"))
 
 
 def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:

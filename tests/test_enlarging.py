@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         trained(tmp_path)
     (folder,) = tmp_path.glob("enlarger-*")
     (folder / checkpoint.STATE).write_bytes(b"x" * 100)
-    with pytest.raises(checkpoint.DamagedError, match="to begin this training anew, remove"):
+    with pytest.raises(checkpoint.DamagedError, match="to restart this training, remove"):
         trained(tmp_path)
 
 

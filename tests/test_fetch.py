@@ -532,12 +532,12 @@ def test_link_rot_is_reported_up_to_a_limit_and_fails_above() -> None:
     limits = LIMITS.model_copy(update={"max_lost": 0.2})
     assert require_reached(lost(0, 10), limits) == ""
     assert require_reached([*lost(0, 5), *lost(2, 5, "b.example")], limits) == (
-        "2 of 10 pictures on the web are gone or out of reach, which fetch.max_lost (0.2) allows"
+        "2 of 10 images on the web are deleted or unreachable, which fetch.max_lost (0.2) allows"
     )
     with pytest.raises(LostError) as raised:
         require_reached([*lost(1, 5), *lost(2, 5, "b.example")], limits)
     assert str(raised.value).startswith(
-        "3 of 10 pictures on the web are gone or out of reach, more than fetch.max_lost (0.2) "
+        "3 of 10 images on the web are deleted or unreachable, more than fetch.max_lost (0.2) "
         "allows:\n  b.example: 0 of 2 fetched; failed: 2 HTTP 404\n"
         "  a.example: 0 of 1 fetched; failed: 1 HTTP 404\n"
     )
@@ -678,7 +678,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     write_web_project(tmp_path, rows, max_lost=0.3)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 1
-    assert "error: 2 of 6 pictures on the web are gone or out of reach, more than" in done.stderr
+    assert "error: 2 of 6 images on the web are deleted or unreachable, more than" in done.stderr
     assert "127.0.0.1: 0 of 2 fetched; failed: 1 HTTP 404, 1 not an image" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data" / "manifest.csv").exists()
@@ -686,7 +686,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     write_web_project(tmp_path, rows, max_lost=0.4)
     done = stage(tmp_path, "fetch")
     assert done.returncode == 0, done.stderr
-    assert "2 of 6 pictures on the web are gone or out of reach, which" in done.stdout
+    assert "2 of 6 images on the web are deleted or unreachable, which" in done.stdout
     assert (
         "127.0.0.1: 3 of 6 fetched; failed: 1 format not read, 1 HTTP 404, 1 not an image"
     ) in done.stdout

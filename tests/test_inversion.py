@@ -380,7 +380,7 @@ def test_a_model_without_classes_writes_files_side_by_side(tried: None) -> None:
         ("--seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
         ("--seed 4294967296", "--seed 4294967296 is not possible"),
         ("--truncation nan", "--truncation nan is not possible; allowed: 0.01 to 2"),
-        ("--model other", "trained here: tried"),
+        ("--model other", "trained models: tried"),
         ("--out taken", "--out taken is not possible: it is a file"),
     ],
 )
@@ -438,7 +438,7 @@ def test_animations_by_command(
         ("--out x.mp4 --seed -1", "--seed -1 is not possible; allowed: 0 to 4294967295"),
         ("--out x.mp4 --kind morph", "no classes to morph"),
         ("--out x.mp4 --kind sweep", "no codes to sweep"),
-        ("--out x.mp4 --model other", "trained here: tried"),
+        ("--out x.mp4 --model other", "trained models: tried"),
     ],
 )
 def test_an_animation_that_is_not_possible_says_why(tried: None, options: str, words: str) -> None:

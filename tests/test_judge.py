@@ -135,11 +135,11 @@ def test_equal_pictures_are_measured_without_a_nan() -> None:
 def test_an_alarm_says_when_it_was_seen_whether_it_passed_and_what_to_do() -> None:
     (alarm,) = judge.alarms(looks(feature_distance=[0.9, 0.3, 0.4, 0.8]), MODEL)
     assert (alarm.tick, alarm.kimg, alarm.over) == (2, 20, 40)
-    assert alarm.sentence.startswith("At 20 kimg (tick 2), until 40 kimg: its pictures differ")
+    assert alarm.sentence.startswith("At 20 kimg (tick 2), until 40 kimg: the mean distance")
     assert "diffaugment" in alarm.sentence
     (alarm,) = judge.alarms(looks(feature_distance=[0.9, 0.3]), MODEL)
     assert alarm.over is None
-    assert alarm.sentence.startswith("At 20 kimg (tick 2): its")
+    assert alarm.sentence.startswith("At 20 kimg (tick 2): the mean")
 
 
 def test_advice_depends_on_what_the_model_has() -> None:
@@ -235,7 +235,7 @@ def test_looks_change_no_bit_of_the_training(tmp_path: Path, slices: Path) -> No
     looked = run(tmp_path / "a", slices, params.Judge(**{**JUDGE.model_dump(), "keep": "last"}))
     alone = run(tmp_path / "b", slices, None)
     found, expected = contents(looked), contents(alone)
-    news = {f"history/plots/metrics/{name}.tsv" for name in judge.LOOK}
+    news = {f"history/plots/metrics/{name}.tsv" for name in judge.METRICS}
     assert set(found) - set(expected) == news
     differing = {name for name in expected if found[name] != expected[name]}
     assert differing == {"judgement.json", "history/metrics.json"}
@@ -266,14 +266,14 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
 ) -> None:
     states, seen = [], []
     monkeypatch.setattr(loop, "fresh", lambda *args: states.append(fresh(*args)) or states[0])
-    look = judge.Judge.look
+    look = judge.Judge.evaluate
 
     def watched(self: judge.Judge, average: Any) -> dict[str, float]:
         nets = states[0].networks
         seen.append({name: copy.deepcopy(net.state_dict()) for name, net in nets.items()})
         return look(self, average)
 
-    monkeypatch.setattr(judge.Judge, "look", watched)
+    monkeypatch.setattr(judge.Judge, "evaluate", watched)
     with_kids(monkeypatch, 0.3, 0.1, 0.2)
     out = run(tmp_path, slices)
 
@@ -294,7 +294,8 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
     chosen = read(out / "judgement.json")["chosen"]
     assert chosen["kimg"] == 0.08
     assert chosen["why"] == (
-        "It had the lowest KID of 3 looks, 0.1000; the last look, at 0.12 kimg, found 0.2000."
+        "It had the lowest KID of 3 evaluations, 0.1000; that of the last one, at 0.12 kimg, was "
+        "0.2000."
     )
 
 
@@ -306,7 +307,7 @@ def test_the_last_state_becomes_the_model_where_that_is_asked_for(
     assert (out / "generator.safetensors").read_bytes() == (out / "last.safetensors").read_bytes()
     chosen = read(out / "judgement.json")["chosen"]
     assert chosen["kimg"] == 0.12
-    assert "the lowest KID of 3 looks was seen at 0.08 kimg" in chosen["why"]
+    assert "the lowest KID of 3 evaluations was at 0.08 kimg" in chosen["why"]
 
 
 def test_patience_ends_a_training(
@@ -316,7 +317,7 @@ def test_patience_ends_a_training(
     out = run(tmp_path, slices, JUDGE.model_copy(update={"patience": 2}), ticks=5)
     judgement = read(out / "judgement.json")
     assert [look["kid"] for look in judgement["looks"]] == [0.3, 0.2, 0.25, 0.2]
-    assert judgement["stopped"].startswith("Training ended at 0.096 of 0.12 kimg: the KID was no")
+    assert judgement["stopped"].startswith("Training ended at 0.096 of 0.12 kimg, after 2 ")
     assert judgement["chosen"]["kimg"] == 0.048
     assert read(out / "run.json")["kimg"] == 0.096
 
@@ -332,7 +333,7 @@ def test_a_killed_training_keeps_its_best_state(
     kids = {1: 0.3, 2: 0.1, 3: 0.2, 4: 0.4}
 
     def measured(self: judge.Judge, average: Any) -> dict[str, float]:
-        return dict.fromkeys(judge.LOOK, kids[next(ticks)])
+        return dict.fromkeys(judge.METRICS, kids[next(ticks)])
 
     def kill(after: int, victim: Any) -> Any:
         calls = iter(range(after))
@@ -345,7 +346,7 @@ def test_a_killed_training_keeps_its_best_state(
         return dies
 
     section = JUDGE.model_copy(update={"patience": 2})
-    monkeypatch.setattr(judge.Judge, "look", measured)
+    monkeypatch.setattr(judge.Judge, "evaluate", measured)
     ticks = iter(range(1, 6))
     undisturbed = contents(run(tmp_path / "a", slices, section, ticks=5))
     update, write = ema.update, loop._write
@@ -416,7 +417,8 @@ def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch)
     seen = {f"h{number:02d}" for number in ready.real.tolist()}
     assert seen == set(sources) - set(sources[unseen])
     assert ready.against == (
-        "24 pictures of one half of the holdout; figures are of the other half"
+        "24 images of one half of the holdout; the reported metrics are measured against the "
+        "other half"
     )
 
 
@@ -425,7 +427,7 @@ def test_a_small_holdout_is_said_in_words(slices: Path) -> None:
     pd.read_parquet(slices / "holdout.parquet")[:20].to_parquet(slices / "holdout.parquet")
     ready = judge.prepare(JUDGE, slices, slices, 16, models.inputs(MODEL, 1), seed=1)
     assert ready.real is ready.train
-    assert ready.against == "16 training images, as the holdout is too small to be halved"
+    assert ready.against == "16 training images, because the holdout is too small to be halved"
 
 
 def test_figures_are_reported_on_the_other_half(

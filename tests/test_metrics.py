@@ -529,6 +529,15 @@ def test_other_weights_are_refused() -> None:
         features_module.network(LITE2._replace(sha256="0" * 64))
 
 
+def test_feature_network_loaded_in_inference_mode_has_gradients() -> None:
+    features_module.network.cache_clear()
+    x = torch.rand(1, 3, 32, 32, requires_grad=True)
+    with torch.inference_mode():
+        features_module.maps(x, LITE2)
+    features_module.maps(x, LITE2)[0].sum().backward()
+    assert x.grad is not None
+
+
 def test_features_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = textures(3, 16)
     first = features(images, LITE2)

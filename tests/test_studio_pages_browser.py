@@ -120,13 +120,13 @@ def test_classes_and_codes_are_offered_and_strange_names_are_only_words(
 ) -> None:
     page = visit(address, "/generate?model=animals")
     loaded(page, "#pictures img", 16)
-    expect(page.locator("#told select")).to_have_count(3)
+    expect(page.locator("#inputs select")).to_have_count(3)
     page.select_option("#label", "<b>owl</b>")
     expect(page.locator("#one-facts")).to_contain_text("<b>owl</b>")
     page.select_option("#code-0", "2")
     expect(page.locator("#one-facts")).to_contain_text("2, drawn")
     page.select_option("#model", "ganloom/kene")
-    expect(page.locator("#told select")).to_have_count(0)
+    expect(page.locator("#inputs select")).to_have_count(0)
     loaded(page, "#pictures img", 16)
     expect(page.locator("#one-facts")).to_contain_text("ganloom/kene")
 
@@ -362,7 +362,7 @@ def test_a_search_that_ends_leaves_what_is_edited_meanwhile(
     expect(page.locator("#before figcaption")).to_contain_text("PSNR")
     expect(page.locator("#model")).to_have_value("animals")
     expect(page.locator("#kept")).to_be_disabled()  # those of the other model are gone
-    expect(page.locator("#told select")).to_have_count(3)
+    expect(page.locator("#inputs select")).to_have_count(3)
     loaded(page, ".compare img", 3)
 
 

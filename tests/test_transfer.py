@@ -88,7 +88,7 @@ def test_another_training_is_named_by_its_hash(trained: dict[str, Any]) -> None:
 
 def test_a_file_of_which_nothing_fits_is_refused(trained: dict[str, Any]) -> None:
     plain = {"kind": "began", "channels": 3, "latent": 5}
-    with pytest.raises(transfer.TransferError, match=r"no tensor of .* kind, channels"):
+    with pytest.raises(transfer.TransferError, match=r"no tensor in .* kind, channels"):
         begun(model(trained, generator=plain))
 
 
@@ -159,5 +159,5 @@ def test_pictures_are_made_alone_where_statistics_are_kept(trained: dict[str, An
 
 def test_statistics_that_are_not_there_cannot_be_kept(trained: dict[str, Any]) -> None:
     wide = model(trained).generator.model_dump() | {"channels": 6}
-    with pytest.raises(transfer.TransferError, match=r"keep_statistics: net\.2 .* or say false"):
+    with pytest.raises(transfer.TransferError, match=r"keep_statistics: net\.2 .* set it to false"):
         begun(model(trained | {"keep_statistics": True}, generator=wide))

@@ -4,10 +4,10 @@ A training image is a crop (a row of ``images.npy``) in one of the symmetries of
 the crops are stored. The index has these columns (``COLUMNS``):
 
 - ``image``: row of ``images.npy`` or ``holdout.npy``; ``symmetry``: symmetry to apply to it
-  (``images.apply_symmetry``).
+  (``images.arrays.apply_symmetry``).
 - ``sha256``, ``label``: hash and class of the original.
 - ``x``, ``y``: centre of the box in px of the upright original. Its top left corner is (0, 0), the
-  centre of its first pixel (0.5, 0.5). A border that was cropped away counts.
+  centre of its first pixel (0.5, 0.5). A border that was removed is included in them.
 - ``side``: side of the box in the same px. For a whole original that was padded or stretched: its
   longer side without border.
 - ``angle``: counter-clockwise rotation of the box in degrees. A point of the crop u px right of and
@@ -227,8 +227,7 @@ def whole(image: Image.Image, resolution: int, fit: str) -> tuple[Image.Image, B
         image: Image.
         resolution: Side in px.
         fit: ``crop`` to the central square, ``pad`` with the median colour of the outermost pixels,
-            or
-            ``stretch``.
+            or ``stretch``.
 
     Returns:
         The square, and the box of the image that it shows.
@@ -274,8 +273,7 @@ def make(
     """Make the crops of a split and their index.
 
     Slices are distributed evenly over the originals, and each original has its own random stream,
-    so the
-    bytes do not depend on the workers or their number.
+    so that the result does not depend on the number of workers.
 
     Args:
         job: Settings of the split.
@@ -332,15 +330,16 @@ def _run(pool: Executor, what: str, function: Callable[[T], R], items: Sequence[
 
 
 def _too_small(inners: Mapping[str, tuple[int, int, int, int]], smallest: int) -> dict[str, str]:
-    found = {}
-    for digest, (left, top, right, bottom) in inners.items():
-        if min(right - left, bottom - top) < smallest:
-            found[digest] = f"too small for every size: {right - left}x{bottom - top}"
-    return found
+    sizes = {d: (right - left, bottom - top) for d, (left, top, right, bottom) in inners.items()}
+    return {
+        digest: f"too small for every size: {width}x{height}"
+        for digest, (width, height) in sizes.items()
+        if min(width, height) < smallest
+    }
 
 
 def _spread(count: int, digests: Sequence[str], seed: int) -> dict[str, int]:
-    """Distribute ``count`` as evenly as possible; hashes decide who gets one more."""
+    """Distribute ``count`` as evenly as possible; hashes decide which originals get one more."""
     ranked = sorted(digests, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
     return {digest: len(range(place, count, len(ranked))) for place, digest in enumerate(ranked)}
 

@@ -1,4 +1,4 @@
-"""Attribution that licences demand: title, author, source and licence of each image."""
+"""Attribution that licences require: title, author, source and licence of each image."""
 
 from __future__ import annotations
 
@@ -109,29 +109,29 @@ def markdown(trained: Sequence[Credit], held: Sequence[Credit] = (), how: str = 
         held: Credits of the holdout.
         how: Description of how originals were changed.
     """
-    lines = ["# Credits", "", f"{_these(trained)} trained a generator{f' ({how})' if how else ''}."]
+    changes = f" ({how})" if how else ""
+    lines = ["# Credits", "", f"A generator was trained on {_counted(trained)}{changes}."]
     lines += _listed(trained, "##")
     if held:
         them = "it" if len(held) == 1 else "them"
         lines += ["", "## Held out", ""]
-        lines += [f"{_these(held)} trained nothing; generated pictures were compared with {them}."]
+        lines += [f"The generator was not trained on {_counted(held)}, but compared with {them}."]
         lines += _listed(held, "###")
     return "\n".join(lines) + "\n"
 
 
-def _these(found: Sequence[Credit]) -> str:
-    return "This picture" if len(found) == 1 else f"These {len(found):,} pictures"
+def _counted(entries: Sequence[Credit]) -> str:
+    return "this image" if len(entries) == 1 else f"these {len(entries):,} images"
 
 
-def _listed(found: Sequence[Credit], level: str) -> list[str]:
-    licensed = [credit for credit in found if credit.licence.lower() not in UNKNOWN]
-    unknown = [credit for credit in found if credit.licence.lower() in UNKNOWN]
+def _listed(entries: Sequence[Credit], level: str) -> list[str]:
+    licensed = [credit for credit in entries if credit.licence.lower() not in UNKNOWN]
+    unknown = [credit for credit in entries if credit.licence.lower() in UNKNOWN]
     lines = ["", *map(_line, licensed)] if licensed else []
     if unknown:
         lines += [
             *("", f"{level} Without a known licence", ""),
-            "Ask before you publish what was made from "
-            f"{'this picture' if len(unknown) == 1 else f'these {len(unknown):,} pictures'}.",
+            f"Ask for permission before you publish anything made from {_counted(unknown)}.",
             *("", *map(_line, unknown)),
         ]
     return lines

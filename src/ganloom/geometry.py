@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def doublings(resolution: int) -> int:
-    """How often a base of 4 to 7 px is doubled to reach ``resolution``.
+    """Number of doublings of a base of 4 to 7 px that reach ``resolution``.
 
     Raises:
         ValueError: ``resolution`` is not base x 2^k with k >= 1; the message names near ones.

@@ -1,4 +1,4 @@
-"""What Git says of a project."""
+"""Queries to Git about a project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 CONFLICT = re.compile(r"^<{7} .*^={7}\r?$.*^>{7} ", re.MULTILINE | re.DOTALL)
-APPLIED = "refs/exps/apply/stash"  # the changes that the last `dvc exp apply` found
+APPLIED = "refs/exps/apply/stash"  # changes that the last `dvc exp apply` replaced
 # Written by an engine, not by people: any version of it will do, and what differs is made again.
 GENERATED = ("dvc.lock", "*.dvc", "data/candidates/*.csv")
 
@@ -79,9 +79,9 @@ def conflict(project: Path, file: Path) -> str:
         text = (project / file).read_bytes().decode(errors="replace")
     except OSError:
         return ""
-    if not (found := CONFLICT.search(text)):
+    if not (marker := CONFLICT.search(text)):
         return ""
-    line = text.count("\n", 0, found.start()) + 1
+    line = text.count("\n", 0, marker.start()) + 1
     problem = f"{file}:{line}: a merge conflict that is not resolved; "
     if not any(file.match(pattern) for pattern in GENERATED):
         return (

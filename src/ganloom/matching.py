@@ -171,8 +171,8 @@ def _responses(images: Tensor, memory: dict[str, Tensor]) -> Iterator[Tensor]:
 
 
 def _all_responses(batches: Iterable[Tensor], memory: dict[str, Tensor]) -> list[Tensor]:
-    found = [list(_responses(images, memory)) for images in batches]
-    return [torch.cat(level, dim=1) for level in zip(*found, strict=True)]
+    responses = [list(_responses(images, memory)) for images in batches]
+    return [torch.cat(level, dim=1) for level in zip(*responses, strict=True)]
 
 
 def _shares(limits: Tensor, values: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a model is trained on.
+    """The updates of a training step, and their state.
 
     Attributes:
         phases: Updates in the order in which they run.
@@ -206,7 +206,7 @@ def nonsaturating(label_noise: float) -> Adversarial:
     Args:
         label_noise: D's targets are uniform in [0, label_noise] for fakes and in
             [1 - label_noise, 1] for real images, drawn for each image (Salimans et al., 2016,
-            smooth the targets of real images alone). G's target stays 1.
+            smooth only the targets of real images). G's target stays 1.
     """
 
     def discriminator(seen: Pass) -> Loss:

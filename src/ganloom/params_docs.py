@@ -1,4 +1,4 @@
-"""What the schema says of each parameter, as a page and as comments in a params file."""
+"""Descriptions of parameters from the schema, as a page and as comments in a params file."""
 
 from __future__ import annotations
 

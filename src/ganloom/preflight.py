@@ -1,4 +1,4 @@
-"""What DVC or Git would refuse only when a stage is over, asked before it starts.
+"""Checks before a stage starts of what DVC or Git would refuse only after it has ended.
 
 DVC records a result after the stage's command has ended. If it cannot, hours of training are lost,
 and the same command starts them again.
@@ -41,20 +41,20 @@ def rejections(repo: Repo, outputs: Iterable[Output]) -> list[str]:
 
     Args:
         repo: The project as DVC sees it.
-        outputs: What the stages make.
+        outputs: Outputs of the stages.
 
     Raises:
         GitError: Git refuses to work in the project.
     """
     folder = Path(git.ask(Path(repo.root_dir), "rev-parse", "--absolute-git-dir"))
     cached = [output for output in outputs if output.use_cache]
-    found = [
+    problems = [
         *_not_writable([folder, Path(repo.root_dir, "dvc.lock")]),
         *_cache(repo),
         *(problem for output in cached for problem in _output(repo, output)),
         *_links(repo, cached),
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(problems))
 
 
 def _not_writable(paths: Iterable[Path]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def _not_writable(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def _cache(repo: Repo) -> Iterator[str]:
-    """Look at the folders in which DVC keeps results; it makes those that are not there."""
+    """Check DVC's cache folders; DVC creates missing ones."""
     for top in (Path(repo.cache.local.path), Path(repo.stage_cache.cache_dir)):
         place = next(path for path in (top, *top.parents) if path.is_symlink() or path.exists())
         folders = [place, *(sorted(top.glob("??")) if place == top else ())]
@@ -98,7 +98,7 @@ def _output(repo: Repo, output: Output) -> Iterator[str]:
 
 
 def _links(repo: Repo, outputs: Iterable[Output]) -> Iterator[str]:
-    """See whether outputs can be linked to the cache; DVC can always copy them or make symlinks."""
+    """Check whether outputs can be linked to the cache; copies and symlinks are always possible."""
     from dvc.fs import localfs
     from dvc_objects.fs.generic import test_links
 

@@ -13,7 +13,7 @@ COARSEST = 16
 
 
 def pyramid(x: Tensor) -> Iterator[Tensor]:
-    """Levels of (B, 3, R, R), finest first: (B, 3, R, R), (B, 3, R / 2, R / 2), ...
+    """Yield the levels of (B, 3, R, R), finest first: (B, 3, R, R), (B, 3, R / 2, R / 2), ...
 
     Each level is the difference between the image at its scale and the upsampled image at the next
     one. The last level is the image at the coarsest scale, which has at least 16 px; odd sides are

@@ -40,10 +40,10 @@ def reconstruct(
     out: Path,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Find the inputs with which a generator comes nearest to real images.
+    """Invert real images: find the inputs with which a generator reconstructs them best.
 
     The images are from the holdout, or from the training set if there is none. All of the holdout
-    may be used: a training that looked at half of it has not learned from it.
+    may be used, because no model is trained on it.
 
     Args:
         name: Name of the model.
@@ -82,18 +82,19 @@ def reconstruct(
             "ms_ssim": readable(float(ms_ssim.median())),
         }
 
-    found = invert(net, targets, settings, seed, guess=guess, labels=labels)
-    again = generate(net, found.v)
-    sheet.append(again)
+    recovered = invert(net, targets, settings, seed, guess=guess, labels=labels)
+    reconstructions = generate(net, recovered.v)
+    sheet.append(reconstructions)
     save_png(grid(np.concatenate(sheet), len(real)), out / "inversion.png")
 
     knobs = [class_knob(net.inputs)] if net.inputs.classes else []
     knobs += code_knobs(net.inputs, ENDS)
     if knobs:
-        changes = torch.cat([turned(found.v, knob) for knob in knobs], dim=1)
-        save_png(_edits(real, again, generate(net, changes.flatten(0, 1))), out / "edits.png")
+        changes = torch.cat([turned(recovered.v, knob) for knob in knobs], dim=1)
+        edited = generate(net, changes.flatten(0, 1))
+        save_png(_edits(real, reconstructions, edited), out / "edits.png")
 
-    results |= _summary(found)
+    results |= _summary(recovered)
     (out / "inversion.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return results
 
@@ -101,7 +102,7 @@ def reconstruct(
 def _targets(
     slices: Slices, count: int, seed: int, side: int, classes: list[str]
 ) -> tuple[Array, Tensor | None]:
-    """Real images, and the numbers of their classes where these are known to the model."""
+    """Return real images, and the numbers of their classes if the model is conditional."""
     if len(slices.holdout):
         rows = np.arange(len(slices.holdout))
         return slices.holdout_images(rows, count, seed, side), None
@@ -111,40 +112,40 @@ def _targets(
     return slices.images(rows, side), numbers
 
 
-def _edits(real: Array, again: Array, changed: Array) -> Array:
-    """A sheet with a row for each image: real, reconstructed, and with each change.
+def _edits(real: Array, reconstructions: Array, changed: Array) -> Array:
+    """Make a sheet with a row per image: real, reconstructed, and with each change.
 
     Args:
         real: (N, R, R, 3).
-        again: (N, R, R, 3) reconstructions.
+        reconstructions: (N, R, R, 3).
         changed: (N * K, R, R, 3) the K changes of each.
     """
-    rows = [real[:, None], again[:, None], changed.reshape(len(real), -1, *real.shape[1:])]
-    sheet = np.concatenate(rows, axis=1)
+    edits = changed.reshape(len(real), -1, *real.shape[1:])
+    sheet = np.concatenate([real[:, None], reconstructions[:, None], edits], axis=1)
     return grid(sheet.reshape(-1, *real.shape[1:]), sheet.shape[1])
 
 
-def _summary(found: Recovered) -> dict[str, Any]:
-    psnr, ms_ssim = found.psnr[-1], found.ms_ssim[-1]
+def _summary(recovered: Recovered) -> dict[str, Any]:
+    psnr, ms_ssim = recovered.psnr[-1], recovered.ms_ssim[-1]
     return {
         "median": {
             "psnr": readable(float(psnr.median())),
             "ms_ssim": readable(float(ms_ssim.median())),
-            "loss": readable(float(found.loss.median())),
+            "loss": readable(float(recovered.loss.median())),
         },
         "images": [
             {
                 "psnr": readable(float(psnr[i])),
                 "ms_ssim": readable(float(ms_ssim[i])),
-                "loss": readable(float(found.loss[i])),
-                "start": int(found.start[i]),
+                "loss": readable(float(recovered.loss[i])),
+                "start": int(recovered.start[i]),
             }
-            for i in range(len(found.v))
+            for i in range(len(recovered.v))
         ],
         "curves": {
-            "step": found.steps,
-            "psnr": [_rounded(row.tolist()) for row in found.psnr],
-            "ms_ssim": [_rounded(row.tolist()) for row in found.ms_ssim],
+            "step": recovered.steps,
+            "psnr": [_rounded(row.tolist()) for row in recovered.psnr],
+            "ms_ssim": [_rounded(row.tolist()) for row in recovered.ms_ssim],
         },
     }
 

@@ -1,7 +1,7 @@
 """Resampling and shifting of images by matrix products.
 
-On a GPU, gradients of torch's interpolation and of indexing are either not deterministic or slow,
-as they are sorted first. Those of matrix products are deterministic and fast.
+On a GPU, the gradients of torch's interpolation and indexing are either not deterministic, or slow
+because they are sorted first. Those of matrix products are deterministic and fast.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 
 def bilinear(x: Tensor, side: int, align_corners: bool = False) -> Tensor:
-    """Bilinear resampling, as torch's ``interpolate``: (B, C, S, S) to (B, C, side, side).
+    """Resample like torch's bilinear ``interpolate``: (B, C, S, S) to (B, C, side, side).
 
-    On a CPU it is torch's own, which is faster there.
+    On a CPU, torch's own function is used, which is faster there.
     """
     if x.device.type == "cpu":
         return F.interpolate(x, (side, side), mode="bilinear", align_corners=align_corners)
@@ -24,11 +24,15 @@ def bilinear(x: Tensor, side: int, align_corners: bool = False) -> Tensor:
 
 
 def enlarged(x: Tensor, side: int, align_corners: bool) -> Tensor:
-    """``bilinear`` by matrix products, in single precision: channels last, of the type of x."""
+    """Compute ``bilinear`` by matrix products in single precision.
+
+    Returns:
+        (B, C, side, side), channels last, with the data type of ``x``.
+    """
     lines = _weights(x.shape[-1], side, align_corners, x.device)
     with torch.autocast(x.device.type, enabled=False):
-        found = lines @ x.float() @ lines.T
-    return found.to(x.dtype, memory_format=torch.channels_last)
+        resampled = lines @ x.float() @ lines.T
+    return resampled.to(x.dtype, memory_format=torch.channels_last)
 
 
 @cache

@@ -153,21 +153,21 @@ def halves(sources: pd.Series, seed: int) -> tuple[NDArray[np.int64], NDArray[np
 def split_holdout(
     sources: pd.Series, judge: Judge | None, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the holdout that trainings may look at, and rows that metrics are reported on.
+    """Rows of the holdout for evaluations during training, and rows for the reported metrics.
 
-    They share no original: a state of a model that was chosen for its KID to some images looks
-    better beside those than it is.
+    The two share no original: a checkpoint that was selected by its KID on some images scores
+    better on these than on others.
 
     Args:
         sources: SHA-256 of the original of each row.
-        judge: How trainings measure themselves. If they do not (None), or if half of the holdout
-            has fewer than ``FEWEST_JUDGED`` images, all rows are reported on.
+        judge: Section ``train.judge``. Without it, or if half of the holdout has fewer than
+            ``FEWEST_JUDGED`` images, all rows are for the reported metrics.
         seed: Seed of the split.
     """
-    looked_at, unseen = halves(sources, seed)
-    if judge is None or len(looked_at) < FEWEST_JUDGED:
+    judged, unseen = halves(sources, seed)
+    if judge is None or len(judged) < FEWEST_JUDGED:
         return np.empty(0, np.int64), np.arange(len(sources))
-    return looked_at, unseen
+    return judged, unseen
 
 
 def holdout_rows(rows: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:

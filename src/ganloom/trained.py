@@ -66,14 +66,14 @@ def _former(project: Path, stamp: int) -> dict[str, Trained]:
         cached = _cache(project)
     except (OSError, YAMLError, ValueError, LookupError, TypeError, AttributeError):
         return {}  # an invalid lock, which DVC reports itself
-    found = {}
+    models = {}
     for name, outputs in sorted(stages.items()):
         generator, discriminator, run = (
             cached(outputs.get(f"{MODELS}/{name}/{file}", ""))
             for file in (GENERATOR, DISCRIMINATOR, RUN)
         )
-        found[name] = Trained(generator, discriminator, _finished(run))
-    return found
+        models[name] = Trained(generator, discriminator, _finished(run))
+    return models
 
 
 def _cache(project: Path) -> Callable[[str], Path]:

@@ -12,7 +12,7 @@ UNKNOWN = "unknown"
 def version(package: str) -> str:
     """Return the version of a package; ``UNKNOWN`` where no metadata of it are installed.
 
-    ganloom's own comes with its source: a stage runs the source beside it, installed or not.
+    ganloom's version is that of the source that runs, whether it is installed or not.
     """
     if package == "ganloom":
         return __version__

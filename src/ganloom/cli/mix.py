@@ -144,7 +144,7 @@ def _check_ends(options: argparse.Namespace) -> None:
         for option, seed in zip(("--from", "--to"), seeds, strict=True):
             whole(option, seed, *SEEDS)
         if options.seed is not None:
-            sys.exit(f"--seed {options.seed} is not possible beside --from and --to")
+            sys.exit(f"--seed {options.seed} cannot be combined with --from and --to")
     elif options.seed is not None:
         whole("--seed", options.seed, *SEEDS)
 

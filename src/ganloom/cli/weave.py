@@ -245,7 +245,7 @@ def _tiled(options: argparse.Namespace, plan: _Plan) -> _Plan:
 
     border, shorter, tile = options.border, min(plan.cloth), plan.tile
     if border and options.tile is None:
-        tile = weave.tile_beside(border, shorter)
+        tile = weave.tile_with_border(border, shorter)
     tile = max(4, 4 * round(weave.tile_within(plan.cloth[0], tile) / 4))  # as make_tile does
     if border and weave.deep(border, tile) > shorter // 2:
         most = tile * (shorter // 2) // weave.deep(border, tile)

@@ -1,7 +1,7 @@
-"""Near-duplicates: the same picture found twice, resized, recompressed, flipped or turned.
+"""Near-duplicates: originals that show the same picture, resized, recompressed, flipped or rotated.
 
-A perceptual hash proposes pairs, small colour thumbnails and then details confirm them, and groups
-are built around leaders, so that nobody joins a group over a chain of lookalikes. For crops and
-strong edits, a network's features propose and a search for the one picture inside the other
-confirms.
+A perceptual hash proposes pairs. Small colour thumbnails, then details, confirm them. Each image is
+compared with the keepers of groups only, so that a chain of similar images does not form a group.
+Crops and strong edits are proposed by a network's features, and confirmed by locating one image in
+the other.
 """

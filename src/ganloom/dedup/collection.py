@@ -1,4 +1,4 @@
-"""Everything that the stage finds out about a collection, from its shards to its tables."""
+"""Analysis of a collection in the stage ``dedup``, from its shards to its tables."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ganloom.dedup.fingerprint import fingerprints, same_pixels, table
 from ganloom.dedup.group import Member, group
 from ganloom.images.shards import Shards
 
-NEIGHBOURS = 5  # how near their mean is says how much a picture belongs
+NEIGHBOURS = 5  # whose mean distance measures how off-topic an image is
 
 
 class Found(NamedTuple):
-    """What was found of N pictures, by their sha256.
+    """Results for N originals, sorted by sha256.
 
     Attributes:
-        members: Their groups.
-        prints: Table of their fingerprints.
-        features: (N, D) of unit length, so that likeness is a dot product: of the network with
-            ``deep``, else shapes and colours in 192 numbers.
-        off_topic: (N,) how far they are from the others; a copy is as far as its keeper.
+        members: Group of each original.
+        prints: Table of fingerprints.
+        features: (N, D) of unit length, so that the similarity of two originals is a dot product:
+            features of the network with ``deep``, otherwise 192 numbers on shapes and colours.
+        off_topic: (N,) robust z-scores of the distance to the others; copies have their keeper's.
     """
 
     members: list[Member]
@@ -40,14 +40,20 @@ class Found(NamedTuple):
 def find(shards: Shards, section: params.Dedup, max_pixels: int, pool: Executor) -> Found:
     """Group the originals in ``shards``, and describe them.
 
+    Args:
+        shards: Originals.
+        section: Section ``dedup``.
+        max_pixels: Limit of the size of an original.
+        pool: Worker processes.
+
     Raises:
-        ImageError: an original cannot be decoded.
-        ShardError: a shard is damaged.
-        RuntimeError: ``section.deep`` asks for weights that are not there.
+        ImageError: An original cannot be decoded.
+        ShardError: A shard is damaged.
+        RuntimeError: ``section.deep`` needs weights that are missing.
     """
-    found = fingerprints(shards, section.hash_size, max_pixels, pool)
-    shown = tqdm(found, "fingerprints", len(shards), mininterval=1)
-    prints = table(shown, len(shards), section.hash_size)
+    computed = fingerprints(shards, section.hash_size, max_pixels, pool)
+    counted = tqdm(computed, "fingerprints", len(shards), mininterval=1)
+    prints = table(counted, len(shards), section.hash_size)
     digests = prints["sha256"].tolist()
     features, parts = prints["descriptor"], dict[str, list[str]]()
     if section.deep:
@@ -62,39 +68,41 @@ def find(shards: Shards, section: params.Dedup, max_pixels: int, pool: Executor)
     row = {digest: i for i, digest in enumerate(digests)}
     keeper = np.array([row[member.cluster] for member in members], np.intp)
     keepers = np.unique(keeper)
-    away = np.zeros(len(prints), np.float32)
-    away[keepers] = off_topic(features[keepers])
-    return Found(members, prints, np.ascontiguousarray(features), away[keeper])
+    scores = np.zeros(len(prints), np.float32)
+    scores[keepers] = off_topic(features[keepers])
+    return Found(members, prints, np.ascontiguousarray(features), scores[keeper])
 
 
 def off_topic(features: NDArray[np.float16]) -> NDArray[np.float32]:
-    """How far pictures are from the others, as a robust z-score: above 3 or so is worth a look.
+    """Compute a robust z-score of each image's distance to the others; outliers exceed about 3.
 
-    The mean distance to the nearest five others, less its median, in units of 1.4826 times the
-    median deviation (a standard deviation, were it a normal distribution).
+    The distance is the mean of those to the five nearest others. Its median is subtracted, and the
+    result is divided by 1.4826 times the median absolute deviation, which equals the standard
+    deviation of a normal distribution.
 
     Args:
-        features: (N, D) of unit length, one picture of each group of near-duplicates: copies
-            would keep each other company.
+        features: (N, D) of unit length, of one image per group of near-duplicates, since copies
+            would be near to each other.
 
     Returns:
-        (N,).
+        (N,); zeros for fewer than seven images.
     """
     if len(features) < NEIGHBOURS + 2:
         return np.zeros(len(features), np.float32)
     x = features.astype(np.float32)
     index = faiss.IndexFlatIP(x.shape[1])
     index.add(x)
-    likeness, _ = index.search(x, NEIGHBOURS + 1)
-    distance = np.sqrt(np.maximum(0, 2 - 2 * likeness[:, 1:])).mean(axis=1)
-    away = distance - np.median(distance)
-    return np.asarray(away / max(1.4826 * float(np.median(np.abs(away))), 1e-6), np.float32)
+    similarity, _ = index.search(x, NEIGHBOURS + 1)
+    distance = np.sqrt(np.maximum(0, 2 - 2 * similarity[:, 1:])).mean(axis=1)
+    deviation = distance - np.median(distance)
+    scale = max(1.4826 * float(np.median(np.abs(deviation))), 1e-6)
+    return np.asarray(deviation / scale, np.float32)
 
 
 def rows(found: Found) -> Iterator[dict[str, Any]]:
-    """The table data/clusters.csv."""
-    for member, looks, away in zip(found.members, found.prints, found.off_topic, strict=True):
-        width, height = int(looks["width"]), int(looks["height"])
+    """Yield the rows of data/clusters.csv."""
+    for member, measured, score in zip(found.members, found.prints, found.off_topic, strict=True):
+        width, height = int(measured["width"]), int(measured["height"])
         yield {
             "sha256": member.sha256,
             "cluster": member.cluster,
@@ -102,10 +110,10 @@ def rows(found: Found) -> Iterator[dict[str, Any]]:
             "distance": member.distance,
             "kind": member.kind,
             "diameter": member.diameter,
-            "contrast": f"{looks['contrast']:.3f}",
-            "sharpness": f"{looks['sharpness']:.3f}",
-            "blurred": f"{looks['blurred']:.3f}",
-            "information": f"{looks['information']:.3f}",
+            "contrast": f"{measured['contrast']:.3f}",
+            "sharpness": f"{measured['sharpness']:.3f}",
+            "blurred": f"{measured['blurred']:.3f}",
+            "information": f"{measured['information']:.3f}",
             "aspect": f"{max(width, height) / min(width, height):.3f}",
-            "off_topic": f"{away:.3f}",
+            "off_topic": f"{score:.3f}",
         }

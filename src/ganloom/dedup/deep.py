@@ -1,7 +1,7 @@
-"""Crops and strong edits: a network's features propose, finding one picture in the other confirms.
+"""Search for crops and strong edits: features propose pairs, template matching confirms them.
 
-The one picture, at many sizes and in all symmetries, is laid over the other where their greys
-correlate best; there, the two must also have the same colours.
+One image, at many sizes and in all symmetries, is placed on the other where their greys correlate
+best. There, the two must also have the same colours.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from ganloom.images.arrays import Array, apply_symmetry
 from ganloom.images.decoding import preview
 from ganloom.images.shards import Shards
 
-PREVIEW = 120  # px, the shorter side of what is decoded: enough for both looks at a picture
-CHUNK = 512  # pictures in memory at a time
-NEIGHBOURS = 6  # of each picture are proposed, at most
-WHOLE = 64  # px, the longer side of the picture in which the other is looked for
-SHARES = 0.96 ** np.arange(18)  # of the largest size that fits: down to half
-SMALLEST = 12  # px: less of a picture resembles anything
+PREVIEW = 120  # px, the shorter side of decoded images: enough for features and matching
+CHUNK = 512  # images in memory at a time
+NEIGHBOURS = 6  # maximum number of proposals per image
+WHOLE = 64  # px, the longer side of the image that is searched
+SHARES = 0.96 ** np.arange(18)  # sizes of the template, of the largest that fits, down to half
+SMALLEST = 12  # px: smaller templates match anything
 
 
 class Overlap(NamedTuple):
-    """Where one picture shows what another does.
+    """Best match of an image within another one.
 
     Attributes:
-        correlation: Of their greys, 1 at most.
-        difference: Of their colour thumbnails there, of 255, brightness apart.
+        correlation: Correlation of grey, at most 1.
+        difference: Mean difference of the colour thumbnails there, without that of brightness, 0 to
+            255.
     """
 
     correlation: float
@@ -49,30 +50,30 @@ class Overlap(NamedTuple):
 def descriptors(
     shards: Shards, digests: Sequence[str], max_pixels: int, symmetries: bool, pool: Executor
 ) -> NDArray[np.float16]:
-    """Features of originals: (N, 1280) of unit length.
+    """Compute features of originals: (N, 1280) of unit length.
 
     Args:
-        shards: The originals.
-        digests: Which ones.
-        max_pixels: As for ``images.decode``.
-        symmetries: Whether to average over the eight symmetries, so that none matters.
-        pool: Decodes.
+        shards: Originals.
+        digests: The sha256 of N originals.
+        max_pixels: Limit of the size of an original.
+        symmetries: Whether to average over the eight symmetries, so that the result is invariant.
+        pool: Worker processes that decode.
 
     Raises:
-        ImageError: an original cannot be decoded.
-        ShardError: a shard is damaged.
+        ImageError: An original cannot be decoded.
+        ShardError: A shard is damaged.
     """
     square = functools.partial(_square, shards.folder, max_pixels)
-    found = [np.empty((0, WIDTH), np.float16)]
+    chunks = [np.empty((0, WIDTH), np.float16)]
     for first in range(0, len(digests), CHUNK):
         images = np.stack(list(pool.map(square, digests[first : first + CHUNK], chunksize=8)))
         forms = [apply_symmetry(images, k) for k in range(8 if symmetries else 1)]
         mean = sum(features(form, LITE0).numpy() for form in forms) / len(forms)
-        found.append((mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float16))
-    return np.concatenate(found)
+        chunks.append((mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float16))
+    return np.concatenate(chunks)
 
 
-# Every worker opens the shards once; their index is too large to be sent with every original.
+# Each worker opens the shards once; their index is too large to send with each original.
 _open_shards = functools.cache(Shards)
 
 
@@ -87,12 +88,15 @@ def _square(folder: Path, max_pixels: int, digest: str) -> Array:
 def proposals(
     prints: NDArray[Any], features: NDArray[np.float16], section: params.Dedup
 ) -> list[tuple[str, str, float]]:
-    """Pairs of pictures with like features whose hashes differ, the most alike first.
+    """List pairs of originals with similar features but different hashes, the most similar first.
 
     Args:
-        prints: Table of fingerprints.
-        features: Of the same pictures, of unit length.
-        section: How alike is enough.
+        prints: Table of N fingerprints.
+        features: (N, D) of the same originals, of unit length.
+        section: Section ``dedup`` with the thresholds.
+
+    Returns:
+        Two sha256 and the cosine similarity of each pair.
     """
     rows = np.flatnonzero(prints["contrast"] >= section.min_contrast)
     if len(rows) == 0:
@@ -100,17 +104,17 @@ def proposals(
     x = features[rows].astype(np.float32)
     index = faiss.IndexFlatIP(x.shape[1])
     index.add(x)
-    found: dict[tuple[int, int], float] = {}
+    pairs: dict[tuple[int, int], float] = {}
     for first in range(0, len(rows), CHUNK):
-        likeness, hits = index.search(x[first : first + CHUNK], NEIGHBOURS + 1)
-        near = (likeness >= section.deep_similarity) & (hits >= 0)
+        similarity, hits = index.search(x[first : first + CHUNK], NEIGHBOURS + 1)
+        near = (similarity >= section.deep_similarity) & (hits >= 0)
         for query, n in zip(*np.nonzero(near), strict=True):
             i, j = sorted((int(rows[first + query]), int(rows[hits[query, n]])))
-            found[i, j] = float(likeness[query, n])
+            pairs[i, j] = float(similarity[query, n])
     digests, hashes = prints["sha256"].tolist(), prints["hashes"]
     return [
-        (digests[i], digests[j], likeness)
-        for (i, j), likeness in sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        (digests[i], digests[j], similarity)
+        for (i, j), similarity in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))
         if i != j
         and distances(hashes[j], hashes[i, :1], section.symmetries)[0] > section.max_distance
     ]
@@ -123,21 +127,31 @@ def parts(
     section: params.Dedup,
     pool: Executor,
 ) -> dict[str, list[str]]:
-    """Confirm proposals: from a picture to those that it overlaps, in the order of the proposals.
+    """Confirm proposals.
+
+    Args:
+        shards: Originals.
+        proposed: Result of ``proposals``.
+        max_pixels: Limit of the size of an original.
+        section: Section ``dedup`` with the thresholds.
+        pool: Worker processes.
+
+    Returns:
+        The originals that overlap with each original, in the order of the proposals, by sha256.
 
     Raises:
-        ImageError: an original cannot be decoded.
-        ShardError: a shard is damaged.
+        ImageError: An original cannot be decoded.
+        ShardError: A shard is damaged.
     """
     confirm = functools.partial(_overlap_of, shards.folder, max_pixels, section.symmetries)
     pairs = [(a, b) for a, b, _ in proposed]
-    found: dict[str, list[str]] = defaultdict(list)
-    for (a, b), seen in zip(pairs, pool.map(confirm, pairs, chunksize=4), strict=True):
-        alike = seen.difference <= section.max_difference
-        if alike and seen.correlation >= section.deep_correlation:
-            found[a].append(b)
-            found[b].append(a)
-    return dict(found)
+    overlapping: dict[str, list[str]] = defaultdict(list)
+    for (a, b), match in zip(pairs, pool.map(confirm, pairs, chunksize=4), strict=True):
+        same_colours = match.difference <= section.max_difference
+        if same_colours and match.correlation >= section.deep_correlation:
+            overlapping[a].append(b)
+            overlapping[b].append(a)
+    return dict(overlapping)
 
 
 def _overlap_of(folder: Path, max_pixels: int, symmetries: bool, pair: tuple[str, str]) -> Overlap:
@@ -146,7 +160,7 @@ def _overlap_of(folder: Path, max_pixels: int, symmetries: bool, pair: tuple[str
 
 
 def overlap(a: Image.Image, b: Image.Image, symmetries: bool) -> Overlap:
-    """Find one of two RGB pictures within the other, whichever way round it fits best."""
+    """Locate each of two RGB images within the other, and return the better match."""
     return max(_within(whole, part, symmetries) for whole, part in ((a, b), (b, a)))
 
 
@@ -171,12 +185,12 @@ def _within(whole: Image.Image, part: Image.Image, symmetries: bool) -> Overlap:
                 best = best._replace(correlation=correlation)
                 place, match = (x, y, x + size[0], y + size[1]), turned
     side = THUMBNAIL, THUMBNAIL
-    seen, shown = (
+    a, b = (
         np.asarray(image.resize(side, Image.Resampling.BOX))[None]
         for image in (whole.crop(place), match)
     )
     first = np.zeros(1, np.intp)
-    return best._replace(difference=float(differences(seen, first, shown, first)[0]))
+    return best._replace(difference=float(differences(a, first, b, first)[0]))
 
 
 def _fitted(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
@@ -194,15 +208,15 @@ def _best(
     shape: tuple[int, ...],
     part: NDArray[np.float64],
 ) -> tuple[float, int, int]:
-    """Where a part correlates best with the whole, and how well: (correlation, x, y)."""
+    """Find the place where a part correlates best with the whole: (correlation, x, y)."""
     h, w = part.shape
     centred = part - part.mean()
     product = np.fft.irfft2(spectrum * np.conj(np.fft.rfft2(centred, shape)), shape)
-    product = product[: shape[0] - h + 1, : shape[1] - w + 1]  # where nothing wraps round
+    product = product[: shape[0] - h + 1, : shape[1] - w + 1]  # without wrap-around
     total, squares = (s[h:, w:] - s[:-h, w:] - s[h:, :-w] + s[:-h, :-w] for s in sums)
     spread = np.maximum(squares - total**2 / (h * w), 0)
-    # One grey level of noise, so that flat places match nothing.
+    # A noise of one grey level is added, so that flat places match nothing.
     scale = np.sqrt((spread + h * w) * ((centred**2).sum() + h * w))
-    found = product / scale
-    y, x = np.unravel_index(int(found.argmax()), found.shape)
-    return float(found[y, x]), int(x), int(y)
+    correlation = product / scale
+    y, x = np.unravel_index(int(correlation.argmax()), correlation.shape)
+    return float(correlation[y, x]), int(x), int(y)

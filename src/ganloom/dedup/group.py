@@ -1,4 +1,4 @@
-"""Groups of near-duplicates around leaders, one keeper each."""
+"""Groups of near-duplicates, each around its keeper."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from ganloom.dedup.search import (
 from ganloom.images.arrays import Array, apply_symmetry
 from ganloom.images.sheets import contact_sheet
 
-ATTEMPTS = 16  # keepers compared with a picture in detail: bounds the work on a set of lookalikes
+ATTEMPTS = 16  # keepers compared with an image in detail: bounds the work on many similar images
 
-# From the sha256 of originals to digests of their decoded pixels.
+# Function from the sha256 of originals to digests of their decoded pixels.
 Pixels = Callable[[Sequence[str]], Sequence[str]]
 
 
 class Member(NamedTuple):
-    """A picture in its group.
+    """An original as a member of a group.
 
     Attributes:
-        sha256: The picture.
+        sha256: Hash of the original.
         cluster: The sha256 of the group's keeper.
-        distance: Bits between the hashes of the two.
-        kind: How it was found: ``keeper``, ``pixels`` (the same when decoded), ``hash`` or
-            ``deep`` (one shows a part of the other).
-        diameter: Bits between the two members of the group that resemble each other least.
+        distance: Distance to the keeper, in bits of the hashes.
+        kind: ``keeper``, or how the near-duplicate was found: ``pixels`` (equal when decoded),
+            ``hash`` or ``deep`` (one shows a part of the other).
+        diameter: Largest distance between two members of the group, in bits.
     """
 
     sha256: str
@@ -56,25 +56,25 @@ def group(
     pixels: Pixels,
     parts: Mapping[str, Sequence[str]],
 ) -> list[Member]:
-    """Put every picture into one group.
+    """Assign each original to a group.
 
-    From the best picture down (more pixels, then in colour, then with more detail, then less
-    compressed, then the smaller sha256), each joins the keeper so far that it resembles most and
-    agrees with in detail, or becomes a keeper. Only the ``ATTEMPTS`` most similar keepers are
-    compared in detail. So every member resembles its keeper directly.
+    Originals are handled from the best to the worst: more pixels first, then colour, more detail,
+    less compression, and the smaller sha256. Each one joins the most similar keeper so far with
+    which it agrees in detail, or becomes a keeper. Only the ``ATTEMPTS`` most similar keepers are
+    compared in detail. Each member is therefore similar to its keeper itself.
 
-    Memory does not grow with the number of pairs that are alike: pictures are compared in blocks,
-    and only with keepers.
+    Originals are compared in blocks, and only with keepers, so that memory does not grow with the
+    number of similar pairs.
 
     Args:
         prints: Table of fingerprints with ``section.hash_size``, each sha256 once.
-        section: Which hashes and thumbnails count as alike.
-        pixels: Asked of pictures that could be equal.
-        parts: From a picture to those that show a part of it or of which it shows a part, the most
-            alike first: they are joined where nothing resembles the whole.
+        section: Section ``dedup`` with the thresholds.
+        pixels: Function that hashes decoded pixels; it is called for originals that may be equal.
+        parts: Originals that overlap with each original, the most similar first. An original joins
+            one of them if it is not similar to a whole keeper.
 
     Returns:
-        The pictures by sha256; a group of one is a group.
+        Members of all groups, sorted by sha256; a group may have one member.
     """
     ranked = prints[_ranks(prints)]
     twin = _twins(ranked, pixels)
@@ -84,14 +84,14 @@ def group(
     kind[copies] = np.where(kind[twin[copies]] == "keeper", "pixels", kind[twin[copies]])
     _recognise(ranked, keeper, kind, pixels)
 
-    apart, diameter = _sizes(ranked, keeper, section)
+    distance, diameter = _sizes(ranked, keeper, section)
     digests = ranked["sha256"]
-    columns = (digests, digests[keeper], apart, kind, diameter[keeper])
+    columns = (digests, digests[keeper], distance, kind, diameter[keeper])
     return sorted(Member(*row) for row in zip(*(c.tolist() for c in columns), strict=True))
 
 
 def _ranks(prints: NDArray[Any]) -> Rows:
-    octave = np.round(np.log2(1 + prints["detail"]))  # what compression changes is not detail
+    octave = np.round(np.log2(1 + prints["detail"]))  # coarse, to ignore effects of compression
     keys = (
         prints["sha256"],
         -prints["detail"],
@@ -104,11 +104,11 @@ def _ranks(prints: NDArray[Any]) -> Rows:
 
 
 def _twins(ranked: NDArray[Any], pixels: Pixels) -> Rows:
-    """The best picture with the same pixels as each, maybe itself."""
+    """Return the row of the best original with the same pixels as each one, possibly its own."""
     _, inverse, counts = np.unique(ranked["pixels"], return_inverse=True, return_counts=True)
-    asked = np.flatnonzero(counts[inverse] > 1)
+    candidates = np.flatnonzero(counts[inverse] > 1)
     key = ranked["sha256"].copy()
-    key[asked] = pixels(key[asked].tolist()) if len(asked) else []
+    key[candidates] = pixels(key[candidates].tolist()) if len(candidates) else []
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
     return np.asarray(first[inverse], np.intp)
 
@@ -119,7 +119,7 @@ def _lead(
     section: params.Dedup,
     parts: Mapping[str, Sequence[str]],
 ) -> tuple[Rows, NDArray[np.str_]]:
-    """The keeper of every picture that is its own twin, and how it was found."""
+    """Return the row of the keeper, and the kind, of each original that is its own twin."""
     keeper = np.arange(len(ranked))
     kind = np.full(len(ranked), "keeper", "U6")
     digests = ranked["sha256"]
@@ -135,43 +135,49 @@ def _lead(
         starts, ends = (np.searchsorted(alike.worse, rows, side) for side in ("left", "right"))
         for i, start, end in zip(rows.tolist(), starts, ends, strict=True):
             better, symmetry = alike.better[start:end], alike.symmetry[start:end]
-            open_to = kind[better] == "keeper"
-            likely = zip(better[open_to].tolist(), symmetry[open_to].tolist(), strict=True)
-            same = _same(greys, i, itertools.islice(likely, ATTEMPTS))
-            of_parts = [row[other] for other in parts.get(str(digests[i]), ())]
-            whole = [j for j in of_parts if j < i and kind[j] == "keeper"]
-            if same is not None:
-                keeper[i], kind[i] = same, "hash"
-            elif whole:
-                keeper[i], kind[i] = whole[0], "deep"
+            is_keeper = kind[better] == "keeper"
+            similar = zip(better[is_keeper].tolist(), symmetry[is_keeper].tolist(), strict=True)
+            agreeing = _first_agreeing(greys, i, itertools.islice(similar, ATTEMPTS))
+            overlapping = [row[other] for other in parts.get(str(digests[i]), ())]
+            overlapping = [j for j in overlapping if j < i and kind[j] == "keeper"]
+            if agreeing is not None:
+                keeper[i], kind[i] = agreeing, "hash"
+            elif overlapping:
+                keeper[i], kind[i] = overlapping[0], "deep"
         keepers.add(rows[kind[rows] == "keeper"])
     return keeper, kind
 
 
-def _same(greys: Array, row: int, likely: Iterable[tuple[int, int]]) -> int | None:
-    """The first of the likely keepers (row, symmetry) that agrees with a picture in detail."""
-    for keeper, k in likely:
+def _first_agreeing(greys: Array, row: int, similar: Iterable[tuple[int, int]]) -> int | None:
+    """Return the first of the similar keepers (row, symmetry) that agrees with an image in detail.
+
+    None if there is none.
+    """
+    for keeper, k in similar:
         if detail.agree(apply_symmetry(greys[row, ..., None], k)[..., 0], greys[keeper]):
             return keeper
     return None
 
 
 def _recognise(ranked: NDArray[Any], keeper: Rows, kind: NDArray[np.str_], pixels: Pixels) -> None:
-    """Mark as ``pixels`` what equals its keeper in another format."""
+    """Change the kind of members to ``pixels`` if they equal their keeper in another format."""
     size = ranked["width"].astype(np.int64) << 32 | ranked["height"]
-    asked = np.flatnonzero((kind == "hash") & (size == size[keeper]))
-    if len(asked):
-        rows = np.union1d(asked, keeper[asked])
+    candidates = np.flatnonzero((kind == "hash") & (size == size[keeper]))
+    if len(candidates):
+        rows = np.union1d(candidates, keeper[candidates])
         digest = dict(zip(rows.tolist(), pixels(ranked["sha256"][rows].tolist()), strict=True))
-        same = [i for i in asked.tolist() if digest[i] == digest[int(keeper[i])]]
-        kind[same] = "pixels"
+        equal = [i for i in candidates.tolist() if digest[i] == digest[int(keeper[i])]]
+        kind[equal] = "pixels"
 
 
 def _sizes(
     ranked: NDArray[Any], keeper: Rows, section: params.Dedup
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Bits between each picture and its keeper, and the diameter of each keeper's group."""
-    apart = np.zeros(len(ranked), np.int64)
+    """Compute the distance of each original to its keeper, and the diameter of each group.
+
+    Both are in bits. The diameter is stored in the keeper's row.
+    """
+    distance = np.zeros(len(ranked), np.int64)
     diameter = np.zeros(len(ranked), np.int64)
     order = np.argsort(keeper, kind="stable")
     starts = np.flatnonzero(np.diff(keeper[order], prepend=-1))
@@ -180,12 +186,12 @@ def _sizes(
         flat = np.any(ranked["contrast"][members] < section.min_contrast)
         for n in range(1, 1 if flat else len(members)):
             bits = distances(ranked["hashes"][members[n]], plain[:n], section.symmetries)
-            apart[members[n]] = bits[0]
+            distance[members[n]] = bits[0]
             diameter[members[0]] = max(diameter[members[0]], bits.max())
-    return apart, diameter
+    return distance, diameter
 
 
-# --- looking -----------------------------------------------------------------------------------
+# --- contact sheet -----------------------------------------------------------------------------
 
 
 def sheet(
@@ -195,24 +201,24 @@ def sheet(
     columns: int = 8,
     tile: int = 128,
 ) -> Image.Image:
-    """A contact sheet of the largest groups: one a row, the keeper first, the nearest next.
+    """Make a contact sheet of the largest groups, one per row, sorted by distance to the keeper.
 
     Args:
-        members: What ``group`` returned.
-        load: From a sha256 to its picture.
-        groups: Rows at most.
-        columns: Pictures of a group at most.
+        members: Result of ``group``.
+        load: Function from a sha256 to the image.
+        groups: Maximum number of rows.
+        columns: Maximum number of images of a group.
         tile: Side of a tile in px.
     """
     by_cluster: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         by_cluster[member.cluster].append(member)
-    several = [found for found in by_cluster.values() if len(found) > 1]
-    several.sort(key=lambda found: (-len(found), found[0].cluster))
-    nothing = Image.new("RGB", (1, 1), "white")
+    duplicated = [members for members in by_cluster.values() if len(members) > 1]
+    duplicated.sort(key=lambda members: (-len(members), members[0].cluster))
+    empty = Image.new("RGB", (1, 1), "white")
     tiles: list[Image.Image] = []
-    for found in several[:groups]:
-        found.sort(key=lambda member: (member.kind != "keeper", member.distance, member.sha256))
-        row = [load(member.sha256) for member in found[:columns]]
-        tiles += row + [nothing] * (columns - len(row))
+    for of_group in duplicated[:groups]:
+        of_group.sort(key=lambda member: (member.kind != "keeper", member.distance, member.sha256))
+        row = [load(member.sha256) for member in of_group[:columns]]
+        tiles += row + [empty] * (columns - len(row))
     return contact_sheet(tiles, columns, tile)

@@ -1,4 +1,4 @@
-"""What a picture looks like, in numbers that help to choose: flags to sort by, never a verdict."""
+"""Measures of quality and content to sort by; only contrast has a rule in ``curate``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from PIL import Image
 
 from ganloom.images.arrays import Array
 
-PARTS = 8  # a side, of a picture whose detail is compared part by part
-BLUR = 3  # px: the blur that a sharp picture would suffer from
-LINES = 0.005  # share of a drawing that its thin lines cover, at least
-MAX_DEPTH = 16.0  # of 255: enough not to be blank
-GREY = 64  # px: what is encoded for `information` and described by `descriptor`
+PARTS = 8  # per side, for the median of the detail
+BLUR = 3  # px: width of the blur that `blurred` tests
+LINES = 0.005  # smallest share of a drawing that its thin lines cover
+MAX_DEPTH = 16.0  # of 255: more than the contrast of a blank image
+GREY = 64  # px: size for `information` and for the edges of descriptors
 JPEG_QUALITY = 50
-CELLS = 4  # a side, each with a histogram of edge directions
+CELLS = 4  # per side, each with a histogram of edge directions
 DIRECTIONS = 8
-LEVELS = 4  # of red, green and blue
+LEVELS = 4  # per colour channel, of the colour histogram
 WIDTH = CELLS * CELLS * DIRECTIONS + LEVELS**3
 _ROW, _COLUMN = np.indices((GREY - 2, GREY - 2)) * CELLS // (GREY - 2)
-FIRST_BIN = (_ROW * CELLS + _COLUMN) * DIRECTIONS  # of the cell that a pixel lies in
+FIRST_BIN = (_ROW * CELLS + _COLUMN) * DIRECTIONS  # first bin of the cell of each pixel
 
 
-class Looks(NamedTuple):
-    """See ``Fingerprint``."""
+class Measures(NamedTuple):
+    """Measures of an image; see ``Fingerprint``."""
 
     contrast: float
     sharpness: float
@@ -36,11 +36,11 @@ class Looks(NamedTuple):
     information: float
 
 
-def looks(grey: Image.Image) -> Looks:
-    """Measure a grey picture."""
+def measure(grey: Image.Image) -> Measures:
+    """Measure a grey image."""
     x = np.asarray(grey).astype(np.float32)
     laplacian = _laplacian(x)
-    return Looks(
+    return Measures(
         # A few lines on a white sheet hardly change the standard deviation of its grey.
         contrast=round(max(float(x.std()), _line_depth(laplacian)), 3),
         sharpness=round(float(laplacian.var()), 3) if laplacian.size else 0.0,
@@ -58,10 +58,10 @@ def _laplacian(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _line_depth(laplacian: NDArray[np.float32]) -> float:
-    """How far thin lines stand out from their ground, up to ``MAX_DEPTH``; 0 for a slow gradient.
+    """Measure the contrast of thin lines, up to ``MAX_DEPTH``; 0 for a slow gradient.
 
-    A line one pixel wide and d darker or brighter than its ground has a Laplacian of 2 d. The limit
-    leaves the contrast of textures to their standard deviation.
+    A line of 1 px that differs by d from the background has a Laplacian of 2 d. Because of the
+    limit, the contrast of textures is their standard deviation.
     """
     if not laplacian.size:
         return 0.0
@@ -73,17 +73,18 @@ def _median_variance(x: NDArray[np.float32]) -> float:
     if min(height, width) < 1:
         return 0.0
     parts = x[: PARTS * height, : PARTS * width].reshape(PARTS, height, PARTS, width)
-    # Laid out part by part: along the rows of a table numpy is twice as fast.
+    # A contiguous row per part: numpy is twice as fast along rows.
     table = parts.swapaxes(1, 2).reshape(PARTS**2, -1)
     return float(np.median(table.var(axis=1)))
 
 
 def _blurred(x: NDArray[np.float32]) -> float:
-    """Share of the differences between neighbours in a row that a blur leaves (Crété, 2007)."""
+    """Share of the differences between adjacent pixels that a blur leaves (Crété, 2007)."""
     if x.shape[1] <= BLUR:
         return 0.0
     sharp = np.abs(x[:, 1:] - x[:, :-1])
-    blurred = np.abs(x[:, BLUR:] - x[:, :-BLUR]) / BLUR  # neighbours in a mean of three
+    # Differences between adjacent pixels of the moving average over BLUR pixels.
+    blurred = np.abs(x[:, BLUR:] - x[:, :-BLUR]) / BLUR
     half = BLUR // 2
     sharp = sharp[:, half : half + blurred.shape[1]]
     lost = np.maximum(0, sharp - blurred)
@@ -99,14 +100,14 @@ def _information(grey: Image.Image) -> float:
 
 
 def descriptors(greys: Sequence[Image.Image], thumbnails: Array) -> NDArray[np.float16]:
-    """Shapes and colours in a few numbers: likeness of two pictures is their dot product.
+    """Describe shapes and colours; the dot product of two descriptors is their similarity.
 
-    Histograms of edge directions in 4 x 4 cells (Dalal and Triggs, 2005) and one of 4 x 4 x 4
-    colours, half the weight each.
+    A descriptor consists of histograms of edge directions in 4 x 4 cells (Dalal and Triggs, 2005)
+    and a histogram of 4 x 4 x 4 colours. Both halves have equal weight.
 
     Args:
-        greys: N pictures.
-        thumbnails: (N, S, S, 3) uint8, the same in colour.
+        greys: N grey images.
+        thumbnails: (N, S, S, 3) uint8, the same images in colour.
 
     Returns:
         (N, 192) of unit length.
@@ -115,25 +116,25 @@ def descriptors(greys: Sequence[Image.Image], thumbnails: Array) -> NDArray[np.f
     small = [np.asarray(grey.resize(size, Image.Resampling.BOX)) for grey in greys]
     x = np.stack(small).astype(np.float32)
     dx, dy = x[:, 1:-1, 2:] - x[:, 1:-1, :-2], x[:, 2:, 1:-1] - x[:, :-2, 1:-1]
-    # Twice the angle, so that dark on light is as light on dark.
+    # Twice the angle, so that dark on light equals light on dark.
     direction = np.arctan2(2 * dx * dy, dx**2 - dy**2) * (DIRECTIONS / (2 * np.pi))
     bins = FIRST_BIN + np.floor(direction).astype(np.intp) % DIRECTIONS
     edges = _histograms(bins, CELLS * CELLS * DIRECTIONS, np.hypot(dx, dy))
     level = thumbnails.astype(np.intp) * LEVELS // 256
     colours = _histograms(level @ np.array([LEVELS * LEVELS, LEVELS, 1], np.intp), LEVELS**3)
-    # Square roots, so that a dot product compares histograms (Hellinger) and none outweighs.
+    # The dot product of square roots compares histograms (Hellinger).
     parts = [np.sqrt(p / np.maximum(p.sum(axis=1, keepdims=True), 1)) for p in (edges, colours)]
-    found = np.concatenate(parts, axis=1)
-    length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.maximum(length, 1e-9), np.float16)
+    vectors = np.concatenate(parts, axis=1)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-9), np.float16)
 
 
 def _histograms(
     bins: NDArray[np.intp], width: int, weights: NDArray[np.float32] | None = None
 ) -> NDArray[np.float64]:
-    """Of each of N pictures: (N, width)."""
+    """Compute a histogram of ``width`` bins for each of N images: (N, width)."""
     count = len(bins)
     first = np.arange(count)[:, None, None] * width
     flat = None if weights is None else weights.ravel()
-    found = np.bincount((first + bins).ravel(), flat, count * width)
-    return found.reshape(count, width).astype(np.float64)
+    counts = np.bincount((first + bins).ravel(), flat, count * width)
+    return counts.reshape(count, width).astype(np.float64)

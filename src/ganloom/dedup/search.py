@@ -1,7 +1,7 @@
-"""Which pictures look alike: hashes propose, colour thumbnails confirm.
+"""Search for similar images: hashes propose pairs, colour thumbnails confirm them.
 
-The scan of all hashes is exact. At 12 of 64 bits nothing beats it: a multi-index hash over the same
-bits has to look into so many buckets that it is 20 times slower (`benchmarks/dedup_scale.py`).
+The search scans all hashes and is exact. At 12 of 64 bits, a multi-index hash has to search so many
+buckets that it is 20 times slower (`benchmarks/dedup_scale.py`).
 """
 
 from __future__ import annotations
@@ -15,36 +15,44 @@ from numpy.typing import NDArray
 from ganloom import params
 from ganloom.images.arrays import Array, apply_symmetry
 
-ROWS = 1024  # at a time: bounds memory where everything resembles everything
-COLOURLESS = 2.0  # of 255: what JPEG leaves of colour in a grey picture
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601, as Pillow
+ROWS = 1024  # per block: bounds the memory if all images are similar
+COLOURLESS = 2.0  # of 255: colour that JPEG compression adds to a grey image
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow
 
 Rows = NDArray[np.intp]
 
 
 class Likenesses(NamedTuple):
-    """Pairs of a picture and a better one, by the worse, then the most alike first."""
+    """Pairs of an image and a better one, sorted by the worse; of each, the most similar first.
+
+    Attributes:
+        worse: Row of the worse image of each pair.
+        better: Row of the better image.
+        bits: Distance of the hashes in bits.
+        difference: Mean difference of the thumbnails, 0 to 255.
+        symmetry: k of ``apply_symmetry`` that maps the worse image to the better one.
+    """
 
     worse: Rows
     better: Rows
     bits: NDArray[np.int32]
-    difference: NDArray[np.float32]  # of their thumbnails, of 255
-    symmetry: NDArray[np.int8]  # k of images.apply_symmetry that turns the worse as the better
+    difference: NDArray[np.float32]
+    symmetry: NDArray[np.int8]
 
 
 def sorted_by_likeness(*parts: Likenesses) -> Likenesses:
-    """Join lists of pairs into one in their order."""
+    """Join lists of pairs, and sort the result."""
     joined = Likenesses._make(np.concatenate(x) for x in zip(*parts, strict=True))
     order = np.lexsort((joined.better, joined.difference, joined.bits, joined.worse))
     return Likenesses._make(x[order] for x in joined)
 
 
 class Index:
-    """Pictures to be resembled. Its memory is 8 bytes for each (with hashes of 64 bits).
+    """Index of images by their hashes. It takes 8 bytes of memory per image at 64 bits.
 
     Args:
-        prints: Table of fingerprints, the best picture first.
-        section: Which hashes and thumbnails count as alike.
+        prints: Table of fingerprints, the best image first.
+        section: Section ``dedup`` with the thresholds.
     """
 
     def __init__(self, prints: NDArray[Any], section: params.Dedup) -> None:
@@ -54,16 +62,16 @@ class Index:
         self._index = faiss.IndexBinaryFlat(section.hash_size**2)
 
     def add(self, rows: Rows) -> None:
-        """Let the pictures in ``rows`` be found; flat ones have no structure to find them by."""
+        """Add the images in ``rows``, apart from flat ones, whose hashes mean nothing."""
         rows = self._structured(rows)
         self._index.add(np.ascontiguousarray(self._prints["hashes"][rows, 0]))
         self._rows = np.concatenate([self._rows, rows])
 
     def search(self, rows: Rows) -> Likenesses:
-        """What in the index is better than a picture in ``rows`` and looks like it."""
+        """Find the similar and better images in the index for each image in ``rows``."""
         rows = self._structured(rows)
         hashes, thumbnails = self._prints["hashes"][rows], self._prints["thumbnail"][rows]
-        found = []
+        likenesses = []
         for k in range(8 if self._section.symmetries else 1):
             queries = np.ascontiguousarray(hashes[:, k])
             ends, bits, hits = self._index.range_search(queries, self._section.max_distance + 1)
@@ -77,21 +85,21 @@ class Index:
             alike = difference <= self._section.max_difference
             query, better, bits = query[alike], better[alike], bits[alike]
             symmetry = np.full(len(query), k, np.int8)
-            found.append(Likenesses(rows[query], better, bits, difference[alike], symmetry))
-        return sorted_by_likeness(*found)
+            likenesses.append(Likenesses(rows[query], better, bits, difference[alike], symmetry))
+        return sorted_by_likeness(*likenesses)
 
     def _structured(self, rows: Rows) -> Rows:
-        # The bits of a flat picture's hash are noise, or those of all flat ones.
+        # The hash of a flat image is noise, or that of all flat images.
         return rows[self._prints["contrast"][rows] >= self._section.min_contrast]
 
 
 def distances(hashes: Array, others: Array, symmetries: bool) -> NDArray[np.int64]:
-    """Bits between a picture's hashes under each symmetry and plain hashes, the fewest.
+    """Compute the smallest distance in bits between an image, in any symmetry, and each other one.
 
     Args:
-        hashes: (8, bytes).
-        others: (N, bytes).
-        symmetries: Whether any but the first counts.
+        hashes: (8, bytes), hashes of the image in each symmetry.
+        others: (N, bytes), hashes of the other images.
+        symmetries: Whether symmetries other than the identity are compared.
 
     Returns:
         (N,).
@@ -101,21 +109,30 @@ def distances(hashes: Array, others: Array, symmetries: bool) -> NDArray[np.int6
 
 
 def differences(a: Array, rows_a: Rows, b: Array, rows_b: Rows) -> NDArray[np.float32]:
-    """Mean absolute differences of pairs of thumbnails, apart from one being brighter overall.
+    """Compute the mean absolute difference of each pair of thumbnails, without that of brightness.
 
-    If one of the two has no colour, their greys are compared.
+    If one of the two is colourless, the pair is compared in grey.
+
+    Args:
+        a: (N, S, S, 3) thumbnails.
+        rows_a: (P,) row in ``a`` of each pair.
+        b: (M, S, S, 3) thumbnails.
+        rows_b: (P,) row in ``b`` of each pair.
+
+    Returns:
+        (P,), 0 to 255.
     """
-    found = np.zeros(len(rows_a), np.float32)
+    means = np.zeros(len(rows_a), np.float32)
     for first in range(0, len(rows_a), ROWS):
         x, y = (t[rows[first : first + ROWS]] for t, rows in ((a, rows_a), (b, rows_b)))
         grey = np.minimum(colourfulness(x), colourfulness(y)) < COLOURLESS
         difference = x.astype(np.float32) - y
         difference[grey] = (difference[grey] @ LUMA)[..., None]
         difference -= difference.mean(axis=(1, 2, 3), keepdims=True)
-        found[first : first + ROWS] = np.abs(difference).mean(axis=(1, 2, 3))
-    return found
+        means[first : first + ROWS] = np.abs(difference).mean(axis=(1, 2, 3))
+    return means
 
 
 def colourfulness(thumbnails: Array) -> NDArray[np.float64]:
-    """Mean spread of the three channels, of 255: 0 for grey."""
+    """Compute the mean range of the three channels, 0 (grey) to 255."""
     return np.ptp(thumbnails, axis=-1).mean(axis=(-1, -2))

@@ -53,10 +53,10 @@ class Originals:
         """Return the image and its halvings, while these show more than training images do."""
         side = self._shown(image)
         smallest = 2 * min(SMALLEST, self.augment.resolution)
-        found = [image]
-        while min(found[-1].size) >= 2 * SIDE and side / 2 ** len(found) >= smallest:
-            found.append(found[-1].reduce(2))
-        return found
+        halvings = [image]
+        while min(halvings[-1].size) >= 2 * SIDE and side / 2 ** len(halvings) >= smallest:
+            halvings.append(halvings[-1].reduce(2))
+        return halvings
 
     def reach(self, image: Image.Image) -> float:
         """Ratio of the side that a training image shows, in px of the image, to its own side."""

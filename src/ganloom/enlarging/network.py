@@ -60,11 +60,11 @@ class Enlarger(nn.Module):
 
     def forward(self, x: Tensor, roughness: Tensor) -> Tensor:
         level = roughness.view(-1, 1, 1, 1)
-        found = x
+        hidden = x
         for conv, gain, shift in zip(self.convs, self.gain, self.shift, strict=True):
-            found = F.leaky_relu(conv(found) * (1 + level * gain) + level * shift, 0.1)
+            hidden = F.leaky_relu(conv(hidden) * (1 + level * gain) + level * shift, 0.1)
         repeated = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return F.pixel_shuffle(self.last(found), 2) + repeated
+        return F.pixel_shuffle(self.last(hidden), 2) + repeated
 
 
 def save(net: Enlarger, about: dict[str, Any], path: Path) -> None:
@@ -144,7 +144,7 @@ def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool,
     count, height, width, _ = pictures.shape
     margin = net.margin
     columns = _inside(np.arange(-margin, width + margin), width, wraps=wrap[1])
-    found = np.empty((count, 2 * height, 2 * width, 3), np.uint8)
+    doubled = np.empty((count, 2 * height, 2 * width, 3), np.uint8)
     rows = max(1, min(height, BAND // width))  # of an image, at a time
     several = max(1, BAND // (rows * width))  # images at a time
     half = gains_by_bf16()
@@ -159,8 +159,8 @@ def _doubled(net: Enlarger, pictures: Array, roughness: float, wrap: tuple[bool,
                 y = net(x, x.new_full((len(x),), roughness)).float()
             y = y[..., 2 * margin : -2 * margin, 2 * margin : -2 * margin]
             pixels = y.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-            found[first : first + several, 2 * top : 2 * bottom] = pixels.permute(0, 2, 3, 1)
-    return found
+            doubled[first : first + several, 2 * top : 2 * bottom] = pixels.permute(0, 2, 3, 1)
+    return doubled
 
 
 def gains_by_bf16() -> bool:

@@ -54,7 +54,7 @@ def restored(net: Enlarger, crops: Array) -> tuple[Array, Array]:
     return interpolated(half, crops.shape[1]), enlarge(net, half, 1, roughness=0.0)
 
 
-def likeness(crops: Array, found: Array) -> dict[str, float]:
+def likeness(crops: Array, results: Array) -> dict[str, float]:
     """Compare restored images with the originals.
 
     Returns:
@@ -65,7 +65,7 @@ def likeness(crops: Array, found: Array) -> dict[str, float]:
     parts = []
     with torch.inference_mode():
         for start in range(0, len(crops), BATCH):
-            x, y = (_scaled(both[start : start + BATCH]) for both in (crops, found))
+            x, y = (_scaled(both[start : start + BATCH]) for both in (crops, results))
             apart = [
                 (normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1).mean((1, 2))
                 for a, b in zip(maps(x, LITE0), maps(y, LITE0), strict=True)
@@ -81,10 +81,10 @@ def _scaled(pictures: Array) -> Tensor:
 
 def sizes(resolution: int, reach: float) -> list[int]:
     """List the doublings of ``resolution`` that originals reach; see ``Originals.reach``."""
-    found: list[int] = []
-    while resolution * 2 ** (len(found) + 1) <= resolution * reach + 1e-9:
-        found.append(resolution * 2 ** (len(found) + 1))
-    return found
+    reached: list[int] = []
+    while resolution * 2 ** (len(reached) + 1) <= resolution * reach + 1e-9:
+        reached.append(resolution * 2 ** (len(reached) + 1))
+    return reached
 
 
 def real_pictures(
@@ -101,7 +101,7 @@ def real_pictures(
     Returns:
         (len(index), side, side, 3).
     """
-    found = np.empty((len(index), side, side, 3), np.uint8)
+    images = np.empty((len(index), side, side, 3), np.uint8)
     digests = index["sha256"].to_numpy()
     for digest in sorted(set(digests)):
         image = decode(originals.shards[digest], originals.max_pixels)
@@ -115,14 +115,14 @@ def real_pictures(
                 picture = image.crop((left, top, left + side, top + side))
             else:
                 picture = cut_box(levels, box, side)
-            found[at] = apply_symmetry(np.asarray(picture), int(symmetries[at]))
-    return found
+            images[at] = apply_symmetry(np.asarray(picture), int(symmetries[at]))
+    return images
 
 
 def distances(
     real: Pictures, fake: Array, evaluate: params.Evaluate, seed: int
 ) -> dict[str, float]:
-    """Compute KID and SWD to as many real images, and SWD at the finest scale alone."""
+    """Compute KID and SWD to as many real images, and SWD at the finest scale only."""
     n = min(len(real.images), len(fake))
     real, made = real.first(n), Pictures.made(fake[:n])
     levels = swd(real.images, made.images, evaluate.swd_projections, seed)

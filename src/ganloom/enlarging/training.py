@@ -130,7 +130,7 @@ def train(
 
 
 def _batch(crops: NDArray[np.uint8], step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Build the batch of a step, which depends on seed and step alone: clean, rough, roughness."""
+    """Build the batch of a step from seed and step: clean, rough, roughness."""
     rng = np.random.default_rng([seed, 2, step])
     rows = rng.integers(len(crops), size=BATCH)
     turns = rng.integers(8, size=BATCH)
@@ -174,6 +174,6 @@ def _resume(folder: Path, networks: dict[str, nn.Module], optimizers: dict[str, 
         return int(facts["step"])
     except (SafetensorError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as e:
         raise checkpoint.DamagedError(
-            f"{folder / checkpoint.STATE}: damaged ({e!r}); to begin this training anew, remove "
+            f"{folder / checkpoint.STATE}: damaged ({e!r}); to restart this training, remove "
             f"{folder}"
         ) from e

@@ -190,7 +190,7 @@ def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
     out = distinct - len(kept)
     sorted_out = f"{were(out)} dropped"
     if out < 0:
-        sorted_out = f"{were(-out)} kept manually beside another one of the same group"
+        sorted_out = f"{were(-out)} kept manually in addition to another one of the same group"
     again, near = fetched - len(clusters), len(clusters) - distinct
     copies = (
         [f"{were(again)} identical files" if again != 1 else "1 was an identical file"]

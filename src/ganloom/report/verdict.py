@@ -179,7 +179,7 @@ def _still_learns(e: Evidence) -> bool:
 # --- reasons -------------------------------------------------------------------------------------
 
 
-def _beside_real(e: Evidence, *keys: str) -> str:
+def _with_reference(e: Evidence, *keys: str) -> str:
     """Format metrics next to those of real images: "recall 0.10 (real images: 0.78)"."""
     parts = []
     for key in keys:
@@ -191,7 +191,7 @@ def _beside_real(e: Evidence, *keys: str) -> str:
 
 
 def _overlap(e: Evidence) -> str:
-    shown = _beside_real(e, "kid_lite2", *NEAR)
+    shown = _with_reference(e, "kid_lite2", *NEAR)
     return f"Measured: {shown}." if shown else ""
 
 

@@ -39,6 +39,6 @@ def directions(net: Generator, count: int, seed: int) -> Tensor:
         made = first(net.front(v.to(first.weight.device))).cpu()
     components = PCA(count, svd_solver="randomized", random_state=seed, whiten=True)
     along = torch.from_numpy(components.fit_transform(made.double().numpy()))
-    found = torch.linalg.lstsq(along, z.double()).solution
-    strongest = found.gather(1, found.abs().argmax(dim=1, keepdim=True))
-    return (found * strongest.sign()).float()
+    solution = torch.linalg.lstsq(along, z.double()).solution
+    strongest = solution.gather(1, solution.abs().argmax(dim=1, keepdim=True))
+    return (solution * strongest.sign()).float()

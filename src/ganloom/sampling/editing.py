@@ -130,15 +130,15 @@ def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH)
         reach: Largest step along a direction, in standard deviations.
     """
     layout = net.inputs
-    found = []
+    possible = []
     if layout.classes:
-        found.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
+        possible.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
     for number, knob in enumerate(code_knobs(layout, SETTINGS), 1):
-        found.append(Change(f"code {number}", turned(v, knob)[0]))
-    if not found:
+        possible.append(Change(f"code {number}", turned(v, knob)[0]))
+    if not possible:
         steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
         for number, way in enumerate(strongest(net), 1):
             moved = v.repeat(len(steps), 1)
             moved[:, : layout.latent] += steps.to(v)[:, None] * way.to(v)
-            found.append(Change(f"direction {number}", moved))
-    return found
+            possible.append(Change(f"direction {number}", moved))
+    return possible

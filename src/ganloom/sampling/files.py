@@ -70,7 +70,7 @@ def save(
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path``, with the same suffix, that replaces it at the end."""
+    """Yield a temporary file next to ``path``, with its suffix, that replaces it at the end."""
     path = path.resolve()  # keeps a link
     temporary = path.with_name(f".{secrets.token_hex(8)}{path.suffix.lower()}")
     try:

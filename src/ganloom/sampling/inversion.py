@@ -94,7 +94,7 @@ def invert(
     error = apart(settings.loss, targets)
     adam = torch.optim.Adam([free], lr=settings.lr)
     points = min(POINTS, settings.steps + 1)
-    looks = [round(i * settings.steps / (points - 1)) for i in range(points)]
+    steps = [round(i * settings.steps / (points - 1)) for i in range(points)]
     curves: list[tuple[Tensor, Tensor]] = []
 
     for step in range(settings.steps + 1):
@@ -104,7 +104,7 @@ def invert(
         losses = error(made)
         if watch is not None:
             watch(step, v.detach(), losses.detach())
-        if step in looks:
+        if step in steps:
             curves.append(quality(made.detach(), targets))
         if step == settings.steps:
             break
@@ -116,8 +116,8 @@ def invert(
 
     best = losses.detach().view(count, starts).argmin(dim=1)
     rows = torch.arange(count, device=best.device) * starts + best
-    found = [torch.stack(values)[:, rows].cpu() for values in zip(*curves, strict=True)]
-    return Recovered(v.detach()[rows], losses.detach()[rows].cpu(), best.cpu(), looks, *found)
+    measured = [torch.stack(values)[:, rows].cpu() for values in zip(*curves, strict=True)]
+    return Recovered(v.detach()[rows], losses.detach()[rows].cpu(), best.cpu(), steps, *measured)
 
 
 # --- valid inputs of a generator -----------------------------------------------------------------
@@ -172,7 +172,7 @@ def apart(kind: params.LIKENESS, targets: Tensor) -> Error:
 
 
 def _directions(images: Tensor) -> list[Tensor]:
-    return [F.normalize(found, dim=1) for found in maps(images, LITE0)]
+    return [F.normalize(level, dim=1) for level in maps(images, LITE0)]
 
 
 def _unlike(seen: list[Tensor], x: Tensor) -> Tensor:

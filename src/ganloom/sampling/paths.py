@@ -3,7 +3,7 @@
 A path is periodic: the step from its last frame to its first is no larger than the others.
 
 =======  ==================================================================================
-`loop`   each latent moves on a circle of its own, at a constant norm
+`loop`   each latent moves on its own circle, at a constant norm
 `walk`   over the sphere, from random latent to random latent and back to the first
 `sine`   all numbers of a latent rise and fall together
 `morph`  the latents are fixed, and the class changes from one to the next

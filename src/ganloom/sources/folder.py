@@ -1,6 +1,6 @@
 """A folder of images, read recursively; the first sub-folder is the class.
 
-Links are followed, wherever they lead: to images, to class folders, into DVC's cache. A link made
+Links are followed wherever they lead: to images, to class folders, into DVC's cache. A link made
 by a stranger could point to any image on the machine. Archives should therefore not be unpacked for
 this kind of source, but read with the kind ``archive``, which follows no links.
 """

@@ -128,7 +128,9 @@ class Studio:
                 cache = self.project / "work" / "thumbnails"
                 with ThreadPoolExecutor(DECODERS) as pool:
                     digests = list(current.table.index)
-                    vectors = pool.map(lambda d: collection.look(current, d, cache), digests)
+                    vectors = pool.map(
+                        lambda d: collection.coarse_colours(current, d, cache), digests
+                    )
                     self._colours = current.revision, np.stack(list(vectors))
             return self._colours[1]
 

@@ -25,7 +25,7 @@ from ganloom.params import Params
 THUMBNAIL = 256  # px of the longer side: sharp in tiles of 128 px on a high-density screen
 LARGE = 2560  # px of the longer side of a zoomed image
 SMALL_FILE = 1_000_000  # px: zoomed images up to this size are sent losslessly
-LOOK = 8  # px: side of the colour thumbnail that replaces missing features
+COARSE = 8  # px: side of the colour thumbnail that replaces missing features
 
 # Columns of data/clusters.csv that are not flags. All other numeric and boolean columns are flags,
 # so that columns added later appear in the studio, too.
@@ -238,7 +238,7 @@ def likeness(vectors: NDArray[np.floating[Any]], row: int) -> list[float]:
     return [round(float(x), 4) for x in similarities]
 
 
-def look(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32]:
+def coarse_colours(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32]:
     """Colours of a coarse thumbnail, to compare images without features: (192,) of unit length.
 
     An image that is missing or cannot be decoded has a vector of zeros, similar to no other.
@@ -249,8 +249,8 @@ def look(collection: Collection, digest: str, cache: Path) -> NDArray[np.float32
     try:
         data = thumbnail(collection, digest, cache)
     except (KeyError, decoding.ImageError):
-        return np.zeros(3 * LOOK**2, np.float32)
+        return np.zeros(3 * COARSE**2, np.float32)
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-        small = image.convert("RGB").resize((LOOK, LOOK), Image.Resampling.BOX)
+        small = image.convert("RGB").resize((COARSE, COARSE), Image.Resampling.BOX)
     vector = np.asarray(small, np.float32).ravel() / 127.5 - 1
     return vector / max(float(np.linalg.norm(vector)), 1e-6)

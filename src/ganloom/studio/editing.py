@@ -284,7 +284,7 @@ def routes(editor: Editor) -> list[Route]:
         return JSONResponse({"name": name})
 
     def get_compared(request: Request) -> Response:
-        """The sample beside the edited one, after the photograph if it is the last one inverted."""
+        """The sample and the edited one, after the photograph if it is the last one inverted."""
         names = [request.path_params[which] for which in ("before", "after")]
         shown = [samples.picture(name) for name in names]
         search = editor.search

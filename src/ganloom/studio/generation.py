@@ -157,7 +157,7 @@ def with_codes(layout: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
         layout: Layout of v.
         v: (N, layout.width) inputs of the generator.
         codes: Values of the categorical codes (an index), then of the continuous codes (in
-            [-1, 1]); None leaves a code as it is. An empty list leaves all.
+            [-1, 1]); None does not change a code. An empty list leaves all.
 
     Raises:
         HTTPException: If the number of codes is wrong, or a value is out of range.

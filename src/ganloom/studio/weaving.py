@@ -145,7 +145,7 @@ class Weaves:
         return _png(cloth, self._facts(settings, "cloth", cloth) | {"dpi": DPI}, fast=True, dpi=DPI)
 
     def compared(self, settings: Sample) -> bytes:
-        """Sample, enlarged by repeating pixels, beside the tile."""
+        """The sample, enlarged by repeating pixels, next to the tile."""
         tile = self._tile(settings, settings.made["width"], self._net(settings))
         image = Image.fromarray(self._samples(settings)[0])
         side = len(tile)

@@ -2,8 +2,7 @@
 
 A checkpoint is one safetensors file: tensors by name, everything else as JSON in its metadata.
 Without pickle, loading executes no code. The file is written under another name and then renamed,
-so
-that a kill at any time leaves a complete old or new one.
+so that a kill at any time leaves a complete file, old or new.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ class Images:
         return len(self.image)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """Images of a step, (size, 3, R, R) float in [-1, 1] and channels last, and their labels.
+        """Return the images of a step, (size, 3, R, R) float in [-1, 1], channels last, and labels.
 
-        A function of the step alone: images come from an endless sequence of permutations, and a
-        batch may reach from one permutation into the next. A resumed training needs no cursor.
+        The result depends only on the step, so that a resumed training needs no cursor. Images come
+        from an endless sequence of permutations; a batch may extend into the next permutation.
         """
         epoch, start = divmod(step * size, len(self))
         home = self.image.device

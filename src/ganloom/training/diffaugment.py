@@ -60,7 +60,7 @@ def cutout(x: Tensor) -> Tensor:
 
 
 def _cut(count: int, side: int, device: torch.device) -> Tensor:
-    """Which indices (count, side) of an axis lie within a span of half its length."""
+    """Mask (count, side) of the indices of an axis within a random span of half its length."""
     length = int(side * 0.5 + 0.5)
     centre = torch.randint(0, side + 1 - length % 2, (count, 1), device=device)
     offset = torch.arange(side, device=device) - centre + length // 2
@@ -108,11 +108,11 @@ def _interpolated(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Bilinear samples at (B, H, W) positions in px; deterministic, unlike ``grid_sample``."""
     image = torch.arange(len(x), device=x.device)[:, None, None]
     pixels = x.permute(0, 2, 3, 1)
-    found = torch.zeros_like(pixels)
+    samples = torch.zeros_like(pixels)
     for row, by_row in _neighbours(rows, x.shape[2]):
         for column, by_column in _neighbours(columns, x.shape[3]):
-            found = found + (by_row * by_column)[..., None] * pixels[image, row, column]
-    return found.permute(0, 3, 1, 2)
+            samples = samples + (by_row * by_column)[..., None] * pixels[image, row, column]
+    return samples.permute(0, 3, 1, 2)
 
 
 def _neighbours(positions: Tensor, side: int) -> list[tuple[Tensor, Tensor]]:

@@ -1,8 +1,8 @@
 """Evaluation during training: metrics at intervals, alarms, and the choice of the checkpoint.
 
-Every few ticks, samples of the averaged generator are compared with real images (a *look*).
-Everything else here is a function of the history, so checkpoints need no further state. Neither
-looks nor alarms change a bit of the training.
+Every few ticks, samples of the averaged generator are compared with real images. Everything else
+here is a function of the history, so that checkpoints need no further state. Neither evaluations
+nor alarms change the training: its results are bit-identical without them.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ganloom.objectives import least_loss
 from ganloom.sampling.latents import inputs
 from ganloom.slices import Slices, in_proportion
 
-# Rows of the history, one per tick; rows with a look also have the keys LOOK.
+# Rows of the history, one per tick; rows with an evaluation also have the keys METRICS.
 History = Sequence[dict[str, float]]
-LOOK = ("kid", "feature_distance", "recall")
+METRICS = ("kid", "feature_distance", "recall")
 
 # Number of samples that are generated at a time.
 BATCH = 64
@@ -38,10 +38,10 @@ BATCH = 64
 # k of recall, as in Kynkäänniemi et al. (2019).
 NEAREST = 3
 
-# A collapse is less variety than this share of that of the training images; or a recall of 0 at so
-# many looks, after it was higher.
+# A collapse is a mean distance between samples of less than this share of that between training
+# images, or a recall of 0 at so many evaluations, after it was higher.
 COLLAPSED = 0.5
-LOOKS_WITHOUT_RECALL = 3
+EVALUATIONS_WITHOUT_RECALL = 3
 
 # D is blind if the mean logits of real and fake differ by less than BLIND, and has won if its loss
 # is within WON of the least possible one, for so many ticks.
@@ -49,21 +49,21 @@ BLIND = 0.05
 WON = 0.02
 TICKS_DEAD = 4
 
-# Losses that change by at most this share of themselves for so many ticks have stalled: even the
-# noise of a tick's mean is larger while a network learns.
+# Losses that change by at most this share for so many ticks have stalled: the noise of a tick's
+# mean alone is larger while a network learns.
 STILL = 0.02
 TICKS_STILL = 6
 
 
-# --- looking -------------------------------------------------------------------------------------
+# --- evaluation ----------------------------------------------------------------------------------
 
 
 class Judge(NamedTuple):
-    """Fixed inputs of all looks.
+    """Inputs that all evaluations of a training share.
 
     Attributes:
         section: Section ``train.judge``.
-        v: (samples, width) input of the generator, the same at each look.
+        v: (samples, width) input of the generator.
         train: (N, D) features of training images.
         real: (M, D) features of the images that KID is measured against.
         against: Description of these images.
@@ -75,23 +75,23 @@ class Judge(NamedTuple):
     real: Tensor
     against: str
 
-    def look(self, average: nn.Module) -> dict[str, float]:
-        """Measure a generator, in its current mode, on its device."""
+    def evaluate(self, average: nn.Module) -> dict[str, float]:
+        """Compute the metrics of a generator, in its current mode and on its device."""
         device = next(average.parameters()).device
         with torch.inference_mode():
             parts = [average(part.to(device)) for part in self.v.split(BATCH)]
         return measure(features(to_uint8(torch.cat(parts)), LITE2), self.train, self.real)
 
     def is_due(self, tick: int, *, last: bool) -> bool:
-        """Tell whether a tick, counted from 1, has a look; the last one always has."""
+        """Tell whether a tick, counted from 1, has an evaluation; the last one always has."""
         return last or tick % self.section.every == 0
 
     def is_enough(self, history: History) -> bool:
-        """Tell whether the training ends early, after ``patience`` looks without a lower KID."""
-        found, patience = best(history), self.section.patience
-        if found is None or patience is None:
+        """Tell whether to stop early, after ``patience`` evaluations without a lower KID."""
+        lowest, patience = best(history), self.section.patience
+        if lowest is None or patience is None:
             return False
-        return sum(row["tick"] > found["tick"] for row in _looks(history)) >= patience
+        return sum(row["tick"] > lowest["tick"] for row in _evaluated(history)) >= patience
 
 
 def prepare(  # noqa: PLR0917
@@ -112,12 +112,15 @@ def prepare(  # noqa: PLR0917
     train = remembered(data.images(rows, resolution), LITE2, cache)
     half, _ = data.split_holdout(section, seed)
     if len(half):
-        pictures = data.holdout_images(half, section.samples, seed, resolution)
-        real = remembered(pictures, LITE2, cache)
-        against = f"{len(real)} pictures of one half of the holdout; figures are of the other half"
+        images = data.holdout_images(half, section.samples, seed, resolution)
+        real = remembered(images, LITE2, cache)
+        against = (
+            f"{len(real)} images of one half of the holdout; the reported metrics are measured "
+            "against the other half"
+        )
     else:
         real = train
-        against = f"{len(real)} training images, as the holdout is too small to be halved"
+        against = f"{len(real)} training images, because the holdout is too small to be halved"
     label, _ = pd.factorize(data.index["label"], sort=True)
     shares = torch.from_numpy(in_proportion(label, section.samples, seed))
     v = inputs(layout, section.samples, seed, "judge", labels=shares)
@@ -125,15 +128,15 @@ def prepare(  # noqa: PLR0917
 
 
 def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
-    """Compute the metrics of a look from features (N, D).
+    """Compute the metrics of an evaluation from features (N, D).
 
     Returns:
         ``kid`` (fake to real), ``feature_distance`` (mean distance between two fakes, divided by
         that between two training images) and ``recall`` (of the training images).
     """
     distance = _variety(fake) / max(_variety(train), 1e-12)
-    found = (kid(real, fake), distance, prdc(train, fake, NEAREST)["recall"])
-    return dict(zip(LOOK, map(readable, found), strict=True))
+    values = (kid(real, fake), distance, prdc(train, fake, NEAREST)["recall"])
+    return dict(zip(METRICS, map(readable, values), strict=True))
 
 
 def _variety(x: Tensor) -> float:
@@ -144,11 +147,12 @@ def _variety(x: Tensor) -> float:
 
 
 def best(history: History) -> dict[str, float] | None:
-    """Return the first row with the lowest KID; None before the first look."""
-    return min(_looks(history), key=lambda row: row["kid"], default=None)
+    """Return the first row with the lowest KID; None before the first evaluation."""
+    return min(_evaluated(history), key=lambda row: row["kid"], default=None)
 
 
-def _looks(history: History) -> list[dict[str, float]]:
+def _evaluated(history: History) -> list[dict[str, float]]:
+    """Return the rows with an evaluation."""
     return [row for row in history if "kid" in row]
 
 
@@ -160,42 +164,47 @@ def judgement(
     Args:
         history: History of the whole training.
         model: Parameters of the model.
-        judging: Inputs of the looks; None: there were none.
+        judging: Inputs of the evaluations; None if there were none.
         kimg: Length of the training.
 
     Returns:
         ``against`` (description of the images that KID was measured against), ``looks`` (rows of
-        the history), ``chosen`` (``kimg`` of the chosen checkpoint, and ``why``), ``stopped``
-        (reason of an early end; "" without one), ``alarms`` (see Alarm).
+        the history with an evaluation), ``chosen`` (``kimg`` of the selected checkpoint, and the
+        reason ``why``), ``stopped`` (reason of an early end; "" without one), ``alarms`` (see
+        Alarm).
     """
-    looks, lowest = _looks(history), best(history)
+    evaluated, lowest = _evaluated(history), best(history)
+    count = f"{len(evaluated)} evaluation{'' if len(evaluated) == 1 else 's'}"
     if judging is None:
-        chosen, why = kimg, "It is the last one: there is no train.judge, which compares them."
+        chosen = kimg
+        why = "It is the last one, because params.yaml has no train.judge to compare checkpoints."
     elif lowest is None:
-        chosen, why = kimg, "It is the last good one: training broke down before the first look."
+        chosen = kimg
+        why = "It is the last good one: the training diverged before the first evaluation."
     elif judging.section.keep == "last":
         chosen = kimg
-        why = "It is the last one, as train.judge.keep asks for" + (
-            f"; the lowest KID of {len(looks)} looks was seen at {lowest['kimg']:g} kimg."
+        why = "It is the last one, because train.judge.keep is `last`" + (
+            f"; the lowest KID of {count} was at {lowest['kimg']:g} kimg."
             if lowest["kimg"] != kimg
-            else f", and had the lowest KID of {len(looks)} looks."
+            else f". It also had the lowest KID of {count}."
         )
     else:
+        last = evaluated[-1]
         chosen = lowest["kimg"]
-        why = f"It had the lowest KID of {len(looks)} looks, {lowest['kid']:.4f}" + (
-            f"; the last look, at {looks[-1]['kimg']:g} kimg, found {looks[-1]['kid']:.4f}."
-            if lowest is not looks[-1]
-            else ", and is also the last."
+        why = f"It had the lowest KID of {count}, {lowest['kid']:.4f}" + (
+            f"; that of the last one, at {last['kimg']:g} kimg, was {last['kid']:.4f}."
+            if lowest is not last
+            else ", and is also the last one."
         )
     stopped = ""
     if judging and judging.is_enough(history):
         stopped = (
-            f"Training ended at {kimg:g} of {model.kimg:g} kimg: the KID was no lower at "
-            f"{judging.section.patience} looks (train.judge.patience)."
+            f"Training ended at {kimg:g} of {model.kimg:g} kimg, after "
+            f"{judging.section.patience} evaluations without a lower KID (train.judge.patience)."
         )
     return {
         "against": judging.against if judging else "",
-        "looks": [{key: row[key] for key in ("tick", "kimg", *LOOK)} for row in looks],
+        "looks": [{key: row[key] for key in ("tick", "kimg", *METRICS)} for row in evaluated],
         "chosen": {"kimg": chosen, "why": why},
         "stopped": stopped,
         "alarms": [asdict(alarm) for alarm in alarms(history, model)],
@@ -212,9 +221,9 @@ class Alarm:
     Attributes:
         kind: One of collapse, recall, blind, won and still.
         tick: First tick of the problem.
-        kimg: First tick in kimg.
-        over: End of the problem in kimg; None: it lasted to the end of the training.
-        sentence: Observation, time and advice.
+        kimg: The same in kimg.
+        over: End of the problem in kimg; None if it lasted until the end of the training.
+        sentence: Time, observation and advice.
     """
 
     kind: str
@@ -226,7 +235,7 @@ class Alarm:
 
 def alarms(history: History, model: params.Model) -> list[Alarm]:
     """List all alarms of a training so far, in the order of their first tick."""
-    found = []
+    raised = []
     for kind, (holds, seen, advice) in _CHECKS.items():
         held = [holds(history[: n + 1], model) for n in range(len(history))]
         if not any(held):
@@ -237,24 +246,24 @@ def alarms(history: History, model: params.Model) -> list[Alarm]:
         tick, kimg = int(row["tick"]), row["kimg"]
         until = "" if over is None else f", until {over:g} kimg"
         sentence = f"At {kimg:g} kimg (tick {tick}){until}: {seen}. {advice(model)}."
-        found.append(Alarm(kind, tick, kimg, over, sentence))
-    return sorted(found, key=lambda alarm: alarm.tick)
+        raised.append(Alarm(kind, tick, kimg, over, sentence))
+    return sorted(raised, key=lambda alarm: alarm.tick)
 
 
 def _has_collapsed(history: History, model: params.Model) -> bool:
     """Tell whether variety was lost, or is still missing after half of the training.
 
-    All samples of an untrained generator are similar, so a lack at the beginning is no collapse.
+    The samples of an untrained generator are all similar, which is not a collapse.
     """
-    looks = _looks(history)
-    varied = [look["feature_distance"] >= COLLAPSED for look in looks]
-    late = bool(looks) and looks[-1]["kimg"] >= model.kimg / 2
-    return bool(looks) and not varied[-1] and (any(varied) or late)
+    rows = _evaluated(history)
+    varied = [row["feature_distance"] >= COLLAPSED for row in rows]
+    late = bool(rows) and rows[-1]["kimg"] >= model.kimg / 2
+    return bool(rows) and not varied[-1] and (any(varied) or late)
 
 
 def _has_lost_recall(history: History, _: params.Model) -> bool:
-    recall = [row["recall"] for row in _looks(history)]
-    before, late = recall[:-LOOKS_WITHOUT_RECALL], recall[-LOOKS_WITHOUT_RECALL:]
+    recall = [row["recall"] for row in _evaluated(history)]
+    before, late = recall[:-EVALUATIONS_WITHOUT_RECALL], recall[-EVALUATIONS_WITHOUT_RECALL:]
     return any(before) and not any(late)
 
 
@@ -279,7 +288,7 @@ def _stands_still(history: History, _: params.Model) -> bool:
 
 
 def _late(history: History, name: str, ticks: int) -> list[float]:
-    """Return a value over the last ticks; empty if it is missing at one of them.
+    """Return the values of the last ticks; empty if one of them is missing.
 
     If G is updated rarely, a short tick may have no loss of G.
     """
@@ -291,14 +300,12 @@ def _late(history: History, name: str, ticks: int) -> list[float]:
 
 
 def _more_varied(model: params.Model) -> str:
-    return (
-        f"It draws few kinds of picture: try {_either([*_missing(model), 'a lower optimizer.lr'])}"
-    )
+    return f"Samples lack variety: try {_either([*_missing(model), 'a lower optimizer.lr'])}"
 
 
 def _recall_again(model: params.Model) -> str:
     ways = ["keep the best state", "train for less kimg", *_missing(model)[:1]]
-    return f"It has lost variety: {_either(ways)}"
+    return f"Samples have lost variety: {_either(ways)}"
 
 
 def _stronger(model: params.Model) -> str:
@@ -307,13 +314,13 @@ def _stronger(model: params.Model) -> str:
     rates = getattr(D, "dropout", 0.0)
     if any(rates) if isinstance(rates, list) else rates:
         ways.insert(1, "less dropout")
-    return f"The generator learns nothing from it: give the discriminator {_either(ways)}"
+    return f"The generator cannot learn from it: give the discriminator {_either(ways)}"
 
 
 def _weaker(model: params.Model) -> str:
     ways = [way for way in _missing(model) if "stddev" not in way]
     ways.append("a lower optimizer.lr_discriminator")
-    return f"The generator gets no direction from it: try {_either(ways)}"
+    return f"The generator gets no useful gradients from it: try {_either(ways)}"
 
 
 def _missing(model: params.Model) -> list[str]:
@@ -346,31 +353,29 @@ _CHECKS: dict[
 ] = {
     "collapse": (
         _has_collapsed,
-        "its pictures differ from each other less than half as much as training images do",
+        "the mean distance between two samples is less than half of that between training images",
         _more_varied,
     ),
     "recall": (
         _has_lost_recall,
-        f"for {LOOKS_WITHOUT_RECALL} looks no training image has lain among its pictures, as "
-        "some did before",
+        f"recall has been 0 at {EVALUATIONS_WITHOUT_RECALL} evaluations, after it was higher",
         _recall_again,
     ),
     "blind": (
         _is_blind,
-        f"for {TICKS_DEAD} ticks the discriminator has given real and generated pictures the "
-        "same marks",
+        f"for {TICKS_DEAD} ticks, the mean logits of real images and fakes have been nearly equal",
         _stronger,
     ),
     "won": (
         _has_won,
-        f"for {TICKS_DEAD} ticks the discriminator has been right about nearly every picture",
+        f"for {TICKS_DEAD} ticks, the discriminator has recognised nearly every image",
         _weaker,
     ),
     "still": (
         _stands_still,
-        f"for {TICKS_STILL} ticks neither loss has moved by more than {STILL:.0%}",
+        f"for {TICKS_STILL} ticks, neither loss has changed by more than {STILL:.0%}",
         lambda _: (
-            "It has stopped learning: train for less kimg, or try another optimizer.lr or objective"
+            "Learning has stopped: train for less kimg, or try another optimizer.lr or objective"
         ),
     ),
 }

@@ -41,7 +41,7 @@ BF16_FROM = 64
 CALIBRATION = 512
 CALIBRATION_BATCH = 32
 
-# Real images from which the statistics for matching are computed, at most.
+# Maximum number of real images from which the statistics for matching are computed.
 MEASURED = 2048
 
 
@@ -86,13 +86,13 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     if model.condition and "" in images.classes and len(images.classes) > 1:
         raise data.DataError(
             f"models.{name}.condition: {int((images.label == 0).sum())} of {len(images)} "
-            "training images have no class, such as pictures beside class folders; give them a "
-            "folder of their own, or leave the condition out"
+            "training images have no class, such as images next to class folders; move them into a "
+            "folder, or remove the condition"
         )
     if model.condition and len(images.classes) < 2:
         raise data.DataError(
             f"models.{name}.condition: all training images have one label, {images.classes[0]!r}; "
-            "sort the pictures into folders, one for each class, or leave the condition out"
+            "sort the images into one folder per class, or remove the condition"
         )
     layout = models.inputs(model, len(images.classes))
     state = fresh(model, layout, device)
@@ -198,7 +198,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         )
         saved, pause = time.monotonic(), CHECKPOINT_SECONDS
         meter = energy.Meter()
-        said: set[str] = set()  # kinds of alarm
+        reported: set[str] = set()  # kinds of alarm
 
         while state.step < steps and not (judging and judging.is_enough(state.history)):
             take_step(due(state.step), *images.batch(state.step, model.batch))
@@ -209,7 +209,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
             progress.update(model.batch)
 
             # Checkpoints, and at ticks also history, frame and evaluation. Numbers are read back
-            # only here, as that waits for a GPU.
+            # only here, because that waits for the GPU.
             if state.step not in ticks and time.monotonic() < saved + pause:
                 continue
             if not state.finite():
@@ -223,12 +223,12 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
                 row = {"tick": tick, "kimg": shown_images / 1000, **state.means()}
                 state.history.append(row)
                 if judging and judging.is_due(tick, last=state.step == steps):
-                    row |= judging.look(average)
+                    row |= judging.evaluate(average)
                     if judging.section.keep == "best" and judge.best(state.history) is row:
                         state.keep()
                 for alarm in judge.alarms(state.history, model):
-                    if alarm.kind not in said:  # this process may have begun after its tick
-                        said.add(alarm.kind)
+                    if alarm.kind not in reported:  # a resumed training may start after its tick
+                        reported.add(alarm.kind)
                         progress.write(f"warning: {name}: {alarm.sentence}")
                 record.log(live, row)
                 progress.set_postfix({k: f"{v:.2f}" for k, v in row.items() if "loss" in k})
@@ -243,7 +243,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
 
 
 def _gains_by_bf16(device: torch.device, resolution: int) -> bool:
-    """Whether networks are much faster in bf16.
+    """Tell whether networks are much faster in bf16.
 
     A CPU without bf16 instructions emulates them, at a third of the speed of fp32. Small images
     gain little.

@@ -1,4 +1,4 @@
-"""Records of a training besides the weights: history, timeline, and the machine."""
+"""Records of a training in addition to the weights: history, timeline and machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ganloom.models import to_uint8
 
 
 class _Live(Live):
-    """dvclive without its use of the repository, which the output of a stage does not need.
+    """dvclive without access to the repository.
 
-    It would fail in one without a commit, and create a DVC repository if there is none.
+    dvclive would fail in a Git repository without a commit, and create a missing DVC repository.
     """
 
     def _init_dvc(self) -> None:
@@ -111,7 +111,7 @@ def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    """Describe what bits and speed depend on besides parameters."""
+    """Describe the hardware and versions on which bits and speed depend."""
     return {
         "machine": platform.platform(),
         "cpu": _cpu(),

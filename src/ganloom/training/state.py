@@ -60,9 +60,9 @@ class State:
     joules: float = 0.0
     resumed: int = 0
 
-    def note(self, seen: dict[str, Tensor]) -> None:
-        """Add to the sums, on the device: reading a number would wait for a GPU."""
-        for name, value in seen.items():
+    def note(self, values: dict[str, Tensor]) -> None:
+        """Add values to the sums, on the device, because reading a number would wait for it."""
+        for name, value in values.items():
             total = self._total(name)
             total[0] += value.detach().double().sum()
             total[1] += value.numel()
@@ -73,11 +73,11 @@ class State:
         return self.sums[name]
 
     def means(self) -> dict[str, float]:
-        """Means of the noted values since the last call, by name."""
-        seen = {name: both.tolist() for name, both in sorted(self.sums.items())}
-        for both in self.sums.values():
-            both.zero_()
-        return {name: value / count for name, (value, count) in seen.items() if count}
+        """Return the means of the noted values since the last call, by name."""
+        totals = {name: total.tolist() for name, total in sorted(self.sums.items())}
+        for total in self.sums.values():
+            total.zero_()
+        return {name: value / count for name, (value, count) in totals.items() if count}
 
     def keep(self) -> None:
         """Keep the present weights as the best ones."""
@@ -88,7 +88,7 @@ class State:
         }
 
     def finite(self) -> bool:
-        """Whether every noted value since the last tick, and every weight, is finite."""
+        """Tell whether all values noted since the last tick and all weights are finite."""
         values = [p for net in self.networks.values() for p in net.parameters()]
         return bool(torch.stack([v.isfinite().all() for v in [*values, *self.sums.values()]]).all())
 
@@ -117,7 +117,7 @@ class State:
             return self._load(folder)
         except _WRONG as error:
             raise DamagedError(
-                f"{folder / checkpoint.STATE}: damaged ({error!r}); to begin this training anew, "
+                f"{folder / checkpoint.STATE}: damaged ({error!r}); to restart this training, "
                 f"remove {folder}"
             ) from error
 

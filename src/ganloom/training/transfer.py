@@ -28,8 +28,8 @@ def begin(generator: Generator, discriminator: Discriminator, spec: params.InitF
     """Copy the weights that fit, print their number, and freeze layers.
 
     Raises:
-        TransferError: A file is missing, has another hash, fits nowhere, or lacks weights of frozen
-            layers.
+        TransferError: A file is missing, has another hash, matches no tensor, or lacks weights of
+            frozen layers.
     """
     taken = _begin(generator, "generator", spec.generator, spec)
     if spec.keep_statistics:
@@ -45,8 +45,8 @@ def _begin(net: nn.Module, player: str, sha256: str, spec: params.InitFrom) -> s
     taken = _take_over(net, _read(path, player, sha256))
     if not taken:
         raise TransferError(
-            f"init_from.folder: no tensor of {path} has the name and shape of one of the "
-            f"{player}'s; give the {player} the kind, channels and resolution of that training"
+            f"init_from.folder: no tensor in {path} has the name and shape of a tensor of the "
+            f"{player}; give the {player} the kind, channels and resolution of that training"
         )
     print(f"{path}: {len(taken)} of {len(net.state_dict())} tensors", file=sys.stderr)
     return taken
@@ -60,10 +60,10 @@ def _read(path: Path, player: str, sha256: str) -> dict[str, Tensor]:
             f"init_from.folder: {path}: no such file; name the folder of a finished training, "
             "such as results/models/dcgan of a project"
         ) from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != sha256:
         raise TransferError(
-            f"init_from.{player}: {path} has the sha256 {found}; if it is meant, write that there"
+            f"init_from.{player}: {path} has the sha256 {actual}; to use this file, write that hash"
         )
     try:
         return safetensors.torch.load(data)
@@ -95,8 +95,8 @@ def keep_statistics(generator: Generator, taken: set[str]) -> None:
             if f"{name}.running_var" not in taken:
                 raise TransferError(
                     f"init_from.keep_statistics: {name} of the generator is not in the file or has "
-                    "another shape there; give the generator the channels of that training, or say "
-                    "false"
+                    "another shape there; give the generator the channels of that training, or set "
+                    "it to false"
                 )
             module.eval()
 

@@ -4,7 +4,7 @@ A wallpaper group is the set of reflections, rotations and translations that map
 to itself. One copy of its *fundamental domain* determines the whole tile.
 
 ======  =========================================  ==============================
-group   symmetries besides the two translations    tile of a sample of R x R px
+group   symmetries except for translations         tile of a sample of R x R px
 ======  =========================================  ==============================
 `p1`    none                                       R x R
 `pm`    vertical mirrors                           2R wide, R high
@@ -237,14 +237,14 @@ def _triangles(source: Array, group: str, unit: tuple[float, float]) -> Array:
     y = (np.arange(rows) + 0.5) / rows * 2 * HEIGHT / parts
     height, width, _ = source.shape
     places = orbit(*np.meshgrid(x, y), group) * unit / (width, height) * 2 - 1
-    found = grid_sample(
+    sampled = grid_sample(
         torch.from_numpy(source.astype(np.float32)).permute(2, 0, 1)[None],
         torch.from_numpy(places.astype(np.float32))[None],
         mode="bicubic",
         padding_mode="reflection",
         align_corners=False,
     )
-    return found[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
+    return sampled[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def _of_sample(group: str) -> Callable[[Array], Array]:

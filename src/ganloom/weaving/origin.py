@@ -25,14 +25,14 @@ def origin(project: Path) -> dict[str, Any]:
     try:
         rows = read_rows(data / "kept.csv", ["sha256", "split"])
         used = {row["sha256"] for row in rows if row["split"] == "train"}
-        found = credits(read_rows(data / "manifest.csv", COLUMNS), used)
+        entries = credits(read_rows(data / "manifest.csv", COLUMNS), used)
     except (OSError, SourceError):
         return {}
-    licences = {credit.licence for credit in found if credit.licence.lower() not in UNKNOWN}
-    unknown = any(credit.licence.lower() in UNKNOWN for credit in found)
+    licences = {credit.licence for credit in entries if credit.licence.lower() not in UNKNOWN}
+    unknown = any(credit.licence.lower() in UNKNOWN for credit in entries)
     return {
         "licences": _first(sorted(licences) + ["unknown"] * unknown, LICENCES),
-        "credits": _first(list(dict.fromkeys(map(_line, found))), CREDITS),
+        "credits": _first(list(dict.fromkeys(map(_line, entries))), CREDITS),
     }
 
 

@@ -105,8 +105,8 @@ def folded(side: int, group: str) -> tuple[int, int]:
     return height, width
 
 
-def tile_beside(border: str, shorter: int) -> int:
-    """Width of a tile, at most ``TILE``, whose border leaves most of a cloth to the field.
+def tile_with_border(border: str, shorter: int) -> int:
+    """Width of a tile, at most ``TILE``, at which the border takes a small part of a cloth.
 
     Args:
         border: Frieze group of the border.

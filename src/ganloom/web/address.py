@@ -145,14 +145,14 @@ class GuardedResolver(AbstractResolver):
         """
         try:
             async with asyncio.timeout(self._timeout):
-                found = await _in_own_thread(lambda: _look_up(host, port, family))
+                addresses = await _in_own_thread(lambda: _look_up(host, port, family))
         except TimeoutError:
             raise SlowLookUpError(host) from None
         except UnicodeError as error:  # not a valid DNS name
             raise socket.gaierror(socket.EAI_NONAME, str(error)) from error
-        allowed = [each for each in found if self._guard.allows(each["host"])]
-        if found and not allowed:
-            raise RefusedAddressError(f"{found[0]['host']} is no public address")
+        allowed = [each for each in addresses if self._guard.allows(each["host"])]
+        if addresses and not allowed:
+            raise RefusedAddressError(f"{addresses[0]['host']} is no public address")
         return allowed
 
     async def close(self) -> None:
@@ -160,7 +160,7 @@ class GuardedResolver(AbstractResolver):
 
 
 def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    answers = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
     return [
         ResolveResult(
             hostname=host,
@@ -170,7 +170,7 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
             proto=protocol,
             flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
         )
-        for kind, _, protocol, _, (address, *_) in found
+        for kind, _, protocol, _, (address, *_) in answers
     ]
 
 

@@ -174,7 +174,7 @@ function sliders() {
     inputs.push(choice(`Code ${at + 1}`, `code-${at}`, sweep, "unchanged"));
     inputs.at(-1).lastChild.dataset.code = at;
   }
-  $("told").replaceChildren(...inputs);
+  $("inputs").replaceChildren(...inputs);
   const count = Array.from({ length: DIRECTIONS }, (_, i) => i);
   $("ways").replaceChildren(...count.map((i) => range(`${i + 1}`, `way-${i}`, REACH, 0.25)));
   showValues();
@@ -197,7 +197,7 @@ async function change() {
   }
   asking = true;
   for (const file of $("files").querySelectorAll("a")) file.removeAttribute("href");
-  const codes = [...$("told").querySelectorAll("[data-code]")];
+  const codes = [...$("inputs").querySelectorAll("[data-code]")];
   const settings = {
     name: base,
     model: $("model").value,

@@ -16,7 +16,7 @@ function generate() {
     seed: Number($("seed").value),
     count: Number($("count").value),
     truncation: Number($("truncation").value),
-    ...inputs($("told")),
+    ...inputs($("inputs")),
   };
   const before = $("one").dataset.name;
   const words = `Generating ${settings.count} ${settings.count > 1 ? "samples" : "sample"} …`;
@@ -113,13 +113,13 @@ const next = () => {
 };
 $("next").addEventListener("click", next);
 $("model").addEventListener("change", () => {
-  fillInputs($("told"), models.get($("model").value));
+  fillInputs($("inputs"), models.get($("model").value));
   generate();
 });
 const sayTruncation = () => ($("truncation-said").value = $("truncation").value);
 $("truncation").addEventListener("input", sayTruncation);
 $("truncation").addEventListener("change", generate);
-$("told").addEventListener("change", generate);
+$("inputs").addEventListener("change", generate);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
@@ -136,7 +136,7 @@ try {
   $("seed").value = new URLSearchParams(location.search).get("seed") ?? 0;
   models = await fillModels($("model"));
   learn(await ask("/api/kept"));
-  if (models.size) fillInputs($("told"), models.get($("model").value));
+  if (models.size) fillInputs($("inputs"), models.get($("model").value));
   generate();
 } catch (error) {
   notes({ words: message(error), problem: true });

@@ -27,7 +27,7 @@ function settings() {
     width: Number($("width").value),
     drift: Number($("drift").value),
     truncation: Number($("truncation").value),
-    ...inputs($("told")),
+    ...inputs($("inputs")),
   };
 }
 
@@ -255,15 +255,15 @@ function recall(name) {
     return;
   }
   $("model").value = model;
-  fillInputs($("told"), models.get(model));
+  fillInputs($("inputs"), models.get(model));
   for (const id of ["seed", "drift", "truncation"]) $(id).value = made[id];
   if (![...$("width").options].some(({ value }) => Number(value) === made.width))
     $("width").append(Object.assign(element("option", `${made.width} px`), { value: made.width }));
   $("width").value = made.width;
   $("border").value = made.border ?? "";
   $("settings").elements.group.value = made.group;
-  if (made.label) $("told").querySelector("#label").value = made.label;
-  for (const select of $("told").querySelectorAll("[data-code]"))
+  if (made.label) $("inputs").querySelector("#label").value = made.label;
+  for (const select of $("inputs").querySelectorAll("[data-code]"))
     select.value = made.codes[select.dataset.code] ?? "";
   place = made.place;
   weave(name);
@@ -358,7 +358,7 @@ $("back").addEventListener("click", () => {
   stage.focus({ preventScroll: true, focusVisible: false }); // the button is disabled now and cannot keep the focus
 });
 $("settings").addEventListener("input", ({ target }) => {
-  if (target === $("model")) fillInputs($("told"), models.get(target.value));
+  if (target === $("model")) fillInputs($("inputs"), models.get(target.value));
   weave();
 });
 $("magnify").addEventListener("input", () => {
@@ -389,7 +389,7 @@ try {
   $("seed").value = new URLSearchParams(location.search).get("seed") ?? 0;
   $("magnify").value = remembered("weave", {}).zoom ?? -1;
   models = await fillModels($("model"));
-  if (models.size) fillInputs($("told"), models.get($("model").value));
+  if (models.size) fillInputs($("inputs"), models.get($("model").value));
   about();
   weave();
   learn(await ask("/api/weaves"));

@@ -181,7 +181,7 @@ export class Why {
 
 const KEYS = [
   ["Decide", [["K", "keep"], ["D", "drop"], ["1 … 9", "drop with the reason of that number"], ["R", "enter a reason; edit the list"], ["X", "clear the decision"], ["U, Ctrl+Z", "undo"], ["Shift+U, Ctrl+Y", "redo"]]],
-  ["Look", [["Arrows", "move; also Home, End, Page Up, Page Down"], ["Space", "open or close the zoomed image"], ["L", "sort by similarity to this image"], ["G", "groups of near-duplicates"], ["V", "update the view: hide images that no longer match"], ["/", "search"], ["+ −", "tile size"]]],
+  ["View", [["Arrows", "move; also Home, End, Page Up, Page Down"], ["Space", "open or close the zoomed image"], ["L", "sort by similarity to this image"], ["G", "groups of near-duplicates"], ["V", "update the view: hide images that no longer match"], ["/", "search"], ["+ −", "tile size"]]],
   ["Select many", [["Shift+arrows, Shift+click", "a range"], ["Ctrl+click", "add or remove one"], ["Drag", "all in a rectangle"], ["Ctrl+A", "all shown"], ["C", "the whole group"], ["Esc", "clear the selection"]]],
 ];
 
