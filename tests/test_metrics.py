@@ -24,7 +24,9 @@ from ganloom.images.arrays import apply_symmetry, downsampled
 from ganloom.metrics import cache
 from ganloom.metrics.classes import Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
-from ganloom.metrics.distances import frechet, kid, kid_gap, kid_std
+from ganloom.metrics.frechet import frechet
+from ganloom.metrics.image_set import ImageSet
+from ganloom.metrics.kid import kid, kid_gap, kid_std
 from ganloom.metrics.neighbours import (
     Match,
     authenticity,
@@ -37,7 +39,7 @@ from ganloom.metrics.neighbours import (
 )
 from ganloom.metrics.paths import evenness
 from ganloom.metrics.prdc import prdc
-from ganloom.metrics.protocol import Pictures, compare, originality
+from ganloom.metrics.protocol import compare, originality
 from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
 from ganloom.metrics.trust import measures, warnings
@@ -336,8 +338,8 @@ def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> No
     images = textures(40, 32)
     index = pd.DataFrame({"image": range(40), "symmetry": 0})
     thumbs = training_thumbnails(in_memory(crops=images, index=index))
-    some = Pictures(images[:20], thumbs[:20])
-    copied = Pictures(images[20:], thumbs[20:])
+    some = ImageSet(images[:20], thumbs[:20])
+    copied = ImageSet(images[20:], thumbs[20:])
     found = originality(some, thumbs, copied)
     assert found["authenticity_pixels"] == 0
     assert found["authenticity"] > 0.2
@@ -470,8 +472,8 @@ def test_holdout_images_are_turned_as_training_images_are() -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 17])
 def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
-    real = Pictures(textures(n, 16), cloud(n, 24))
-    fake = Pictures(textures(40, 16, seed=1), cloud(40, 24, seed=1))
+    real = ImageSet(textures(n, 16), cloud(n, 24))
+    fake = ImageSet(textures(40, 16, seed=1), cloud(40, 24, seed=1))
     found = compare(real, fake, EVALUATE, seed=1)
     assert found["n"] == n
     assert {"kid_lite2", "kid_lite2_std", "fd_lite2", "swd", "swd_16", "coverage"} < set(found)
@@ -479,8 +481,8 @@ def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
 
 
 def test_a_generator_of_one_picture_is_measured_without_a_nan() -> None:
-    same = Pictures(np.full((20, 16, 16, 3), 7, np.uint8), torch.ones(20, 24))
-    found = compare(Pictures(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
+    same = ImageSet(np.full((20, 16, 16, 3), 7, np.uint8), torch.ones(20, 24))
+    found = compare(ImageSet(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
     json.dumps({key: readable(value) for key, value in found.items()}, allow_nan=False)
     assert found["recall"] == 0
 
@@ -583,8 +585,8 @@ def test_a_killed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def numbers_of(n: int) -> dict[str, float]:
-    real = Pictures(textures(n, 16), cloud(n, 24))
-    fake = Pictures(textures(n, 16, seed=1), cloud(n, 24, seed=1))
+    real = ImageSet(textures(n, 16), cloud(n, 24))
+    fake = ImageSet(textures(n, 16, seed=1), cloud(n, 24, seed=1))
     return compare(real, fake, EVALUATE, seed=1)
 
 

@@ -110,8 +110,12 @@ GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
         ("matching.py", {"train"}),
         ("nets/blocks.py", GENERATORS | {"enlarger"}),
         ("nets/dcgan.py", GENERATORS),
-        ("slices.py", GENERATORS - {"sample"} | {"reference", "enlarger"}),
+        ("slices.py", {"train", "evaluate", "invert", "reference"}),
         ("training/[!_cer]*.py", {"train"}),
+        ("metrics/kid.py", {"train", "enlarger", "weave", "reference", "evaluate"}),
+        ("metrics/prdc.py", {"train", "reference", "evaluate"}),
+        ("metrics/frechet.py", {"reference", "evaluate"}),
+        ("metrics/protocol.py", {"reference", "evaluate"}),
         ("params/*.py", {"check"}),
         ("images/decoding.py", PICTURES),
         ("images/formats.py", PICTURES),
@@ -133,6 +137,14 @@ def test_an_edit_makes_stale_what_it_can_change_and_nothing_else(
     assert paths
     for path in paths:
         assert stale_after(path) == stages, path
+
+
+def test_a_new_module_of_metrics_retrains_nothing() -> None:
+    assert stale_after("src/ganloom/metrics/new.py") == {"reference", "evaluate"}
+
+
+def test_the_report_does_not_wait_for_torch() -> None:
+    assert not imports_torch("report")
 
 
 def test_an_edit_that_makes_no_training_stale_abandons_no_checkpoint() -> None:
