@@ -17,6 +17,7 @@ from torch import Tensor
 from ganloom.features import LITE2, features
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
+from ganloom.metrics.catalogue import KEY_METRICS, measures, warnings
 from ganloom.metrics.classes import FITTED, ClassScore, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
 from ganloom.metrics.image_set import ImageSet
@@ -32,7 +33,6 @@ from ganloom.metrics.neighbours import (
 from ganloom.metrics.paths import evenness
 from ganloom.metrics.protocol import FEWEST, compare, originality
 from ganloom.metrics.rounding import rounded
-from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Generator, load_discriminator, load_generator
 from ganloom.params import Evaluate, Judge, Paths
 from ganloom.sampling.animation import enlarged
@@ -47,9 +47,6 @@ Array = NDArray[np.uint8]
 COLUMNS = 8
 COPIES = 4
 TILE = 64
-
-# Metrics that DVC shows of a model, few enough for a table; all are in results/metrics.
-KEY_METRICS = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
 
 
 @dataclass(frozen=True)
@@ -122,7 +119,7 @@ class Evaluation:
         metrics = rounded(self.metrics)
         write_json(results / "metrics" / f"{name}.json", metrics)
         # Under the model's name, so that DVC's columns are called `dcgan.kid_lite2`.
-        key_metrics = {name: {key: metrics[key] for key in KEY_METRICS}}
+        key_metrics = {name: {metric.key: metrics[metric.key] for metric in KEY_METRICS}}
         write_json(results / "key_metrics" / f"{name}.json", key_metrics)
         folder.mkdir(parents=True, exist_ok=True)
         if self.classes:
@@ -201,10 +198,8 @@ def evaluate(
         "against": real.against,
         "seed": seed,
         "weights_sha256": LITE2.sha256,
-        "measures": measures(
-            metrics, settings, against=real.against, train=len(real.rows), samples=len(v)
-        ),
-        "warnings": warnings(metrics, seen_only=real.unseen is None),
+        "measures": measures(metrics, settings, against=real.against, train=len(real.rows)),
+        "warnings": warnings(metrics, has_unseen=real.unseen is not None),
     }
     return Evaluation(
         metrics,
@@ -286,9 +281,9 @@ def class_accuracy(  # noqa: PLR0917
         Metrics by name, and the score of each class.
     """
 
-    def labelled(pictures: ImageSet, of: pd.Series) -> Labelled:
+    def labelled(images: ImageSet, of: pd.Series) -> Labelled:
         is_known, numbers = _numbered(of, classes)
-        return Labelled(pictures.features[is_known], numbers.numpy())
+        return Labelled(images.features[is_known], numbers.numpy())
 
     rows = real.slices.choose(FITTED, seed, "classes")
     fitted = ImageSet.cached(real.slices.images(rows, real.side), cache)

@@ -26,7 +26,6 @@ from ganloom.web.client import WebError, browser
 
 WIDTH = 2048
 BATCH = 32
-RESIZED = "299 x 299 px (bilinear as in TensorFlow 1, not antialiased)"
 
 
 class File(NamedTuple):
