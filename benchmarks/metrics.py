@@ -29,7 +29,8 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 
 from ganloom.features import LITE2, features
 from ganloom.metrics.cache import remembered
-from ganloom.metrics.distances import frechet, kid, kid_gap, kid_std
+from ganloom.metrics.frechet import frechet
+from ganloom.metrics.kid import kid, kid_gap, kid_std
 from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd

@@ -50,6 +50,18 @@ def test_a_commented_file_keeps_its_mode_and_its_links() -> None:
     assert Path("link.yaml").is_symlink()
 
 
+def test_docs_writes_the_generated_pages_of_a_clone() -> None:
+    with pytest.raises(SystemExit, match=r"docs/metrics\.md does not exist: run this in a clone"):
+        main(["docs"])
+    pages = {name: (ROOT / name).read_text() for name in ("docs/metrics.md", "docs/params.md")}
+    stale = re.sub(r"\|.*`kid_lite2`.*\n", "", pages["docs/metrics.md"])
+    assert stale != pages["docs/metrics.md"]
+    Path("docs").mkdir()
+    Path("docs/metrics.md").write_text(stale)
+    main(["docs"])
+    assert {name: Path(name).read_text() for name in pages} == pages
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a process")
 def test_a_disk_that_is_full_leaves_the_file_as_it_was(folder: Path) -> None:
     Path("a.yaml").write_text(TEXT)

@@ -53,6 +53,12 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
             file.write("# edited\n")
         return {m for m in MODELS if not m.startswith("train")}  # same bytes: no new report
 
+    def catalogue() -> set[str]:
+        path = project.path / "src/ganloom/metrics/catalogue.py"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("KID-lite2 was", "The KID was"), encoding="utf-8")
+        return {"evaluate@dcgan", "reference", "report"}
+
     def image_file() -> set[str]:
         picture(project.path / "pictures" / "0.png", 99)
         return EVERYTHING - {"check", "search@kene"}
@@ -87,7 +93,10 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         return EVERYTHING
 
     # The engines take turns in who is first.
-    edits = (dropout, source_file, image_file, curation_list, cloth, enlarger, no_enlarger, seed)
+    edits = (
+        *(dropout, source_file, catalogue, image_file, curation_list),
+        *(cloth, enlarger, no_enlarger, seed),
+    )
     for edit, (first, second) in zip(edits, itertools.cycle(BOTH_ORDERS), strict=False):
         expected = edit()
         engine(first)(project)

@@ -21,10 +21,14 @@ from torch_fidelity import metric_fid, metric_kid, metric_prc
 from ganloom import features as features_module
 from ganloom.features import LITE2, features
 from ganloom.images.arrays import apply_symmetry, downsampled
-from ganloom.metrics import cache
-from ganloom.metrics.classes import Labelled, class_scores
+from ganloom.metrics import cache, catalogue, inception, neighbours
+from ganloom.metrics import swd as swd_module
+from ganloom.metrics.catalogue import find, measures, warnings
+from ganloom.metrics.classes import FITTED, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
-from ganloom.metrics.distances import frechet, kid, kid_gap, kid_std
+from ganloom.metrics.frechet import frechet
+from ganloom.metrics.image_set import ImageSet
+from ganloom.metrics.kid import kid, kid_gap, kid_std
 from ganloom.metrics.neighbours import (
     Match,
     authenticity,
@@ -37,10 +41,10 @@ from ganloom.metrics.neighbours import (
 )
 from ganloom.metrics.paths import evenness
 from ganloom.metrics.prdc import prdc
-from ganloom.metrics.protocol import Pictures, compare, originality
+from ganloom.metrics.protocol import compare, originality
 from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
-from ganloom.metrics.trust import measures, warnings
+from ganloom.metrics_docs import with_table
 from ganloom.models import Discriminator
 from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.params import Evaluate
@@ -336,8 +340,8 @@ def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> No
     images = textures(40, 32)
     index = pd.DataFrame({"image": range(40), "symmetry": 0})
     thumbs = training_thumbnails(in_memory(crops=images, index=index))
-    some = Pictures(images[:20], thumbs[:20])
-    copied = Pictures(images[20:], thumbs[20:])
+    some = ImageSet(images[:20], thumbs[:20])
+    copied = ImageSet(images[20:], thumbs[20:])
     found = originality(some, thumbs, copied)
     assert found["authenticity_pixels"] == 0
     assert found["authenticity"] > 0.2
@@ -470,8 +474,8 @@ def test_holdout_images_are_turned_as_training_images_are() -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 17])
 def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
-    real = Pictures(textures(n, 16), cloud(n, 24))
-    fake = Pictures(textures(40, 16, seed=1), cloud(40, 24, seed=1))
+    real = ImageSet(textures(n, 16), cloud(n, 24))
+    fake = ImageSet(textures(40, 16, seed=1), cloud(40, 24, seed=1))
     found = compare(real, fake, EVALUATE, seed=1)
     assert found["n"] == n
     assert {"kid_lite2", "kid_lite2_std", "fd_lite2", "swd", "swd_16", "coverage"} < set(found)
@@ -479,8 +483,8 @@ def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
 
 
 def test_a_generator_of_one_picture_is_measured_without_a_nan() -> None:
-    same = Pictures(np.full((20, 16, 16, 3), 7, np.uint8), torch.ones(20, 24))
-    found = compare(Pictures(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
+    same = ImageSet(np.full((20, 16, 16, 3), 7, np.uint8), torch.ones(20, 24))
+    found = compare(ImageSet(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
     json.dumps({key: readable(value) for key, value in found.items()}, allow_nan=False)
     assert found["recall"] == 0
 
@@ -583,37 +587,81 @@ def test_a_killed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def numbers_of(n: int) -> dict[str, float]:
-    real = Pictures(textures(n, 16), cloud(n, 24))
-    fake = Pictures(textures(n, 16, seed=1), cloud(n, 24, seed=1))
+    real = ImageSet(textures(n, 16), cloud(n, 24))
+    fake = ImageSet(textures(n, 16, seed=1), cloud(n, 24, seed=1))
     return compare(real, fake, EVALUATE, seed=1)
 
 
-def test_few_pictures_are_warned_of_in_words() -> None:
-    few = warnings(numbers_of(20), seen_only=False)
-    for words in ("KID-lite2 is of 20 pictures", "coverage are of 20 pictures", "1280 dimensions"):
-        assert any(words in warning for warning in few)
+def test_few_images_cause_warnings() -> None:
+    few = warnings(numbers_of(20), has_unseen=True)
+    assert len(few) == 3  # one for all metrics of neighbourhoods
+    for words in ("KID-lite2 was", "recall, density and coverage were", "FD-lite2 was"):
+        assert any(f"{words} computed from 20 images" in warning for warning in few)
     enough = numbers_of(20) | {"n": 2000}
-    assert warnings(enough, seen_only=False) == []
-    assert any("no unseen originals" in warning for warning in warnings(enough, seen_only=True))
+    assert warnings(enough, has_unseen=True) == []
+    assert warnings(enough, has_unseen=False)[0].startswith("There are no holdout originals")
     bad = enough | {"class_score": 0.4, "class_score_holdout": 0.5, "fid_inception": 40.0}
-    said = " ".join(warnings(bad, seen_only=False))
-    assert "names only 50% of real unseen pictures right" in said
-    assert "FID is of 2000 pictures" in said
+    said = " ".join(warnings(bad, has_unseen=True))
+    assert "right for only 50% of unseen real images" in said
+    assert "FID was computed from 2000 images" in said
 
 
-def test_every_metric_says_what_it_is_of() -> None:
-    numbers = numbers_of(20) | {"authenticity": 0.5}
-    found = measures(numbers, EVALUATE, against="holdout", train=40, samples=30)
+@pytest.mark.parametrize(("metric", "enough"), [("kid", 160), ("recall", 80), ("fd", 1281)])
+def test_a_warning_ends_at_the_number_of_images_it_names(metric: str, enough: int) -> None:
+    numbers = numbers_of(20)
+    for n in (enough - 1, enough):
+        warned = " ".join(warnings(numbers | {"n": n}, has_unseen=True)).lower()
+        assert (metric in warned) == (n < enough)
+
+
+def test_measures_describe_features_images_and_settings() -> None:
+    numbers = numbers_of(20) | {"samples": 30, "authenticity": 0.5}
+    found = measures(numbers, EVALUATE, against="holdout", train=40)
     for key in ("kid_lite2", "fd_lite2", "precision", "recall", "density", "coverage"):
         for words in (
             "lite2",
             "128 x 128 px (bilinear, antialiased)",
-            "20 real pictures (holdout)",
+            "20 generated and 20 real images (holdout)",
         ):
             assert words in found[key]
     assert "16 directions" in found["swd"]
-    assert "30 generated pictures and 40 training images" in found["authenticity"]
+    assert "30 generated and 40 training images" in found["authenticity"]
     assert "path_length" not in found
+
+
+def test_the_catalogue_states_the_constants_of_the_code() -> None:
+    assert f"{LITE2.network} at {features_module.SIDE} x {features_module.SIDE} px" in measured(
+        "kid_lite2"
+    )
+    assert f"{swd_module.PATCHES_PER_IMAGE} patches of {swd_module.PATCH} x " in measured("swd")
+    assert f"{neighbours.THUMBNAIL} x {neighbours.THUMBNAIL} px" in measured("duplicates_pixels")
+    assert f"at most {FITTED} training images" in measured("class_score")
+    assert inception.WEIGHTS.sha256 in measured("fid_inception")
+    assert f"{inception.WIDTH} pooled features" in measured("fid_inception")
+    assert catalogue.FEW_FOR_FD == features_module.WIDTH
+
+
+def measured(key: str) -> str:
+    return "; ".join(find(key).measured)
+
+
+def test_only_described_metrics_are_accepted() -> None:
+    assert find("swd_32_train").key == "swd_<side>"
+    assert find("kid_lite2_std_train").key == "kid_lite2_std"
+    assert find("nearest_train").key == "nearest_train"
+    with pytest.raises(LookupError, match=r"catalogue\.py does not describe the metric sharpness"):
+        measures({"sharpness": 1.0}, EVALUATE, against="holdout", train=40)
+
+
+def test_each_metric_is_described_once_and_compared_metrics_have_a_direction() -> None:
+    keys = [metric.key for metric in catalogue.METRICS]
+    assert len(keys) == len(set(keys))
+    assert all(metric.better for metric in catalogue.COMPARED)
+
+
+def test_the_table_of_metrics_is_up_to_date() -> None:
+    page = (Path(__file__).parents[1] / "docs/metrics.md").read_text(encoding="utf-8")
+    assert page == with_table(page), "run: ganloom docs"
 
 
 def _classifier() -> torch.nn.Linear:

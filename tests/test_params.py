@@ -456,7 +456,7 @@ def test_params_yaml_is_the_default_recipe() -> None:
 
 def test_the_page_on_parameters_is_up_to_date() -> None:
     page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
-    assert page == markdown(), "run: ganloom docs > docs/params.md"
+    assert page == markdown(), "run: ganloom docs"
 
 
 def test_comments_are_written_once_and_leave_the_users_own() -> None:

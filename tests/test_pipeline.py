@@ -110,14 +110,20 @@ GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
         ("matching.py", {"train"}),
         ("nets/blocks.py", GENERATORS | {"enlarger"}),
         ("nets/dcgan.py", GENERATORS),
-        ("slices.py", GENERATORS - {"sample"} | {"reference", "enlarger"}),
+        ("slices.py", {"train", "evaluate", "invert", "reference"}),
         ("training/[!_cer]*.py", {"train"}),
+        ("metrics/kid.py", {"train", "enlarger", "weave", "reference", "evaluate"}),
+        ("metrics/prdc.py", {"train", "reference", "evaluate"}),
+        ("metrics/frechet.py", {"reference", "evaluate"}),
+        ("metrics/protocol.py", {"reference", "evaluate"}),
+        ("metrics/catalogue.py", {"reference", "evaluate", "report"}),
         ("params/*.py", {"check"}),
         ("images/decoding.py", PICTURES),
         ("images/formats.py", PICTURES),
         ("web/*.py", {"search", "fetch", "reference", "evaluate"}),
         ("report/*.py", {"report"}),
         ("git.py", {"report"}),
+        ("metrics_docs.py", set()),
         ("bundle/*.py", set()),
         ("cli/*.py", set()),
         ("doctor.py", set()),
@@ -133,6 +139,14 @@ def test_an_edit_makes_stale_what_it_can_change_and_nothing_else(
     assert paths
     for path in paths:
         assert stale_after(path) == stages, path
+
+
+def test_a_new_module_of_metrics_retrains_nothing() -> None:
+    assert stale_after("src/ganloom/metrics/new.py") == {"reference", "evaluate"}
+
+
+def test_the_report_does_not_wait_for_torch() -> None:
+    assert not imports_torch("report")
 
 
 def test_an_edit_that_makes_no_training_stale_abandons_no_checkpoint() -> None:
@@ -291,7 +305,7 @@ def test_imports_point_one_way() -> None:
         {"enlarging"},
         {"weaving"},
         {"report", "studio"},
-        {"params_docs", "doctor"},
+        {"metrics_docs", "params_docs", "doctor"},
         {"cli"},
     ]
     level = {name: i for i, names in enumerate(order) for name in names}

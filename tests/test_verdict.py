@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ganloom import params
-from ganloom.metrics.trust import FEW_FOR_NEIGHBOURS
 from ganloom.report import verdict as rules
 from ganloom.report.copying import copying
 from ganloom.report.verdict import RULES, Evidence, duration, verdict
@@ -92,7 +91,6 @@ def test_reasons_have_the_numbers_of_real_pictures_beside_them() -> None:
     ]
     few = verdict(evidence(metrics={"n": 16}))
     assert few.reasons[-1] == "These metrics are of 16 images only, a rough estimate."
-    assert rules.FEW_PICTURES == FEW_FOR_NEIGHBOURS
 
 
 def test_what_has_not_learned_collapsed_or_copies_is_never_the_best() -> None:

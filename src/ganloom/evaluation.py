@@ -17,10 +17,12 @@ from torch import Tensor
 from ganloom.features import LITE2, features
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
+from ganloom.metrics.catalogue import KEY_METRICS, measures, warnings
 from ganloom.metrics.classes import FITTED, ClassScore, Labelled, class_scores
 from ganloom.metrics.copying import logits, recognition
-from ganloom.metrics.distances import kid_gap
+from ganloom.metrics.image_set import ImageSet
 from ganloom.metrics.inception import Inception
+from ganloom.metrics.kid import kid_gap
 from ganloom.metrics.neighbours import (
     Match,
     by_suspicion,
@@ -29,9 +31,8 @@ from ganloom.metrics.neighbours import (
     training_thumbnails,
 )
 from ganloom.metrics.paths import evenness
-from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality
+from ganloom.metrics.protocol import FEWEST, compare, originality
 from ganloom.metrics.rounding import rounded
-from ganloom.metrics.trust import measures, warnings
 from ganloom.models import Generator, load_discriminator, load_generator
 from ganloom.params import Evaluate, Judge, Paths
 from ganloom.sampling.animation import enlarged
@@ -46,9 +47,6 @@ Array = NDArray[np.uint8]
 COLUMNS = 8
 COPIES = 4
 TILE = 64
-
-# Metrics that DVC shows of a model, few enough for a table; all are in results/metrics.
-KEY_METRICS = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ class Real:
     slices: Slices
     side: int
     rows: NDArray[np.int64]
-    train: Pictures
-    unseen: Pictures | None
+    train: ImageSet
+    unseen: ImageSet | None
     labels: pd.Series
     against: str
 
@@ -82,9 +80,9 @@ class Real:
         against, unseen = "train", None
         if len(rest) >= FEWEST:
             against = "half of holdout" if len(looked_at) else "holdout"
-            unseen = Pictures.real(slices.holdout_images(rest, samples, seed, side), cache)
+            unseen = ImageSet.cached(slices.holdout_images(rest, samples, seed, side), cache)
         rows = slices.choose(samples, seed, "train")
-        train = Pictures.real(slices.images(rows, side), cache)
+        train = ImageSet.cached(slices.images(rows, side), cache)
         labels = slices.holdout_index["label"].iloc[holdout_rows(rest, samples, seed)]
         return cls(slices, side, rows, train, unseen, labels, against)
 
@@ -121,7 +119,7 @@ class Evaluation:
         metrics = rounded(self.metrics)
         write_json(results / "metrics" / f"{name}.json", metrics)
         # Under the model's name, so that DVC's columns are called `dcgan.kid_lite2`.
-        key_metrics = {name: {key: metrics[key] for key in KEY_METRICS}}
+        key_metrics = {name: {metric.key: metrics[metric.key] for metric in KEY_METRICS}}
         write_json(results / "key_metrics" / f"{name}.json", key_metrics)
         folder.mkdir(parents=True, exist_ok=True)
         if self.classes:
@@ -168,7 +166,7 @@ def evaluate(
         drawn = labels_like(slices.index["label"], classes, settings.samples, seed)
         labels = torch.from_numpy(drawn)
     v = inputs(net.inputs, settings.samples, seed, "evaluate", labels=labels)
-    fake = Pictures.made(generate(net, v))
+    fake = ImageSet.of(generate(net, v))
     thumbs = training_thumbnails(slices)
 
     metrics: dict[str, Any] = {"kimg": about["kimg"], "samples": len(v)}
@@ -200,10 +198,8 @@ def evaluate(
         "against": real.against,
         "seed": seed,
         "weights_sha256": LITE2.sha256,
-        "measures": measures(
-            metrics, settings, against=real.against, train=len(real.rows), samples=len(v)
-        ),
-        "warnings": warnings(metrics, seen_only=real.unseen is None),
+        "measures": measures(metrics, settings, against=real.against, train=len(real.rows)),
+        "warnings": warnings(metrics, has_unseen=real.unseen is not None),
     }
     return Evaluation(
         metrics,
@@ -217,7 +213,7 @@ def evaluate(
 
 
 def distances(
-    real: Real, fake: Pictures, thumbs: Tensor, settings: Evaluate, seed: int
+    real: Real, fake: ImageSet, thumbs: Tensor, settings: Evaluate, seed: int
 ) -> dict[str, float]:
     """Distances to unseen and to training images, and copies.
 
@@ -277,7 +273,7 @@ def path_lengths(net: Generator, settings: Paths, seed: int) -> dict[str, float]
 
 
 def class_accuracy(  # noqa: PLR0917
-    real: Real, fake: Pictures, labels: Tensor, classes: list[str], seed: int, cache: Path
+    real: Real, fake: ImageSet, labels: Tensor, classes: list[str], seed: int, cache: Path
 ) -> tuple[dict[str, float], list[ClassScore]]:
     """How many samples a classifier assigns to the class that they were generated for.
 
@@ -285,12 +281,12 @@ def class_accuracy(  # noqa: PLR0917
         Metrics by name, and the score of each class.
     """
 
-    def labelled(pictures: Pictures, of: pd.Series) -> Labelled:
+    def labelled(images: ImageSet, of: pd.Series) -> Labelled:
         is_known, numbers = _numbered(of, classes)
-        return Labelled(pictures.features[is_known], numbers.numpy())
+        return Labelled(images.features[is_known], numbers.numpy())
 
     rows = real.slices.choose(FITTED, seed, "classes")
-    fitted = Pictures.real(real.slices.images(rows, real.side), cache)
+    fitted = ImageSet.cached(real.slices.images(rows, real.side), cache)
     return class_scores(
         labelled(fitted, real.slices.index["label"].iloc[rows]),
         labelled(real.unseen, real.labels) if real.unseen else None,
@@ -299,7 +295,7 @@ def class_accuracy(  # noqa: PLR0917
     )
 
 
-def nearest_images(real: Real, fake: Pictures, thumbs: Tensor) -> tuple[Match, Match]:
+def nearest_images(real: Real, fake: ImageSet, thumbs: Tensor) -> tuple[Match, Match]:
     """The training images nearest to each sample, in features and in pixels.
 
     Thumbnails are compared with those of all training images. Features are compared with those of

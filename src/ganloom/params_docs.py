@@ -21,10 +21,10 @@ def markdown() -> str:
     parts = [
         "# Parameters",
         "",
-        "Generated from the schema (`src/ganloom/params`) by `ganloom docs > docs/params.md`. All",
-        "values are in `params.yaml`; there are no hidden defaults. A key marked `optional` may be",
-        "missing: what it describes is then off. A section that may occur in several places is",
-        "described at the first.",
+        "Generated from the schema (`src/ganloom/params`) by `ganloom docs`. All values are in",
+        "`params.yaml`; there are no hidden defaults. A key marked `optional` may be missing: what",
+        "it describes is then off. A section that may occur in several places is described at the",
+        "first.",
     ]
     for path, section in seen:
         parts += ["", f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from ganloom.metrics.catalogue import Metric
     from ganloom.report.experiments import Comparison, Model
-    from ganloom.report.models import Metric
 
-# Metrics that fit into a terminal, the same as DVC shows; the page has all.
-SHOWN = ("kid_lite2", "swd", "recall", "coverage", "authenticity")
 # Limit for all images of a page together, so that it can be sent by e-mail.
 PAGE_BYTES = 8_000_000
 # Limit of a sample grid, checked before it is decoded.
@@ -80,7 +78,7 @@ def _print(comparison: Comparison, console: Console) -> None:
     console.print(table)
     for model in comparison.models:
         console.print()
-        console.print(_metrics(model, [m for m in comparison.metrics if m.key in SHOWN]))
+        console.print(_metrics(model, [m for m in comparison.metrics if m.shown == "key"]))
         if model.conclusion:
             console.print(_text(model.conclusion))
     if comparison.unchanged:

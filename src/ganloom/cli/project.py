@@ -61,7 +61,7 @@ def add(commands: Commands) -> None:
     check.set_defaults(run=_check)
 
     docs = commands.add_parser(
-        "docs", help="print the reference of all parameters (docs/params.md)"
+        "docs", help="generate docs/params.md, and the table in docs/metrics.md"
     )
     docs.set_defaults(run=_docs)
 
@@ -172,10 +172,16 @@ def _check(options: argparse.Namespace) -> None:
     print(f"{options.file} is valid")
 
 
-def _docs(options: argparse.Namespace) -> None:
+def _docs(_: argparse.Namespace) -> None:
+    from ganloom.files import write_whole
+    from ganloom.metrics_docs import with_table
     from ganloom.params_docs import markdown
 
-    print(markdown(), end="")
+    metrics = Path("docs/metrics.md")
+    if not metrics.is_file():
+        sys.exit(f"{metrics} does not exist: run this in a clone of ganloom's repository")
+    write_whole(metrics, with_table(metrics.read_text(encoding="utf-8")).encode())
+    write_whole(Path("docs/params.md"), markdown().encode())
 
 
 def _comment(options: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ from ganloom.enlarging.network import Enlarger, enlarge
 from ganloom.features import LITE0, maps
 from ganloom.images.arrays import apply_symmetry
 from ganloom.images.decoding import decode
-from ganloom.metrics.distances import kid
-from ganloom.metrics.protocol import Pictures
+from ganloom.metrics.image_set import ImageSet
+from ganloom.metrics.kid import kid
 from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
 from ganloom.similarity import psnr, ssim
@@ -120,11 +120,11 @@ def real_pictures(
 
 
 def distances(
-    real: Pictures, fake: Array, evaluate: params.Evaluate, seed: int
+    real: ImageSet, fake: Array, evaluate: params.Evaluate, seed: int
 ) -> dict[str, float]:
     """Compute KID and SWD to as many real images, and SWD at the finest scale only."""
     n = min(len(real.images), len(fake))
-    real, made = real.first(n), Pictures.made(fake[:n])
+    real, made = real.first(n), ImageSet.of(fake[:n])
     levels = swd(real.images, made.images, evaluate.swd_projections, seed)
     return {
         "n": n,
@@ -136,7 +136,7 @@ def distances(
 
 def real_beside(
     originals: Originals, folder: Path, side: int, seed: int
-) -> tuple[Pictures, Array] | None:
+) -> tuple[ImageSet, Array] | None:
     """Cut holdout and training images at a size: a reference, and real images to compare with it.
 
     Args:
@@ -159,4 +159,4 @@ def real_beside(
         chosen.append(real_pictures(originals, table.iloc[rows], side, turns)[order])
     if min(map(len, chosen)) < FEWEST:
         return None
-    return Pictures.real(chosen[0], Path("work/features")), chosen[1]
+    return ImageSet.cached(chosen[0], Path("work/features")), chosen[1]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
-from ganloom.metrics.distances import kid
+from ganloom.metrics.kid import kid
 
 # Images of a class that a KID needs.
 FEWEST_OF_CLASS = 20

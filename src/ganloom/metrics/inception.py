@@ -20,12 +20,12 @@ from tqdm import tqdm
 from ganloom import params
 from ganloom.files import write_whole
 from ganloom.metrics.cache import kept
-from ganloom.metrics.distances import frechet, kid
+from ganloom.metrics.frechet import frechet
+from ganloom.metrics.kid import kid
 from ganloom.web.client import WebError, browser
 
 WIDTH = 2048
 BATCH = 32
-RESIZED = "299 x 299 px (bilinear as in TensorFlow 1, not antialiased)"
 
 
 class File(NamedTuple):

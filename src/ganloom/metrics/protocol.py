@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ganloom.features import LITE2, features
-from ganloom.metrics.cache import remembered
-from ganloom.metrics.distances import frechet, kid, kid_std
+from ganloom.metrics.frechet import frechet
+from ganloom.metrics.image_set import ImageSet
+from ganloom.metrics.kid import kid, kid_std
 from ganloom.metrics.neighbours import authenticity, duplicates, thumbnails
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.swd import swd
@@ -21,26 +16,7 @@ from ganloom.params import Evaluate
 FEWEST = 2
 
 
-class Pictures(NamedTuple):
-    """Images to compare, (N, R, R, 3) in random order, and their features, (N, D)."""
-
-    images: NDArray[np.uint8]
-    features: Tensor
-
-    @classmethod
-    def made(cls, images: NDArray[np.uint8]) -> Pictures:
-        return cls(images, features(images, LITE2))
-
-    @classmethod
-    def real(cls, images: NDArray[np.uint8], cache: Path) -> Pictures:
-        """Real images, whose features are cached in the folder ``cache``."""
-        return cls(images, remembered(images, LITE2, cache))
-
-    def first(self, n: int) -> Pictures:
-        return Pictures(self.images[:n], self.features[:n])
-
-
-def compare(real: Pictures, fake: Pictures, evaluate: Evaluate, seed: int) -> dict[str, float]:
+def compare(real: ImageSet, fake: ImageSet, evaluate: Evaluate, seed: int) -> dict[str, float]:
     """Compute every distance between two sets, each cut to the size of the smaller one.
 
     Returns:
@@ -64,7 +40,7 @@ def compare(real: Pictures, fake: Pictures, evaluate: Evaluate, seed: int) -> di
     }
 
 
-def originality(train: Pictures, thumbs: Tensor, fake: Pictures) -> dict[str, float]:
+def originality(train: ImageSet, thumbs: Tensor, fake: ImageSet) -> dict[str, float]:
     """Measure how many images are copies of training images or of each other.
 
     Args:

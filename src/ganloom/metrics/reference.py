@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.metrics.image_set import ImageSet
 from ganloom.metrics.inception import Inception
 from ganloom.metrics.neighbours import training_thumbnails
-from ganloom.metrics.protocol import FEWEST, Pictures, compare, originality
+from ganloom.metrics.protocol import FEWEST, compare, originality
 from ganloom.metrics.rounding import rounded
 from ganloom.params import Evaluate, Judge
 from ganloom.slices import Slices, halves, spread
@@ -50,11 +51,11 @@ def compare_real(
     first, second = halves(slices.index["sha256"], seed)
     every = np.arange(len(slices))
 
-    def sample(rows: NDArray[np.int64], side: int) -> Pictures:
+    def sample(rows: NDArray[np.int64], side: int) -> ImageSet:
         chosen = rows[spread(len(rows), settings.samples, seed, "train")]
-        return Pictures.real(slices.images(chosen, side), cache)
+        return ImageSet.cached(slices.images(chosen, side), cache)
 
-    def row(real: Pictures, fake: Pictures) -> dict[str, float]:
+    def row(real: ImageSet, fake: ImageSet) -> dict[str, float]:
         found = compare(real, fake, settings, seed)
         return found | (network.compare(real.images, fake.images) if network else {})
 
@@ -65,7 +66,9 @@ def compare_real(
             real, fake = sample(first, side), sample(second, side)
             rows["train_half"] = rounded(row(real, fake) | originality(real, thumbs[first], fake))
         if min(len(unseen), len(slices)) >= FEWEST:
-            real = Pictures.real(slices.holdout_images(unseen, settings.samples, seed, side), cache)
+            real = ImageSet.cached(
+                slices.holdout_images(unseen, settings.samples, seed, side), cache
+            )
             train = sample(every, side)
             rows["holdout"] = rounded(row(real, train) | originality(train, thumbs, real))
     return table

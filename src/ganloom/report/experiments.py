@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ganloom.images.decoding import ImageError, decode
+from ganloom.metrics.catalogue import COMPARED, Metric
 from ganloom.report.figures import Picture, number, picture
-from ganloom.report.models import METRICS, Metric, Row, Values, columns, compare
+from ganloom.report.models import Row, Values, columns, compare
 from ganloom.report.versions import Version
 
 MISSING = "–"
@@ -233,7 +234,7 @@ def _references(versions: Sequence[Version], model: str) -> list[Setting]:
 
 
 def _columns(runs: Iterable[Values]) -> dict[str, list[float]]:
-    table = {m.key: [run[m.key] for run in runs if m.key in run] for m in METRICS}
+    table = {m.key: [run[m.key] for run in runs if m.key in run] for m in COMPARED}
     return {key: values for key, values in table.items() if values}
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from ganloom import params
+from ganloom.metrics.catalogue import COMPARED, Metric
 from ganloom.report.cloths import Cloths, cloths
 from ganloom.report.copying import Copying, copying
 from ganloom.report.figures import (
@@ -45,86 +46,6 @@ LOOK = {
 
 Values = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Metric:
-    """A column of the comparison; ``better`` is "lower" or "higher"."""
-
-    key: str
-    name: str
-    better: str
-    meaning: str
-
-
-METRICS = (
-    Metric(
-        "kid_lite2",
-        "KID-lite2",
-        "lower",
-        "Distance of samples to real images: the unbiased kernel distance between features of "
-        "EfficientNet-lite2. For two halves of one collection it is close to 0, even negative.",
-    ),
-    Metric(
-        "fd_lite2",
-        "FD-lite2",
-        "lower",
-        "Fréchet distance between the same features, from mean and covariance. It is larger for "
-        "few images, so compare it with the reference rows only.",
-    ),
-    Metric(
-        "swd",
-        "SWD",
-        "lower",
-        "Sliced Wasserstein distance between patches at several scales. It compares textures "
-        "without a network, so it is independent of the two before it.",
-    ),
-    Metric(
-        "precision",
-        "Precision",
-        "higher",
-        "Fidelity: the share of samples that lie near real images.",
-    ),
-    Metric(
-        "recall",
-        "Recall",
-        "higher",
-        "Variety: the share of real images that lie near samples.",
-    ),
-    Metric(
-        "density",
-        "Density",
-        "higher",
-        "Fidelity, robust to outliers: the density of real images around samples. Real images "
-        "reach about 1.",
-    ),
-    Metric(
-        "coverage",
-        "Coverage",
-        "higher",
-        "Variety, robust to outliers: the share of real images with a sample nearby.",
-    ),
-    Metric(
-        "authenticity",
-        "Authenticity",
-        "higher",
-        "Originality: the share of samples that are farther from their nearest training image "
-        "than that image is from its own nearest neighbour. New real images reach about one half; "
-        "copies lower it.",
-    ),
-    Metric(
-        "fid_inception",
-        "FID",
-        "lower",
-        "Fréchet distance between features of Inception, as in the literature, but from fewer "
-        "images, which makes it larger.",
-    ),
-    Metric(
-        "kid_inception",
-        "KID",
-        "lower",
-        "Kernel distance between features of Inception; comparable with the literature.",
-    ),
-)
 
 REFERENCES = {
     "train_half": "Training images: one half against the other",
@@ -490,7 +411,7 @@ def _may_be_best(models: Mapping[str, Model]) -> frozenset[str]:
 
 def columns(metrics: Mapping[str, Values]) -> list[Metric]:
     """Metrics of which at least one model has a value."""
-    return [metric for metric in METRICS if any(metric.key in row for row in metrics.values())]
+    return [metric for metric in COMPARED if any(metric.key in row for row in metrics.values())]
 
 
 def comparisons(
@@ -533,13 +454,13 @@ def compare(group: Mapping[str, Values], may_be_best: Collection[str]) -> list[R
 
 
 def _shown(values: Values) -> dict[str, float]:
-    return {metric.key: values[metric.key] for metric in METRICS if metric.key in values}
+    return {metric.key: values[metric.key] for metric in COMPARED if metric.key in values}
 
 
 def _won(name: str, group: Mapping[str, Values], may_be_best: Collection[str]) -> frozenset[str]:
     """Metrics in which a model is the best, unless all models have the same value."""
     won = set()
-    for metric in METRICS if name in may_be_best else ():
+    for metric in COMPARED if name in may_be_best else ():
         values = {other: row[metric.key] for other, row in group.items() if metric.key in row}
         best = min if metric.better == "lower" else max
         rivals = [value for other, value in values.items() if other in may_be_best]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganloom import params
+from ganloom.metrics.catalogue import FEW_FOR_NEIGHBOURS
 from ganloom.report.copying import Copying
 from ganloom.report.figures import counted, number
 
@@ -31,10 +32,6 @@ TWINS, TWINS_BEYOND_REAL = 0.5, 0.25
 # other metrics. Recall is the hardest to raise, and falls first.
 NEAR_KID = 0.25
 NEAR = {"precision": 0.5, "coverage": 0.5, "recall": 0.25}
-
-# With fewer images, these shares are too high. The same as ``FEW_FOR_NEIGHBOURS`` of metrics.trust,
-# which imports torch.
-FEW_PICTURES = 80
 
 # The model is still learning if its lowest KID is after this fraction of the training.
 LATE = 0.75
@@ -237,7 +234,7 @@ def _why_levelled(e: Evidence) -> list[str]:
 def _cautions(e: Evidence) -> list[str]:
     """Sentences on what makes a verdict uncertain."""
     cautions = []
-    if e.metrics.get("n", math.inf) < FEW_PICTURES:
+    if e.metrics.get("n", math.inf) < FEW_FOR_NEIGHBOURS:
         cautions.append(f"These metrics are of {e.metrics['n']} images only, a rough estimate.")
     if e.metrics and not e.real:
         cautions.append(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ganloom import params
 from ganloom.features import LITE2, features
 from ganloom.metrics.cache import remembered
-from ganloom.metrics.distances import kid
+from ganloom.metrics.kid import kid
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.rounding import readable
 from ganloom.models import to_uint8
