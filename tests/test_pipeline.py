@@ -306,6 +306,16 @@ def test_imports_point_one_way() -> None:
             )
 
 
+SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_has_a_main_of_few_lines_and_leaves_the_logic_to_the_library(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    assert "def main(" in text or path.stem == "prelude"
+
+
 def test_dvc_shows_only_the_key_metrics() -> None:
     """A table of all numbers, and of those of real images, would have hundreds of columns."""
     shown = {path for stage in STAGES.values() for path in stage.get("metrics", [])}
