@@ -28,7 +28,7 @@ LOGS = Path("results/logs")
 STOPPED = str(-signal.SIGINT)  # content of the mark of a stage that Ctrl-C ended
 RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of the paths that processes read and write
 
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow" / "scripts")]
+sys.path.insert(0, str(ROOT / "src"))
 
 
 class PipelineError(Exception):
@@ -169,14 +169,13 @@ def _require_usable(config: Mapping[str, object]) -> None:
     from ganloom import git, preflight
     from ganloom.params import ParamsError, load
     from ganloom.sources import paths
-    from prelude import misplaced
 
     if unknown := config.keys() - {"force"}:
         raise PipelineError(
             f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
             "are in params.yaml"
         )
-    if problem := misplaced():
+    if problem := preflight.misplaced():
         raise PipelineError(problem)
     try:
         problems = preflight.conflicts(Path()) or paths.problems(load())
