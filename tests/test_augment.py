@@ -117,12 +117,12 @@ def test_the_index_says_what_was_cut(
     picture = framed(ramp(200, 150), *frame, "blue")
     crops, index, _, _ = make(tmp_path, [picture], section, 40, pool)
     steps = (np.arange(16) + 0.5) / 16 - 0.5
-    for row in index.itertuples():
-        u, v = np.meshgrid(row.side * steps, row.side * steps)
-        turn = math.radians(row.angle)
-        x = row.x + u * math.cos(turn) + v * math.sin(turn) - frame[0]
-        y = row.y - u * math.sin(turn) + v * math.cos(turn) - frame[1]
-        shown = crops[row.image].astype(float) + 0.5  # the first pixel's centre is at 0.5
+    for row in index.to_dict("records"):
+        u, v = np.meshgrid(row["side"] * steps, row["side"] * steps)
+        turn = math.radians(row["angle"])
+        x = row["x"] + u * math.cos(turn) + v * math.sin(turn) - frame[0]
+        y = row["y"] - u * math.sin(turn) + v * math.cos(turn) - frame[1]
+        shown = crops[row["image"]].astype(float) + 0.5  # the first pixel's centre is at 0.5
         assert np.abs(shown[..., 0] - x)[1:-1, 1:-1].max() < 1.5
         assert np.abs(shown[..., 1] - y)[1:-1, 1:-1].max() < 1.5
     assert len(set(index.side)) == 3

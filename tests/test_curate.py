@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ A, B, C = "a" * 64, "ab" * 32, "c" * 64
 KNOWN = [A, B, C, "abababab" + "0" * 56]
 
 
-def picture(digest: str, **changes: object) -> Picture:
+def picture(digest: str, **changes: Any) -> Picture:
     return Picture(digest, digest, 100, 80, 50.0, "")._replace(**changes)
 
 
