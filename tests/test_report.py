@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 from ganloom import params
 from ganloom.images import encoding, sheets
 from ganloom.images.shards import sha256, write_shards
-from ganloom.report import collection, figures, models
+from ganloom.report import collection, figures, leftovers, models
 from ganloom.report.build import build
 from ganloom.report.copying import copying
 from ganloom.report.figures import Picture
@@ -979,3 +979,15 @@ def test_prints_every_frame_and_what_is_folded_away(chromium: Browser, address: 
     assert all(frame.is_visible() for frame in frames.all())
     assert view.get_by_text("images_per_second").first.is_visible()
     view.close()
+
+
+def test_results_of_models_that_are_not_listed_are_removed(tmp_path: Path) -> None:
+    for folder in leftovers.FOLDERS:
+        for name in ("dcgan", "former"):
+            (tmp_path / folder / name).mkdir(parents=True)
+    for name in ("dcgan", "former", "reference"):
+        write_json(tmp_path / f"metrics/{name}.json", {})
+    assert leftovers.remove(tmp_path, {"dcgan"}) == ["former"]
+    left = {path.relative_to(tmp_path).name for path in tmp_path.glob("*/*")}
+    assert left == {"dcgan", "dcgan.json", "reference.json"}
+    assert leftovers.remove(tmp_path, {"dcgan"}) == []
