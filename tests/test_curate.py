@@ -222,12 +222,12 @@ def test_tables_and_summary_agree() -> None:
         {"sha256": B, "reason": f"near-duplicate of {A[:12]}"},
         {"sha256": C, "reason": "blank"},
     ]
-    assert found.summary.startswith("kept 1 of 3 pictures, 0 of their groups held out; dropped: 1 ")
+    assert found.summary.startswith("kept 1 of 3 images, 0 of their groups held out; dropped: 1 ")
 
 
 def test_nothing_left_names_the_limits_to_lower() -> None:
     pictures = [picture(A, width=10), picture(C, width=10)]
-    with pytest.raises(CurationError, match=r"no picture is left of 2; .* curate.min_side is 64"):
+    with pytest.raises(CurationError, match=r"no image is left of 2; .* curate.min_side is 64"):
         curate.curate(pictures, [], SECTION, seed=1)
 
 

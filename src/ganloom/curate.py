@@ -224,7 +224,7 @@ def curate(
         }
         ways = [f"; {limit}: lower it in params.yaml" for k, limit in limits.items() if k in counts]
         raise CurationError(
-            f"no picture is left of {len(pictures)}; dropped: {dropped}{''.join(ways)}"
+            f"no image is left of {len(pictures)}; dropped: {dropped}{''.join(ways)}"
         )
     held_out = holdout(((p.cluster, p.label) for p in kept), section.holdout, seed)
     rows = [(p.sha256, p.label, "holdout" if p.cluster in held_out else "train") for p in kept]
@@ -232,7 +232,7 @@ def curate(
         pd.DataFrame(rows, columns=["sha256", "label", "split"]).sort_values("sha256"),
         pd.DataFrame(list(reasons.items()), columns=["sha256", "reason"]).sort_values("sha256"),
         class_warnings(pictures, kept, held_out, section.holdout),
-        f"kept {len(kept)} of {len(pictures)} pictures, {len(held_out)} of their groups held out; "
+        f"kept {len(kept)} of {len(pictures)} images, {len(held_out)} of their groups held out; "
         f"dropped: {dropped}",
     )
 

@@ -28,7 +28,7 @@ def main() -> None:
 
     count = len(found.members)
     keepers = sum(member.kind == "keeper" for member in found.members)
-    print(f"{count} pictures in {keepers} groups: {count - keepers} near-duplicates")
+    print(f"{count} images in {keepers} groups: {count - keepers} near-duplicates")
 
 
 if __name__ == "__main__":
