@@ -7,10 +7,11 @@ import sys
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(workflow.current_basedir.join("workflow")))
+import engine_patches
 import stages
 
 shell.prefix(stages.activate())
-stages.keep_outputs()
+engine_patches.keep_outputs()
 
 try:
     if workflow.is_main_process:
@@ -77,9 +78,4 @@ for stage in STAGES:
         shell:
             "exec python workflow/job.py {params.stage:q} {log:q} {params.flag}"
 
-    # Snakemake has rules, not stages: resources set for `train` apply to all models, unless they
-    # are set for a single one.
-    for key in (stage.kind, stage.rule):
-        workflow.get_rule(stage.rule).resources.update(
-            workflow.resource_settings.overwrite_resources.get(key, {})
-        )
+    engine_patches.set_resources(workflow, stage.rule, stage.kind)

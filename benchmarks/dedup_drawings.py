@@ -47,8 +47,10 @@ def main(folder: Path | None) -> None:
     total = len(drawings.KINDS) * (DISTINCT // EVERY)
     for change in drawings.COPIES:
         print(f"  {change:24}{hits[change]:6} of {total}", flush=True)
-    for name in FOLDERS if folder else ():
-        suffixes = {".jpg", ".jpeg", ".png"}
+    if folder is None:
+        return
+    suffixes = {".jpg", ".jpeg", ".png"}
+    for name in FOLDERS:
         paths = [path for path in sorted((folder / name).rglob("*.*")) if path.suffix in suffixes]
         members = found([path.read_bytes() for path in paths], RECIPE.dedup)
         kinds = Counter(member.kind for member in members.values())

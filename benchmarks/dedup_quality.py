@@ -120,7 +120,9 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 
 
 def designs(section: params.Dedup) -> None:
-    spec = RECIPE.sources["kene"].model_copy(update={"faults": 1.0})
+    spec = RECIPE.sources["kene"]
+    assert isinstance(spec, params.KeneSource)
+    spec = spec.model_copy(update={"faults": 1.0})
     context = Context(RECIPE.seed, RECIPE.network)
     read = kene.reader(spec, context)
     candidates = kene.search("kene", spec, context)

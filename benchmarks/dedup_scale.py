@@ -92,7 +92,8 @@ def grow(count: int) -> None:
 def write_jpegs(folder: Path) -> None:
     for i in range(FILES):
         rng = np.random.default_rng(i)
-        size = tuple(int(side) for side in rng.integers(500, 1001, 2))
+        width, height = (int(side) for side in rng.integers(500, 1001, 2))
+        size = width, height
         patches = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         grain = rng.integers(100, 156, (size[1] // 2, size[0] // 2), dtype=np.uint8)
         picture = np.asarray(Image.fromarray(patches).resize(size, Image.Resampling.BICUBIC))
@@ -171,13 +172,13 @@ def main() -> None:
     if "peer" in locals():
         plain = hashes(SEARCHED)["hashes"][:, 0]
         known = {str(i): row.tobytes().hex() for i, row in enumerate(plain)}
-        start = time.perf_counter()
+        began = time.perf_counter()
         peer.find_duplicates(
             encoding_map=known,
             max_distance_threshold=SECTION.max_distance,
             num_dist_workers=CORES,
         )
-        print(f"imagededup             {time.perf_counter() - start:8.3f} s")
+        print(f"imagededup             {time.perf_counter() - began:8.3f} s")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def queue() -> None:
         for cell in cells():
             if name(cell, seed) in known:
                 continue
-            changes = {"seed": seed}
+            changes: dict[str, Any] = {"seed": seed}
             for model in MODELS:
                 changes |= {
                     f"models.{model}.discriminator.dropout": cell.rates_d,
@@ -112,7 +112,7 @@ def table() -> None:
     for experiment in experiments():
         data = (experiment["revs"] or [{}])[-1].get("data") or {}
         files = data.get("metrics") or {}
-        found = [
+        found: list[Any] = [
             (files.get(f"results/key_metrics/{model}.json", {}).get("data") or {}).get(model)
             for model in MODELS
         ]

@@ -76,8 +76,8 @@ def main() -> None:
             print(f"{count} real, seed {seed}: {time.process_time() - began:.0f} s of one core")
     found = pd.DataFrame(rows).groupby(["real", "way"], sort=False).accuracy
     print(f"\n{'real':>4}  {'trained on':20} {'accuracy':>8}  {'from':>5} {'to':>5}")
-    for (count, way), right in found:
-        print(f"{count:4}  {way:20} {right.mean():8.1%}  {right.min():5.1%} {right.max():5.1%}")
+    for (count, way), mean, least, most in found.agg(["mean", "min", "max"]).itertuples():
+        print(f"{count:4}  {way:20} {mean:8.1%}  {least:5.1%} {most:5.1%}")
 
 
 def read(folder: Path) -> Digits:

@@ -14,16 +14,17 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import dedup_scale
+import fetching
 import numpy as np
 import slices
 import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-import fetch
 from ganloom.features import LITE0, LITE2, features
 
 ROUNDS = 5
@@ -57,14 +58,14 @@ def main() -> None:
         dedup_scale.write_jpegs(Path(folder))
         large = [path.read_bytes() for path in Path(folder).iterdir()]
     pictures = {
-        "fetch.py": [fetch.picture(seed) for seed in range(PICTURES)],
+        "fetching.py": [fetching.picture(seed) for seed in range(PICTURES)],
         "slices.py": [slices.photograph(seed) for seed in range(PICTURES)],
         "dedup_scale.py": large,
     }
     for script, files in pictures.items():
         size = sum(map(len, files)) / PICTURES / 1000
         for how, side in {"whole": None, "at least 128 px": 128}.items():
-            spent = 1000 * seconds(lambda f=files, s=side: decode(f, s)) / PICTURES
+            spent = 1000 * seconds(partial(decode, files, side)) / PICTURES
             print(f"decode a JPEG of {script:15} ({size:3.0f} kB), {how:16}{spent:8.2f} ms")
 
     data = bytes(BYTES)
@@ -79,7 +80,7 @@ def main() -> None:
     for weights in (LITE0, LITE2):
         with FlopCounterMode(display=False) as counter:
             features(faces, weights)
-        spent = seconds(lambda w=weights: features(faces, w))
+        spent = seconds(partial(features, faces, weights))
         rate = counter.get_total_flops() / spent / 1e9
         how = f"{rate:4.0f} GFLOP/s,{1000 * spent / PICTURES:6.2f} ms a picture"
         print(f"features of {weights.network:30}{how}")

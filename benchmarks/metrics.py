@@ -123,7 +123,7 @@ def sizes(folder: Path) -> None:
             chosen = torch.from_numpy(np.random.default_rng([draw, n]).permutation(len(x)))
             one, other = chosen[:n], chosen[n : 2 * n]
             sliced = swd(every[one.numpy()], every[other.numpy()], 256, draw).values()
-            rows.append((*measured(x[one], x[other]), np.mean(list(sliced))))
+            rows.append([*measured(x[one], x[other]), float(np.mean(list(sliced)))])
         mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
         digits = (1, 1, 2, 2, 2, 2, 2, 1)
         cells = (f"{m:.{d}f} ± {s:.{d}f}" for m, s, d in zip(mean, spread, digits, strict=True))

@@ -65,8 +65,8 @@ def hashes(name: str, model: params.Model, folder: Path) -> str:
         work=folder / "work",
     )
     found = hashlib.sha256()
-    for file in ("generator.safetensors", "discriminator.safetensors"):
-        found.update((folder / "out" / file).read_bytes())
+    for network in ("generator", "discriminator"):
+        found.update((folder / "out" / f"{network}.safetensors").read_bytes())
     for file in sorted((folder / "out" / "history").rglob("*.*sv")):
         found.update(file.read_bytes())
     return found.hexdigest()[:16]

@@ -36,11 +36,13 @@ class Training:
         pictures = datasets.ImageFolder(str(files), transform)
         self.loader = DataLoader(pictures, model.batch, shuffle=True, num_workers=2, drop_last=True)
         self.inputs = models.inputs(model, len(pictures.classes))
-        self.G = _usual(
-            models.build_generator(model.generator, model.resolution, self.inputs, model.condition)
-        ).to(self.device, memory_format=torch.contiguous_format)
-        self.D = _usual(models.build_discriminator(model, self.inputs)).to(
-            self.device, memory_format=torch.contiguous_format
+        generator = models.build_generator(
+            model.generator, model.resolution, self.inputs, model.condition
+        )
+        discriminator = models.build_discriminator(model, self.inputs)
+        self.G, self.D = (
+            _usual(net).to(self.device).to(memory_format=torch.contiguous_format)
+            for net in (generator, discriminator)
         )
         self.batches = self._batches()
         match model.optimizer:
@@ -118,6 +120,7 @@ def infogan(t: Training) -> Iterator[int]:
     ones = torch.ones(t.model.batch, device=t.device)
     zeros = torch.zeros(t.model.batch, device=t.device)
     code = t.model.code
+    assert code
     both = torch.optim.Adam([*t.G.parameters(), *t.D.parameters()], t.model.optimizer.lr)
     while True:
         images, _ = t.real()
@@ -164,15 +167,18 @@ def hinge(t: Training) -> Iterator[int]:
 
 def wgan(t: Training) -> Iterator[int]:
     """eriklindernoren/PyTorch-GAN, wgan.py: the critic's steps with clipping, then one of G."""
+    objective, penalties = t.model.objective, t.model.penalties
+    assert isinstance(objective, params.Wasserstein)
+    assert penalties and penalties.clip
     while True:
-        for _ in range(t.model.objective.critic_steps):
+        for _ in range(objective.critic_steps):
             images, _ = t.real()
             t.optimizer_D.zero_grad()
             fake = t.G(t.told()).detach()
             error_D = -t.D(images).logits.mean() + t.D(fake).logits.mean()
             error_D.backward()
             t.optimizer_D.step()
-            clip = t.model.penalties.clip
+            clip = penalties.clip
             for p in t.D.parameters():
                 p.data.clamp_(-clip, clip)
         t.optimizer_G.zero_grad()
@@ -180,13 +186,16 @@ def wgan(t: Training) -> Iterator[int]:
         error_G.backward()
         t.optimizer_G.step()
         _ = error_D.item(), error_G.item()
-        yield t.model.objective.critic_steps * len(images)
+        yield objective.critic_steps * len(images)
 
 
 def wgan_gp(t: Training) -> Iterator[int]:
     """eriklindernoren/PyTorch-GAN, wgan_gp.py: one backward pass for loss and penalty."""
+    objective, penalties = t.model.objective, t.model.penalties
+    assert isinstance(objective, params.Wasserstein)
+    assert penalties and penalties.gradient
     while True:
-        for _ in range(t.model.objective.critic_steps):
+        for _ in range(objective.critic_steps):
             images, _ = t.real()
             t.optimizer_D.zero_grad()
             fake = t.G(t.told())
@@ -198,7 +207,7 @@ def wgan_gp(t: Training) -> Iterator[int]:
             )[0]
             penalty = ((gradients.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
             error_D = -t.D(images).logits.mean() + t.D(fake.detach()).logits.mean()
-            error_D = error_D + t.model.penalties.gradient * penalty
+            error_D = error_D + penalties.gradient * penalty
             error_D.backward()
             t.optimizer_D.step()
         t.optimizer_G.zero_grad()
@@ -206,12 +215,14 @@ def wgan_gp(t: Training) -> Iterator[int]:
         error_G.backward()
         t.optimizer_G.step()
         _ = error_D.item(), error_G.item()
-        yield t.model.objective.critic_steps * len(images)
+        yield objective.critic_steps * len(images)
 
 
 def relativistic(t: Training) -> Iterator[int]:
     """brownvc/R3GAN, R3GAN/Trainer.py: the penalties' gradients are of the pass that judges."""
-    weight = t.model.penalties.r1 / 2
+    penalties = t.model.penalties
+    assert penalties and penalties.r1
+    weight = penalties.r1 / 2
     while True:
         images, condition = t.real()
         t.optimizer_D.zero_grad()
@@ -240,7 +251,9 @@ def _squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
 
 def began(t: Training) -> Iterator[int]:
     """eriklindernoren/PyTorch-GAN, began.py: G first, the balance k as a Python number."""
-    k, gamma, rate = 0.0, t.model.objective.gamma, t.model.objective.lambda_k
+    objective = t.model.objective
+    assert isinstance(objective, params.Began)
+    k, gamma, rate = 0.0, objective.gamma, objective.lambda_k
     while True:
         images, _ = t.real()
         t.optimizer_G.zero_grad()

@@ -23,6 +23,8 @@ import time
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 # As stages do (workflow/scripts/prelude.py): before torch is imported.
 os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
@@ -141,7 +143,7 @@ def ganloom(
 ) -> list[tuple[float, float]]:
     evaluations = Evaluations(seconds)
 
-    def prepare(*given: object) -> judge.Judge:  # the last call of the loop before training
+    def prepare(*given: Any) -> judge.Judge:  # the last call of the loop before training
         judging = PREPARE(*given)
         evaluations.begun = time.perf_counter()
         return judging
@@ -149,9 +151,12 @@ def ganloom(
     def evaluate(judging: judge.Judge, average: nn.Module) -> dict[str, float]:
         return evaluations(judging, average)
 
-    judge.prepare, judge.Judge.evaluate = prepare, evaluate
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            mock.patch.object(judge, "prepare", prepare),
+            mock.patch.object(judge.Judge, "evaluate", evaluate),
+            tempfile.TemporaryDirectory() as folder,
+        ):
             loop.train(
                 "benchmark",
                 model.model_copy(update={"kimg": MOST * INTERVAL / 1000}),

@@ -25,9 +25,15 @@ def paper(width: int, height: int, colour: tuple[int, int, int] = (255, 255, 255
     return image, ImageDraw.Draw(image)
 
 
+def typeface(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font
+
+
 def sentence(rng: Generator, length: int) -> str:
     """Made-up words of ``length`` letters in all, about."""
-    words = []
+    words: list[str] = []
     while sum(map(len, words)) < length:
         letters = rng.choice(list("aeiounrstldmkpgv"), rng.integers(2, 10))
         words.append("".join(letters))
@@ -44,7 +50,7 @@ def fitted(rng: Generator, font: ImageFont.FreeTypeFont, width: float) -> str:
 
 def axes(draw: ImageDraw.ImageDraw, rng: Generator) -> None:
     """Frame, grid and title of a chart of 640 x 480 px."""
-    font = ImageFont.load_default(16)
+    font = typeface(16)
     for y in range(60, 430, 61):
         draw.line((80, y, 600, y), PALE)
         draw.text((70, y), str(430 - y), INK, font, "rm")
@@ -85,8 +91,8 @@ def scatter(rng: Generator) -> Image.Image:
 def page(rng: Generator) -> Image.Image:
     """Justified paragraphs under a heading."""
     image, draw = paper(600, 800)
-    font = ImageFont.load_default(14)
-    draw.text((60, 50), sentence(rng, 20).title(), INK, ImageFont.load_default(24))
+    font = typeface(14)
+    draw.text((60, 50), sentence(rng, 20).title(), INK, typeface(24))
     last = set(rng.choice(32, 4, replace=False).tolist())
     for line in range(32):
         width = rng.uniform(80, 420) if line in last else 480
@@ -103,7 +109,7 @@ def page(rng: Generator) -> Image.Image:
 def window(title: str, menu: list[str]) -> Drawing:
     """What all screenshots of a program share: 800 x 600 px, with a bar of titles and a menu."""
     image, draw = paper(800, 600, (246, 246, 246))
-    font = ImageFont.load_default(14)
+    font = typeface(14)
     draw.rectangle((0, 0, 800, 34), fill=(52, 73, 94))
     draw.text((20, 17), title, "white", font, "lm")
     for i, colour in enumerate([(231, 76, 60), (241, 196, 15), (46, 204, 113)]):
@@ -117,7 +123,7 @@ def window(title: str, menu: list[str]) -> Drawing:
 def mail(rng: Generator) -> Image.Image:
     """Subjects, one of them chosen."""
     image, draw = window("Mail", ["Inbox", "Sent", "Drafts", "Archive", "Spam", "Trash"])
-    font = ImageFont.load_default(14)
+    font = typeface(14)
     chosen = rng.integers(14)
     for i in range(14):
         y = 50 + 39 * i
@@ -131,7 +137,7 @@ def editor(rng: Generator) -> Image.Image:
     """Indented lines of a program on white."""
     image, draw = window("Editor", ["main.py", "model.py", "data.py", "tests", "README"])
     draw.rectangle((181, 35, 800, 600), fill="white")
-    font = ImageFont.load_default(13)
+    font = typeface(13)
     depth = 0
     for line in range(30):
         depth = int(np.clip(depth + rng.integers(-1, 2), 0, 4))
@@ -146,7 +152,7 @@ def editor(rng: Generator) -> Image.Image:
 def form(rng: Generator) -> Image.Image:
     """The hardest: only what eight fields and a note say differs."""
     image, draw = window("Settings", ["General", "Display", "Sound", "Network", "About"])
-    font = ImageFont.load_default(14)
+    font = typeface(14)
     for i, label in enumerate(["Name", "Street", "Town", "Country", "Phone", "Web", "Job", "Id"]):
         y = 60 + 44 * i
         draw.text((210, y + 14), label, INK, font, "lm")
@@ -184,7 +190,7 @@ def plan(rng: Generator) -> Image.Image:
             divide(x0, y0, x1, y)
             divide(x0, y, x1, y1)
 
-    font = ImageFont.load_default(14)
+    font = typeface(14)
     draw.rectangle((50, 50, 750, 550), outline=INK, width=8)
     divide(50, 50, 750, 550)
     return image
@@ -193,7 +199,7 @@ def plan(rng: Generator) -> Image.Image:
 def score(rng: Generator) -> Image.Image:
     """Six systems of sheet music."""
     image, draw = paper(600, 800)
-    draw.text((300, 50), sentence(rng, 12).title(), INK, ImageFont.load_default(22), "mm")
+    draw.text((300, 50), sentence(rng, 12).title(), INK, typeface(22), "mm")
     for top in range(110, 760, 110):
         for line in range(5):
             draw.line((40, top + 10 * line, 560, top + 10 * line), INK)
@@ -217,7 +223,7 @@ def streets(rng: Generator) -> Image.Image:
         along = (b - a) / np.hypot(*(b - a)) * 1000
         for colour, width in (((200, 200, 200), 11), ((255, 255, 255), 8)):
             draw.line([*(a - along), *(a + along)], colour, width)
-    font = ImageFont.load_default(13)
+    font = typeface(13)
     for _ in range(10):
         draw.text(tuple(rng.uniform(30, 640, 2).tolist()), sentence(rng, 7), INK, font)
     return image
@@ -226,7 +232,7 @@ def streets(rng: Generator) -> Image.Image:
 def comic(rng: Generator) -> Image.Image:
     """Two by three frames with figures that speak."""
     image, draw = paper(600, 800)
-    font = ImageFont.load_default(13)
+    font = typeface(13)
     for i in range(6):
         x, y = 30 + 275 * (i % 2), 30 + 250 * (i // 2)
         draw.rectangle((x, y, x + 265, y + 240), outline=INK, width=3)

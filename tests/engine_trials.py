@@ -50,8 +50,8 @@ STAGE = f"""
 import hashlib, sys, time
 from pathlib import Path
 
-sys.path.insert(0, "workflow/scripts")
-from prelude import die_with_parent
+sys.path.insert(0, "workflow")
+from process import die_with_parent
 
 def content(path):
     files = sorted(path.glob("piece*")) if path.is_dir() else [path]

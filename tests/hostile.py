@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image, ImageCms
+from torch import nn
 
 from ganloom import models, params
 from ganloom.images import encoding, formats
@@ -195,8 +196,8 @@ def archives() -> list[Seed]:
     tar = _tar(MEMBERS)
     long = _tar({"long/" * 40 + "\xe9.png": MEMBERS["cat/a.png"]}, tarfile.PAX_FORMAT)
     file = io.BytesIO()
-    arrays = {"images": _noise(3, 4, 5), "labels": [0, 1, 0], "classes": ["a", "b"]}
-    np.savez(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    labels, classes = np.array([0, 1, 0]), np.array(["a", "b"])
+    np.savez(file, images=_noise(3, 4, 5), labels=labels, classes=classes)
     return [
         Seed("a.zip", _zip(MEMBERS)),
         Seed("b.zip", _zip(MEMBERS, zipfile.ZIP_STORED)),
@@ -361,7 +362,7 @@ def _networks() -> dict[str, bytes]:
     }
     shown = {"discriminator": spec.discriminator.model_dump(), "outputs": 5, **about}
     made = {"generator": spec.generator.model_dump(), **about}
-    networks = {
+    networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
         "generator": (models.build_generator(spec.generator, 16, told, "onehot"), made),
         "discriminator": (models._discriminator(spec.discriminator, 16, told, "onehot", 5), shown),
         "predictor": (Predictor(4, 16, told), {"channels": 4, "resolution": 16}),

@@ -59,6 +59,7 @@ from ganloom.studio.generators import Generators
 from ganloom.studio.samples import SampleError, Samples
 from ganloom.training import checkpoint, state
 from ganloom.web import client
+from ganloom.web.address import Guard
 
 CPU_SECONDS = 10.0
 MEMORY = 256 << 20  # bytes above what intact files need
@@ -141,7 +142,7 @@ def candidates(name: str, data: bytes) -> None:
     path.write_bytes(data)
     spool.mkdir(exist_ok=True)
     common = {"licence": "CC0"}
-    specs = {
+    specs: dict[str, params.Source] = {
         "folder": params.FolderSource(kind="folder", path="pictures", **common),
         "archive": params.ArchiveSource(
             kind="archive", path="intact.zip", url=None, sha256=None, max_bytes=10**6, **common
@@ -324,7 +325,7 @@ class Watch:
                 return
             raise OSError(f"{host!r} is not looked up in a trial")
         elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
-            if not client.Guard(loopback=False).allows(arguments[1][0]):
+            if not Guard(loopback=False).allows(arguments[1][0]):
                 self.seen.append(f"asked {arguments[1]}")
             raise OSError("nothing is asked in a trial")
 
@@ -344,7 +345,7 @@ def prepare(folder: Path) -> None:
     Path("intact.zip").write_bytes(hostile._zip(MEMBERS))
     shutil.copy(ROOT / "recipes/tiny.yaml", "params.yaml")
     write_shards(Path("data/raw"), [(sha256(data), "png", data) for data in MEMBERS.values()])
-    fetch.ProcessPoolExecutor = Here  # type: ignore[attr-defined]
+    vars(fetch)["ProcessPoolExecutor"] = Here
 
 
 def attempt(kind: Kind, seed: Seed, watch: Watch) -> str:

@@ -225,8 +225,8 @@ def _seal(folder: Path) -> None:
         raise OSError(ctypes.get_errno(), "unshare")
     for command in (
         ["mount", "--make-rprivate", "/"],
-        ["mount", "--bind", folder, folder],
-        ["mount", "-o", "remount,ro,bind", folder],
+        ["mount", "--bind", str(folder), str(folder)],
+        ["mount", "-o", "remount,ro,bind", str(folder)],
     ):
         subprocess.run(command, check=True)
 
@@ -394,7 +394,7 @@ def sealed(base: Base, stage: Stage, rng: Random) -> str:
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
     """Put a small file system of its own where trials are made, if this user may."""
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         print("no file system of its own: no disk becomes full", flush=True)
         yield

@@ -20,9 +20,27 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
 
+MODEL, SOURCES = "dcgan", ("kene", "mine")  # of the project
+
+
+def _stages() -> tuple[set[str], set[str]]:
+    """The stages of the project that are run once per model, and all others."""
+    of_models, others = set(), set()
+    for name, stage in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"].items():
+        match stage.get("foreach"):
+            case "${models}":
+                of_models.add(f"{name}@{MODEL}")
+            case "${sources}":
+                others |= {f"{name}@{source}" for source in SOURCES}
+            case _:
+                others.add(name)
+    return of_models, others
+
+
+MODELS, _OTHERS = _stages()
+EVERYTHING = MODELS | _OTHERS
+# What comes before a training.
 DATA = {"check", "search@kene", "search@mine", "fetch", "dedup", "curate", "augment"}
-MODELS = {"train@dcgan", "sample@dcgan", "evaluate@dcgan", "invert@dcgan", "weave@dcgan"}
-EVERYTHING = DATA | MODELS | {"enlarger", "reference", "report"}
 # These hold times, or show them.
 TIMED = {"data/fetch_log.csv", "results/report.html", "results/models/*/run.json"}
 

@@ -42,7 +42,7 @@ FILES = {
 
 def spec(path: Path, **changes: Any) -> ArchiveSource:
     values = {"url": None, "sha256": None, "max_bytes": 10**8, "licence": "CC0"} | changes
-    return ArchiveSource(**{"kind": "archive", "path": str(path)} | values)
+    return ArchiveSource.model_validate({"kind": "archive", "path": str(path)} | values)
 
 
 def listed(path: Path, **changes: Any) -> list[Row]:
@@ -86,7 +86,8 @@ def tarred(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
 
 def npz(**arrays: Any) -> bytes:
     file = io.BytesIO()
-    np.savez_compressed(file, **{name: np.asarray(array) for name, array in arrays.items()})
+    contents: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez_compressed(file, **contents)
     return file.getvalue()
 
 

@@ -117,12 +117,12 @@ def test_the_index_says_what_was_cut(
     picture = framed(ramp(200, 150), *frame, "blue")
     crops, index, _, _ = make(tmp_path, [picture], section, 40, pool)
     steps = (np.arange(16) + 0.5) / 16 - 0.5
-    for row in index.itertuples():
-        u, v = np.meshgrid(row.side * steps, row.side * steps)
-        turn = math.radians(row.angle)
-        x = row.x + u * math.cos(turn) + v * math.sin(turn) - frame[0]
-        y = row.y - u * math.sin(turn) + v * math.cos(turn) - frame[1]
-        shown = crops[row.image].astype(float) + 0.5  # the first pixel's centre is at 0.5
+    for row in index.to_dict("records"):
+        u, v = np.meshgrid(row["side"] * steps, row["side"] * steps)
+        turn = math.radians(row["angle"])
+        x = row["x"] + u * math.cos(turn) + v * math.sin(turn) - frame[0]
+        y = row["y"] - u * math.sin(turn) + v * math.cos(turn) - frame[1]
+        shown = crops[row["image"]].astype(float) + 0.5  # the first pixel's centre is at 0.5
         assert np.abs(shown[..., 0] - x)[1:-1, 1:-1].max() < 1.5
         assert np.abs(shown[..., 1] - y)[1:-1, 1:-1].max() < 1.5
     assert len(set(index.side)) == 3
@@ -235,3 +235,29 @@ def test_ways_to_make_a_picture_square() -> None:
     assert box.side == 44
     stretch, _ = augment.whole(picture, 20, "stretch")
     assert np.asarray(stretch)[10, [1, 10, 18]].tolist() == [[255, 0, 0], [0, 0, 255], [255, 0, 0]]
+
+
+# --- the whole stage ---------------------------------------------------------------------------
+
+
+def test_both_splits_are_written_with_what_was_left_out(tmp_path: Path, pool: Executor) -> None:
+    pictures = {"a": ramp(100, 80), "b": ramp(90, 90), "c": ramp(8, 8)}
+    digests = {name: sha256(encoding.png(image)) for name, image in pictures.items()}
+    files = [(digests[name], "png", encoding.png(image)) for name, image in pictures.items()]
+    write_shards(tmp_path / "raw", files)
+    augment._open_shards.cache_clear()
+    labels, splits = ["x", "x", "y"], ["train", "holdout", "train"]
+    kept = pd.DataFrame({"sha256": digests.values(), "label": labels, "split": splits})
+
+    def made(kept: pd.DataFrame) -> augment.Augmented:
+        out = tmp_path / "slices"
+        return augment.augment(tmp_path / "raw", kept, SLICES, 10**6, seed=1, out=out, pool=pool)
+
+    found = made(kept)
+    assert (len(found.train), len(found.holdout)) == (20, 5)
+    assert (set(found.unused), found.lost) == ({digests["c"]}, {"y"})
+    assert np.load(tmp_path / "slices/images.npy").shape == (20, 16, 16, 3)
+    assert pd.read_parquet(tmp_path / "slices/index.parquet").equals(found.train)
+    assert pd.read_csv(tmp_path / "slices/unused.csv")["sha256"].tolist() == [digests["c"]]
+    with pytest.raises(augment.SizeError, match=r"none of 1 originals .* \(16 px at least\)"):
+        made(kept[kept["label"] == "y"])

@@ -112,7 +112,7 @@ def test_a_failing_job_tells_why_on_a_full_disk_and_an_old_terminal(
     stages.STAMPS.mkdir(parents=True)
     stages.STAGES.write_text(json.dumps([asdict(stage)]))
     Path("params.yaml").write_text("{}")
-    job = [sys.executable, Path(stages.__file__).with_name("job.py"), "paint", stage.log]
+    job = [sys.executable, str(Path(stages.__file__).with_name("job.py")), "paint", stage.log]
     done = subprocess.run(
         [*job, "--without-dvc"],
         env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"},

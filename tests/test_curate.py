@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ A, B, C = "a" * 64, "ab" * 32, "c" * 64
 KNOWN = [A, B, C, "abababab" + "0" * 56]
 
 
-def picture(digest: str, **changes: object) -> Picture:
+def picture(digest: str, **changes: Any) -> Picture:
     return Picture(digest, digest, 100, 80, 50.0, "")._replace(**changes)
 
 
@@ -208,3 +209,36 @@ def test_what_is_wrong_with_classes_is_said() -> None:
     assert "'cats', 'dogs'" in curate.class_warnings(some, some, set(), 0.2)[0]
     assert curate.class_warnings(some, some, set(), 0) == []
     assert none.startswith("2 images have no class, ")
+
+
+# --- the whole stage ---------------------------------------------------------------------------
+
+
+def test_tables_and_summary_agree() -> None:
+    pictures = [picture(A), picture(B, cluster=A), picture(C, contrast=1.0)]
+    found = curate.curate(pictures, [], SECTION, seed=1)
+    assert found.kept.to_dict("records") == [{"sha256": A, "label": "", "split": "train"}]
+    assert found.dropped.to_dict("records") == [
+        {"sha256": B, "reason": f"near-duplicate of {A[:12]}"},
+        {"sha256": C, "reason": "blank"},
+    ]
+    assert found.summary.startswith("kept 1 of 3 images, 0 of their groups held out; dropped: 1 ")
+
+
+def test_nothing_left_names_the_limits_to_lower() -> None:
+    pictures = [picture(A, width=10), picture(C, width=10)]
+    with pytest.raises(CurationError, match=r"no image is left of 2; .* curate.min_side is 64"):
+        curate.curate(pictures, [], SECTION, seed=1)
+
+
+def test_decisions_on_what_was_not_fetched_are_named_with_their_line() -> None:
+    section = SECTION.model_copy(update={"list": "mine"})
+    (warning,) = curate.unfetched([decide(A, True), decide(C, True)], [picture(A)], section)
+    assert warning == f"mine.csv:2: {C[:12]} is a candidate, but was not fetched"
+
+
+def test_the_list_is_the_one_that_the_section_names(tmp_path: Path) -> None:
+    write(tmp_path, f"{A},keep,")
+    for name, expected in ((None, []), ("list", [decide(A, True)])):
+        section = SECTION.model_copy(update={"list": name})
+        assert curate.decisions(tmp_path, section, KNOWN) == expected

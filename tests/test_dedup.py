@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import drawings
 import imagehash
@@ -197,7 +198,7 @@ def test_search_finds_what_comparing_all_with_all_finds(
     index.add(rows)
     alike = index.search(rows)
     found = {(int(a), int(b)): int(n) for a, b, n in zip(*alike[:3], strict=True)}
-    for a in rows:
+    for a in range(len(prints)):
         for b in range(a):
             bits = min(
                 sum((int(x) ^ int(y)).bit_count() for x, y in zip(turned, forms[b][0], strict=True))
@@ -461,7 +462,9 @@ def test_a_copy_joins_the_keeper_that_it_resembles_most() -> None:
 
 
 def test_flat_pictures_are_copies_only_if_equal() -> None:
-    flat = {f"p{i}": Image.new("RGB", (50, 50), (250 - i, 250, 250)) for i in range(4)}
+    flat: dict[str, Any] = {
+        f"p{i}": Image.new("RGB", (50, 50), (250 - i, 250, 250)) for i in range(4)
+    }
     assert all(m.kind == "keeper" for m in of(**flat).values())
     assert of(a=flat["p0"], b=flat["p0"].copy())["b"].kind == "pixels"
 

@@ -58,6 +58,7 @@ def test_a_pixel_is_moved_once_and_its_gradient_comes_back(kind: str) -> None:
     y = diffaugment.augment(x, [kind])
     assert torch.equal(y.flatten(1).sort(dim=1).values, x.flatten(1).sort(dim=1).values)
     y.square().sum().backward()
+    assert x.grad is not None
     assert torch.allclose(x.grad, 2 * x)
 
 

@@ -126,8 +126,8 @@ def test_a_full_disk_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_reports_say_nothing_of_their_author(
     monkeypatch: pytest.MonkeyPatch, text: str, expected: str
 ) -> None:
-    monkeypatch.setattr(doctor.getpass, "getuser", lambda: "jane")
-    monkeypatch.setattr(doctor.socket, "gethostname", lambda: "loom.local")
+    monkeypatch.setattr("getpass.getuser", lambda: "jane")
+    monkeypatch.setattr("socket.gethostname", lambda: "loom.local")
     monkeypatch.setattr(Path, "home", lambda: Path("/home/jane"))
     monkeypatch.setattr(Path, "cwd", lambda: Path("/home/jane/thesis"))
     assert redacted(text) == expected

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import EVERYTHING, MODELS, REPORT, Project, assert_ran, picture
+from projects import DATA, EVERYTHING, MODELS, REPORT, Project, assert_ran, picture
 from ruamel.yaml import YAML
 
 pytestmark = pytest.mark.engines
@@ -71,7 +71,7 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
         )
         with (project.path / "data/curation/mine.csv").open("a") as file:
             file.write(f"{sha256},drop,too plain\n")
-        return {"curate", "augment", "enlarger", "reference", "report"} | MODELS
+        return EVERYTHING - (DATA - {"curate", "augment"})
 
     # Sections that may be missing are part of a command, not of `params`.
     def cloth() -> set[str]:

@@ -20,7 +20,7 @@ from ganloom.enlarging.crops import SIDE, CropError, Originals, cut
 from ganloom.enlarging.degradation import degrade
 from ganloom.images.encoding import png
 from ganloom.images.shards import sha256, write_shards
-from ganloom.training import checkpoint
+from ganloom.training import checkpoint, ema
 
 Array = NDArray[np.uint8]
 
@@ -191,7 +191,7 @@ def test_a_killed_training_resumes_bit_for_bit(
 ) -> None:
     undisturbed = trained(tmp_path / "a")
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    saves = []
+    saves: list[tuple[Any, ...]] = []
 
     def save(*arguments: Any) -> None:
         real_save(*arguments)
@@ -209,7 +209,7 @@ def test_a_killed_training_resumes_bit_for_bit(
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    monkeypatch.setattr(training.ema, "update", lambda *_: (_ for _ in ()).throw(Killed))
+    monkeypatch.setattr(ema, "update", lambda *_: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         trained(tmp_path)
     (folder,) = tmp_path.glob("enlarger-*")

@@ -205,7 +205,10 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
 
 
 def test_the_command_offers_what_there_is(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(project)
     for what in CONTENTS:

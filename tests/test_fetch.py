@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,11 @@ def listed(key: str, url: str, **known: str) -> Row:
 
 
 def from_the_web(
-    rows: list[Row], project: Path, limits: params.Fetch = LIMITS, workers: int = 1, **shards: bytes
+    rows: list[Row],
+    project: Path,
+    limits: params.Fetch = LIMITS,
+    workers: int = 1,
+    shards: Mapping[str, bytes] | None = None,
 ) -> list[Result]:
     raw = project / "raw"
     spool = raw / "spool"
@@ -172,7 +177,7 @@ def from_the_web(
         CONTEXT._replace(network=network),
         spool,
         project / "kept",
-        shards,
+        shards or {},
     )
     results = fetch(rows, job, workers, lambda: None)
     pack_shards(raw, spool)
@@ -493,13 +498,13 @@ def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: 
     ]
     server.stop()
     shards = Shards(tmp_path / "first" / "raw")
-    results = from_the_web(replayed, tmp_path / "again", **shards)
+    results = from_the_web(replayed, tmp_path / "again", shards=shards)
     assert [result.manifest for result in results] == [result.manifest for result in first]
     assert logged(results, "taken_from") == ["shards"] * 3
     for path in (tmp_path / "first" / "raw").glob("*.tar"):
         assert path.read_bytes() == (tmp_path / "again" / "raw" / path.name).read_bytes()
     # What is not there is asked for.
-    (result,) = from_the_web(rows[:1], tmp_path / "third", **shards)
+    (result,) = from_the_web(rows[:1], tmp_path / "third", shards=shards)
     assert result.manifest["error"] == "cannot connect: Connection refused"
 
 

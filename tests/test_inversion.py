@@ -136,7 +136,10 @@ def test_the_generator_is_left_as_it_was_and_the_seed_decides() -> None:
 
     first, again, other = once(1), once(1), once(2)
     for a, b in zip(first, again, strict=True):
-        assert a == b if isinstance(a, list) else torch.equal(a, b)
+        if isinstance(a, Tensor) and isinstance(b, Tensor):
+            assert torch.equal(a, b)
+        else:
+            assert a == b
     assert not torch.equal(first.v, other.v)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
@@ -275,7 +278,7 @@ def make_project(folder: Path, told: Inputs, holdout: int) -> None:
 
 def run(folder: Path, stage: str) -> dict[str, bytes]:
     """The files that a stage writes for the model ``tried``, by name."""
-    command = [sys.executable, ROOT / f"workflow/scripts/{stage}.py", "tried"]
+    command = [sys.executable, str(ROOT / f"workflow/scripts/{stage}.py"), "tried"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     outs = {"sample": ("samples", "animations"), "invert": ("inversions",)}[stage]
     paths = [path for out in outs for path in (folder / "results" / out / "tried").iterdir()]

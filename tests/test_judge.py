@@ -16,12 +16,13 @@ import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from ganloom import models, params
 from ganloom.nets.inputs import Inputs
 from ganloom.slices import split_holdout
 from ganloom.training import checkpoint, ema, judge, loop
-from ganloom.training.state import fresh
+from ganloom.training.state import State, fresh
 
 ROOT = Path(__file__).parents[1]
 TINY = params.load(ROOT / "recipes" / "tiny.yaml")
@@ -264,8 +265,14 @@ def test_looks_come_every_few_ticks_and_at_the_end(tmp_path: Path, slices: Path)
 def test_the_state_with_the_lowest_kid_becomes_the_model(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states, seen = [], []
-    monkeypatch.setattr(loop, "fresh", lambda *args: states.append(fresh(*args)) or states[0])
+    seen: list[dict[str, dict[str, Tensor]]] = []
+    states: list[State] = []
+
+    def noted(*args: Any) -> State:
+        states.append(fresh(*args))
+        return states[0]
+
+    monkeypatch.setattr(loop, "fresh", noted)
     look = judge.Judge.evaluate
 
     def watched(self: judge.Judge, average: Any) -> dict[str, float]:

@@ -102,7 +102,7 @@ numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
 
 @given(limits=numbers, values=numbers)
 def test_shares_are_those_of_numpy(limits: list[int], values: list[int]) -> None:
-    ordered, seen = np.sort(np.float32(limits)), np.float32(values)
+    ordered, seen = np.sort(np.array(limits, np.float32)), np.array(values, np.float32)
     shares = matching._shares(*(torch.tensor(np.stack([x, x + 1])) for x in (ordered, seen)))
     expected = (seen <= ordered[:, None]).mean(axis=1)
     assert shares.numpy() == pytest.approx(np.stack([expected, expected]))
@@ -110,10 +110,10 @@ def test_shares_are_those_of_numpy(limits: list[int], values: list[int]) -> None
 
 @given(x=numbers, ends=st.sets(st.integers(-20, 20), min_size=2), seed=st.integers(0, 99))
 def test_interpolation_is_that_of_numpy(x: list[int], ends: set[int], seed: int) -> None:
-    at = np.sort(np.float32(list(ends)))
+    at = np.sort(np.array(list(ends), np.float32))
     values = np.random.default_rng(seed).random(len(at), np.float32)
     found = matching._interpolated(
-        *(torch.tensor(row)[None] for row in (np.float32(x), at, values))
+        *(torch.tensor(row)[None] for row in (np.array(x, np.float32), at, values))
     )
     assert found[0].numpy() == pytest.approx(np.interp(x, at, values), abs=1e-5)
 

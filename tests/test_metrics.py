@@ -52,7 +52,13 @@ from ganloom.pyramid import pyramid
 from ganloom.slices import Slices, halves, labels_like, spread
 
 EVALUATE = Evaluate(
-    samples=16, neighbours=4, nearest_k=5, kid_subsets=5, kid_subset_size=8, swd_projections=16
+    samples=16,
+    neighbours=4,
+    nearest_k=5,
+    kid_subsets=5,
+    kid_subset_size=8,
+    swd_projections=16,
+    inception=False,
 )
 
 
@@ -565,7 +571,7 @@ def test_features_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert path.read_bytes() == whole
     assert calls == [3] * 6
     # Other pixels, another shape of the same bytes, other weights, another number of threads.
-    cache.remembered(images ^ 1, LITE2, tmp_path)
+    cache.remembered(images ^ np.uint8(1), LITE2, tmp_path)
     cache.remembered(images.reshape(3, 8, 32, 3), LITE2, tmp_path)
     other = cache.kept(images, lambda x: torch.ones(len(x), 2), 2, ("other",), tmp_path)
     assert other.shape == (3, 2)

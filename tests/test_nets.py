@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 RESOLUTIONS = [16, 28, 32, 64, 80]
 
-DROPOUT = {"dropout": 0.0, "dropout_kind": "element"}
+DROPOUT: dict[str, Any] = {"dropout": 0.0, "dropout_kind": "element"}
 GENERATORS: dict[str, dict[str, Any]] = {
     "plain": {"channels": 32, "dense": 8, "kernel": 3},
     "dcgan": {"channels": 16, "norm": "batch", **DROPOUT},
@@ -165,8 +165,7 @@ def test_fastgan_excites_fine_levels_by_coarse_ones(resolution: int) -> None:
     v = torch.randn(2, 5)
     images = net(v)
     assert images.shape == (2, 3, resolution, resolution)
-    excitation = net.net.excitations[str(resolution)]
-    excitation.net[3].weight.data.mul_(-50)
+    net.get_parameter(f"net.excitations.{resolution}.net.3.weight").data.mul_(-50)
     assert not torch.allclose(net(v), images, atol=1e-4)
 
 
@@ -267,7 +266,8 @@ def test_colours_reach_the_discriminator_unnormalised() -> None:
 
 def test_one_rate_for_all_blocks_or_one_for_each() -> None:
     def rates(kind: str, part: str, given: object) -> list[float]:
-        told = model(**{part: kind}, resolution=64).model_dump()
+        chosen: dict[str, Any] = {part: kind}
+        told = model(**chosen, resolution=64).model_dump()
         told[part]["dropout"] = given
         whole = params.Model.model_validate(told)
         nets = {
@@ -312,6 +312,7 @@ def test_dropout_is_drawn_anew_and_its_gradient_has_the_same_mask() -> None:
     first, second = layer(x), layer(x)
     assert not torch.equal(first, second)
     first.sum().backward()
+    assert x.grad is not None
     assert torch.equal(x.grad, first)
 
 
@@ -368,10 +369,12 @@ def test_residual_blocks_begin_as_nothing() -> None:
         models.build_generator(generator_spec("resnet"), 32, Inputs(5)),
         models.build_discriminator(model(discriminator="resnet"), Inputs(5)),
     ):
-        branches = [m.branch for m in net.modules() if hasattr(m, "branch")]
+        branches = [m for name, m in net.named_modules() if name.endswith(".branch")]
         assert len(branches) >= 4
         for branch in branches:
-            assert branch(torch.randn(2, branch[0].in_channels, 8, 8)).abs().max() == 0
+            first = branch.get_submodule("0")
+            assert isinstance(first, nn.Conv2d)
+            assert branch(torch.randn(2, first.in_channels, 8, 8)).abs().max() == 0
 
 
 # --- what networks are told ----------------------------------------------------------------------
@@ -408,7 +411,7 @@ def test_from_class_to_class_only_the_embedding_moves() -> None:
     v = told.draw(2, torch.tensor([0, 2]))
     v[1, :4], v[1, 7:] = v[0, :4], v[0, 7:]  # the same z and code
     middle = v.mean(dim=0, keepdim=True)
-    embedding = net.front.embedding
+    embedding = net.get_parameter("front.embedding")
     mixed = (embedding[0] + embedding[2]) / 2
     expected = torch.cat([middle[:, :4], mixed[None], middle[:, 7:]], dim=1)
     assert torch.allclose(net.front(middle), expected)
@@ -547,7 +550,7 @@ def test_its_features_are_those_of_the_trained_network() -> None:
 
 @pytest.mark.parametrize("weights", [LITE0, LITE2])
 def test_the_networks_of_features_are_those_of_timm(weights: Weights) -> None:
-    whole = timm.create_model(weights.network, pretrained=False, num_classes=1000).eval()
+    whole: Any = timm.create_model(weights.network, pretrained=False, num_classes=1000).eval()
     spec = find_spec(weights.package)
     assert spec
     assert spec.origin

@@ -266,14 +266,15 @@ def test_both_networks_learn_to_keep_the_code() -> None:
 # --- feature matching ----------------------------------------------------------------------------
 
 
+def sums(images: Tensor) -> Tensor:
+    """Features of images that can be computed by hand: sums over all channels and the first."""
+    return torch.stack([images.flatten(1).sum(1), images[:, 0].flatten(1).sum(1)], dim=1)
+
+
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """Of real features around 1, with a variance of 3; the frozen network sees two sums."""
-
-    def sums(images: Tensor, weights: object) -> Tensor:
-        return torch.stack([images.flatten(1).sum(1), images[:, 0].flatten(1).sum(1)], dim=1)
-
-    monkeypatch.setattr(matching, "pooled", sums)
+    monkeypatch.setattr(matching, "pooled", lambda images, _: sums(images))
     ones, zeros = torch.ones(2, dtype=F64), torch.zeros(2, dtype=F64)
     return {"mean_real": ones, "variance_real": torch.tensor(3.0, dtype=F64), "mean_fake": zeros}
 
@@ -287,7 +288,7 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
     joined = added(plain, objectives.feature_matching(spec, memory))
     fake = images(2)._replace(images=images(2).images.requires_grad_())
     some = fake.images[:looked]
-    mean = matching.pooled(some, None).mean(0).detach()
+    mean = sums(some).mean(0).detach()
     moved = (1 - 0.5 ** (len(some) / 2000)) * mean  # it began at zero
     gap = moved - memory["mean_real"]
 
@@ -308,10 +309,10 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
 def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:
     x, y = images(1).images, images(2).images
     matching.remember_features(memory, [x[:1], x[1:]], [y])
-    seen = matching.pooled(x, None)
+    seen = sums(x)
     assert torch.allclose(memory["mean_real"], seen.mean(0))
     assert memory["variance_real"].item() == pytest.approx(seen.var(0).sum().item())
-    assert torch.allclose(memory["mean_fake"], matching.pooled(y, None).mean(0))
+    assert torch.allclose(memory["mean_fake"], sums(y).mean(0))
 
 
 # --- penalties -----------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ def test_penalties_of_every_step_teach_as_the_sum_does() -> None:
     def squares(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         return DiscriminatorOutput(x.flatten(1).square() @ weight)
 
-    spec = {"gradient": 2.0, "r1": 4.0}
+    spec: dict[str, Any] = {"gradient": 2.0, "r1": 4.0}
     plain = by_network(objectives.hinge())["discriminator"]
     terms = objectives.gradient_penalties(params.Penalties(**spec))
     phase = added(plain, *terms, image_gradients=True)

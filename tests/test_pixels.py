@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import icc
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from ganloom.images import colour, levels
@@ -101,14 +103,18 @@ DEEP = {
 
 @pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
 @pytest.mark.parametrize("bits", [10, 12, 16])
-def test_colours_of_any_depth_are_seen_by_the_bits_that_they_use(made, bits: int) -> None:
+def test_colours_of_any_depth_are_seen_by_the_bits_that_they_use(
+    made: Callable[[NDArray[np.uint16]], bytes], bits: int
+) -> None:
     deep = noise(24, 40, 3, high=2**bits, dtype=np.uint16)
     deep[0, 0] = 2**bits - 1
     assert np.array_equal(pixels(made(deep)), deep >> (bits - 8))
 
 
 @pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
-def test_transparency_of_twelve_bits_in_sixteen(made) -> None:
+def test_transparency_of_twelve_bits_in_sixteen(
+    made: Callable[[NDArray[np.uint16]], bytes],
+) -> None:
     deep = noise(24, 40, 4, high=2**12, dtype=np.uint16)
     deep[..., 3] = 4095 * (deep[..., 3] > 1000)
     expected = np.where(deep[..., 3:] > 0, deep[..., :3] >> 4, 255)
@@ -124,15 +130,15 @@ def test_grey_with_transparency_of_twelve_bits_in_sixteen() -> None:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        (np.int32([[0, 70_000, 131_071]]), [0, 136, 255]),
-        (np.int32([[-1000, 0, 3000]]), [0, 64, 255]),
-        (np.float32([[0, 0.5, 1]]), [0, 128, 255]),
-        (np.float32([[0, 100, 255]]), [0, 100, 255]),
-        (np.float32([[0, 2048, 4000]]), [0, 128, 249]),
-        (np.float32([[-2, 0, 2]]), [0, 128, 255]),
-        (np.float32([[0, 0.0005, 0.001]]), [0, 128, 255]),
-        (np.float32([[np.nan, 0.5, np.inf]]), [0, 128, 255]),
-        (np.float32([[0, 0, 0]]), [0, 0, 0]),
+        (np.array([[0, 70_000, 131_071]], np.int32), [0, 136, 255]),
+        (np.array([[-1000, 0, 3000]], np.int32), [0, 64, 255]),
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 100, 255]], np.float32), [0, 100, 255]),
+        (np.array([[0, 2048, 4000]], np.float32), [0, 128, 249]),
+        (np.array([[-2, 0, 2]], np.float32), [0, 128, 255]),
+        (np.array([[0, 0.0005, 0.001]], np.float32), [0, 128, 255]),
+        (np.array([[np.nan, 0.5, np.inf]], np.float32), [0, 128, 255]),
+        (np.array([[0, 0, 0]], np.float32), [0, 0, 0]),
     ],
 )
 def test_numbers_of_32_bits(values: np.ndarray, expected: list[int]) -> None:
@@ -140,7 +146,7 @@ def test_numbers_of_32_bits(values: np.ndarray, expected: list[int]) -> None:
 
 
 def test_unsigned_numbers_of_32_bits_use_the_highest_bit() -> None:
-    data = encoded(np.int32([[0, -1, 2**31 - 1]]), "TIFF")
+    data = encoded(np.array([[0, -1, 2**31 - 1]], np.int32), "TIFF")
     signed = struct.pack("<HHIH", 339, 3, 1, 2)
     assert data.count(signed) == 1
     data = data.replace(signed, struct.pack("<HHIH", 339, 3, 1, 1))
@@ -150,7 +156,8 @@ def test_unsigned_numbers_of_32_bits_use_the_highest_bit() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
 def test_floating_point_numbers_keep_their_order(numbers: list[float]) -> None:
-    values = np.float32([sorted(n for n in numbers if not np.isnan(n)) or [0]])
+    ordered = sorted(n for n in numbers if not np.isnan(n)) or [0]
+    values = np.array([ordered], np.float32)
     assert (np.diff(levels.eight_bits(values).astype(int)) >= 0).all()
 
 
@@ -414,7 +421,7 @@ def test_inks_are_seen_as_their_profile_has_them(name: str) -> None:
     lab = np.stack([light, -30 * cyan + 60 * magenta, -40 * cyan + 70 * yellow], axis=-1)
     lab = np.where(black[..., None], 0, lab)
     colours = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (1, 0, 1, 0), (0, 0, 0, 1)]
-    patches = np.repeat(255 * np.uint8(colours)[None], 16, axis=0).repeat(16, axis=1)
+    patches = np.repeat(255 * np.array(colours, np.uint8)[None], 16, axis=0).repeat(16, axis=1)
     image = Image.frombytes("CMYK", (16 * len(colours), 16), patches.tobytes())
     options: dict[str, object] = {"quality": 100} if name == "JPEG" else {}
     plain = pixels(encoded(image, name, **options))

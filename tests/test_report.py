@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 from ganloom import params
 from ganloom.images import encoding, sheets
 from ganloom.images.shards import sha256, write_shards
-from ganloom.report import collection, figures, models
+from ganloom.report import collection, figures, leftovers, models
 from ganloom.report.build import build
 from ganloom.report.copying import copying
 from ganloom.report.figures import Picture
@@ -192,7 +192,7 @@ def make_model(project: Path, name: str, kid: float) -> None:
         (films / f"{film}.mp4").write_bytes(b"not decoded here")
     frames = [Image.fromarray(tiles(4, 2, first=n)) for n in range(3)]
     frames[0].save(films / "loop.webp", save_all=True, append_images=frames[1:])
-    metrics = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
+    metrics: dict[str, Any] = {"kid_lite2": kid, "swd": 0.04, "precision": 0.7, "coverage": 0.66}
     metrics |= {"density": 0.5 + kid}
     metrics |= {"authenticity": 0.5, "kimg": 60.0, "against": "holdout", "samples": 256}
     metrics |= {"kid_gap": 0.02, "kid_gap_std": 0.004, "logit_auc": 0.71}
@@ -516,6 +516,7 @@ def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -
     unseen = {"authenticity": 0.55, "authenticity_pixels": 0.9, "kid_lite2": 0.03}
     measured = {"authenticity": 0.4, "authenticity_pixels": 0.88, "samples": 256}
     found = copying(measured, unseen)
+    assert found
     assert found.is_suspected
     assert found.answer.startswith("Probably: according to 1 of 2 signs, samples are closer")
     first, second = found.signs
@@ -525,10 +526,12 @@ def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -
     assert "10%. That is what similar images explain" in second
     # What chance gives so few samples is no sign.
     few = copying({"authenticity": 0.4, "samples": 20}, unseen)
+    assert few
     assert few.answer == (
         "No: samples are no closer to training images than holdout originals are."
     )
     alone = copying({"authenticity": 0.4}, {})
+    assert alone
     assert alone.signs == [
         "60% of the samples are closer to a training image than that image is to any other."
     ]
@@ -536,7 +539,9 @@ def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -
     assert copying({}, unseen) is None
 
     def sign(**numbers: float) -> str:
-        return copying(numbers, unseen).signs[0]
+        found = copying(numbers, unseen)
+        assert found
+        return found.signs[0]
 
     assert "closer to training images than by chance" in sign(kid_gap=0.02, kid_gap_std=0.004)
     assert "of training images to holdout originals is 0.0300" in sign(kid_gap=1, kid_gap_std=1)
@@ -974,3 +979,15 @@ def test_prints_every_frame_and_what_is_folded_away(chromium: Browser, address: 
     assert all(frame.is_visible() for frame in frames.all())
     assert view.get_by_text("images_per_second").first.is_visible()
     view.close()
+
+
+def test_results_of_models_that_are_not_listed_are_removed(tmp_path: Path) -> None:
+    for folder in leftovers.FOLDERS:
+        for name in ("dcgan", "former"):
+            (tmp_path / folder / name).mkdir(parents=True)
+    for name in ("dcgan", "former", "reference"):
+        write_json(tmp_path / f"metrics/{name}.json", {})
+    assert leftovers.remove(tmp_path, {"dcgan"}) == ["former"]
+    left = {path.relative_to(tmp_path).name for path in tmp_path.glob("*/*")}
+    assert left == {"dcgan", "dcgan.json", "reference.json"}
+    assert leftovers.remove(tmp_path, {"dcgan"}) == []

@@ -254,8 +254,8 @@ def test_digits_are_grey_pictures_with_their_label() -> None:
 
 def torchvision(path: Path, **changes: Any) -> TorchvisionSource:
     values = {"split": "test", "classes": None, "limit": None, "download": False} | changes
-    return TorchvisionSource(
-        **{"kind": "torchvision", "dataset": "MNIST", "path": str(path)} | values
+    return TorchvisionSource.model_validate(
+        {"kind": "torchvision", "dataset": "MNIST", "path": str(path)} | values
     )
 
 

@@ -179,7 +179,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 def decisions(project: Path) -> dict[str, tuple[str, str]]:
     """What the list says: every line must be whole at any moment."""
     table = pd.read_csv(project / "data/curation/mine.csv", dtype=str, keep_default_na=False)
-    return {row.sha256: (row.decision, row.reason) for row in table.itertuples()}
+    columns = (table[name].tolist() for name in ("sha256", "decision", "reason"))
+    return {sha256: (word, reason) for sha256, word, reason in zip(*columns, strict=True)}
 
 
 # --- deciding ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 from test_studio_browser import BLOCKED, chromium, studio  # noqa: F401  (a fixture)
 from test_studio_pages import picture, save_model
 
@@ -20,21 +20,29 @@ Visit = Any  # of an address and a path, to a page
 
 
 @pytest.fixture
-def visit(chromium: Browser) -> Iterator[Visit]:  # noqa: F811
+def complaints() -> list[str]:
+    """What pages complain of, or ask for elsewhere. A test that brings one about removes it."""
+    return []
+
+
+@pytest.fixture
+def visit(chromium: Browser, complaints: list[str]) -> Iterator[Visit]:  # noqa: F811
     """Opens a page; at the end nothing may have been complained of or asked for elsewhere."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
 
     def open_page(address: str, path: str, **options: Any) -> Page:
+        def asked(request: Request) -> None:
+            if not request.url.startswith(address):
+                complaints.append(request.url)
+
         contexts.append(chromium.new_context(viewport={"width": 1280, "height": 800}, **options))
         page = contexts[-1].new_page()
         page.on("console", lambda m: complaints.append(f"{m.text} {m.location['url']}"))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: r.url.startswith(address) or complaints.append(r.url))
+        page.on("request", asked)
         page.goto(address.rstrip("/") + path)
         return page
 
-    open_page.complaints = complaints  # of a test that brings one about
     yield open_page
     for context in contexts:
         context.close()
@@ -233,7 +241,7 @@ def test_a_photograph_is_recovered_changed_and_downloaded(
 
 
 def test_what_is_downloaded_is_the_picture_that_the_sliders_ask_for(
-    address: str, visit: Visit
+    address: str, visit: Visit, complaints: list[str]
 ) -> None:
     waiting: list[Route] = []
 
@@ -264,7 +272,7 @@ def test_what_is_downloaded_is_the_picture_that_the_sliders_ask_for(
     page.keyboard.press("ArrowRight")
     expect(page.locator("#notes")).to_contain_text("No.")
     expect(page.locator("#png")).to_have_attribute("href", after)  # what is shown
-    visit.complaints[:] = [words for words in visit.complaints if "400" not in words]
+    complaints[:] = [words for words in complaints if "400" not in words]
 
 
 def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
@@ -292,7 +300,13 @@ def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
 
 
 def test_a_search_is_asked_after_once_at_a_time(address: str, visit: Visit) -> None:
-    search = {"id": "0" * 16, "state": "running", "step": 0, "steps": 100, "model": "animals"}
+    search: dict[str, Any] = {
+        "id": "0" * 16,
+        "state": "running",
+        "step": 0,
+        "steps": 100,
+        "model": "animals",
+    }
 
     def answer(route: Route) -> None:
         search["step"] += 1
@@ -367,7 +381,7 @@ def test_a_search_that_ends_leaves_what_is_edited_meanwhile(
 
 
 def test_a_photograph_that_is_none_is_refused_in_words(
-    address: str, visit: Visit, tmp_path: Path
+    address: str, visit: Visit, complaints: list[str], tmp_path: Path
 ) -> None:
     wrong = tmp_path / "<b>.png"
     wrong.write_bytes(b"<html>")
@@ -377,7 +391,7 @@ def test_a_photograph_that_is_none_is_refused_in_words(
         page.click(".go")
     assert "422" in console.value.text
     expect(page.locator("#notes")).to_contain_text("<b>.png: not an image: an HTML page")
-    visit.complaints.clear()
+    complaints.clear()
 
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/edit"])

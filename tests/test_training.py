@@ -25,7 +25,7 @@ from ganloom.models import to_uint8
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, diffaugment, ema, energy, graphs, loop
-from ganloom.training.state import fresh
+from ganloom.training.state import State, fresh
 
 CPU = torch.device("cpu")
 
@@ -174,8 +174,9 @@ def test_average_follows_its_closed_form() -> None:
     nn.init.ones_(net.weight)
     for _ in range(10):
         ema.update(average, net, 0.9)
-    assert average.weight.tolist() == [pytest.approx([1 - 0.9**10] * 2)]
-    assert not average.weight.requires_grad
+    weight = average.get_parameter("weight")
+    assert weight.tolist() == [pytest.approx([1 - 0.9**10] * 2)]
+    assert not weight.requires_grad
 
 
 def test_half_life_ramps_up() -> None:
@@ -198,10 +199,11 @@ def test_average_gets_the_statistics_of_its_own_weights() -> None:
         parameter.mul_(3)
     x = torch.randn(64, 3, 8, 8)
     ema.calibrate(average, x, batch=16)
-    activations = average[0](x)
-    assert torch.allclose(average[1].running_mean, activations.mean(dim=(0, 2, 3)), atol=1e-5)
+    activations = average.get_submodule("0")(x)
+    mean, variance = average.get_buffer("1.running_mean"), average.get_buffer("1.running_var")
+    assert torch.allclose(mean, activations.mean(dim=(0, 2, 3)), atol=1e-5)
     parts = torch.stack([part.var(dim=(0, 2, 3)) for part in activations.split(16)])
-    assert torch.allclose(average[1].running_var, parts.mean(dim=0), rtol=1e-4)
+    assert torch.allclose(variance, parts.mean(dim=0), rtol=1e-4)
     assert torch.equal(average(x), average(x))  # in eval mode again, dropout off
 
 
@@ -233,7 +235,7 @@ CODE = {
     "weight_latent": 0.1,
 }
 # What a loop has to carry besides: an objective's memory, power iterations, lazy phases, classes.
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "dropout and augmentation": {},
     "plain": {"diffaugment": [], "discriminator": {**DISCRIMINATOR, "dropout": 0.0}},
     "spectral hinge": {
@@ -369,8 +371,13 @@ def test_matching_brings_fakes_nearer(
 def test_a_phase_moves_its_own_network_alone(
     moved: str, kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = []
-    monkeypatch.setattr(loop, "fresh", lambda *args: states.append(fresh(*args)) or states[0])
+    states: list[State] = []
+
+    def noted(*args: Any) -> State:
+        states.append(fresh(*args))
+        return states[0]
+
+    monkeypatch.setattr(loop, "fresh", noted)
     every = objectives.objective
 
     def only(*args: Any) -> objectives.Objective:
@@ -627,10 +634,14 @@ def test_the_last_good_state_has_the_statistics_of_its_weights(
     """A checkpoint between two ticks is of weights that nobody has looked at."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -math.inf)  # one in each step
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
-    calibrate, latents = ema.calibrate, []
-    monkeypatch.setattr(
-        ema, "calibrate", lambda net, v, batch: latents.append(v) or calibrate(net, v, batch)
-    )
+    calibrate = ema.calibrate
+    latents: list[Tensor] = []
+
+    def noted(net: nn.Module, v: Tensor, batch: int) -> None:
+        latents.append(v)
+        calibrate(net, v, batch)
+
+    monkeypatch.setattr(ema, "calibrate", noted)
     update, steps = ema.update, iter(range(100))
 
     def breaks(average: nn.Module, net: nn.Module, decay: float) -> None:

@@ -19,7 +19,7 @@ from ganloom.training.state import State
 __all__ = ["slices"]
 
 PLAIN = model().discriminator.model_dump()
-RESNET = {"kind": "resnet", "channels": 4}
+RESNET: dict[str, Any] = {"kind": "resnet", "channels": 4}
 
 
 def spec(kimg: float = 0.08, **changes: Any) -> params.Model:
@@ -74,7 +74,10 @@ def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) 
     assert contents(run(tmp_path, slices, spec())) == undisturbed
     assert first_parts(tmp_path) == [before]
     assert (before / "run.json").stat().st_mtime_ns == begun
-    later = {"feature_matching": {"weight": 1.0, "images": 2}, "patch_matching": {"weight": 1.0}}
+    later: dict[str, Any] = {
+        "feature_matching": {"weight": 1.0, "images": 2},
+        "patch_matching": {"weight": 1.0},
+    }
     run(tmp_path, slices, spec(**later))
     assert first_parts(tmp_path) == [before]
     run(tmp_path, slices, spec(kimg=0.04))

@@ -21,8 +21,8 @@ from dvc.repo import Repo, lock_repo
 from dvc.rwlock import rwlock
 from dvc.stage.cache import RunCacheNotFoundError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
-from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+import engine_patches
 import receipt
 from stages import Stage
 
@@ -34,10 +34,8 @@ class ResultError(Exception):
 def join(stages: list[Stage]) -> None:
     """Extend Snakemake's Slurm plugin by DVC, if the plugin is installed."""
     logging.getLogger("dvc").setLevel(logging.WARNING)
-    registry = ExecutorPluginRegistry()
-    if registry.is_installed("slurm"):
-        plugin = registry.get_plugin("slurm")
-        plugin.executor = _joined(plugin.executor, {stage.rule: stage for stage in stages})
+    by_rule = {stage.rule: stage for stage in stages}
+    engine_patches.extend_slurm(lambda executor: _joined(executor, by_rule))
 
 
 def _joined(executor: type, stages: dict[str, Stage]) -> type:

@@ -10,6 +10,7 @@ name of the stage, since several stages share the terminal.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -23,7 +24,8 @@ from typing import IO
 
 import receipt
 import stages
-from prelude import CHECKED, die_with_parent
+from ganloom.preflight import CHECKED
+from process import die_with_parent
 
 interrupts: list[bool] = []
 PROGRESS_SECONDS = 10  # interval at which a progress bar is printed
@@ -39,7 +41,8 @@ def main(name: str, log: Path, *flags: str) -> int:
     # Ctrl-C reaches the stage as well, whose last output is still read. SIG_IGN would be inherited
     # by child processes.
     signal.signal(signal.SIGINT, lambda *_: interrupts.append(True))
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[attr-defined]  # it may not be UTF-8
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # it may not be UTF-8
     if "--without-dvc" not in flags:
         os.environ[CHECKED] = "yes"  # `stages.read` has checked all stages
         # Not the script `dvc`: its first line has the path of the environment, which may be too

@@ -20,15 +20,22 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import engine_patches
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+    from networkx import DiGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 STAMPS = Path(".snakemake/stages")
 STAGES = STAMPS.with_suffix(".json")  # the stages as they were last read
 LOGS = Path("results/logs")
 STOPPED = str(-signal.SIGINT)  # content of the mark of a stage that Ctrl-C ended
-RWLOCK = Path(".dvc/tmp/rwlock")  # DVC's table of the paths that processes read and write
 
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow" / "scripts")]
+sys.path.insert(0, str(ROOT / "src"))
 
 
 class PipelineError(Exception):
@@ -82,19 +89,6 @@ def activate() -> str:
     return f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 
 
-def keep_outputs() -> None:
-    """Prevent Snakemake from deleting outputs; DVC does so, under its locks.
-
-    When a job starts, another engine may be running a stage that was stale when Snakemake began.
-    """
-    from snakemake.jobs import Job
-
-    async def keep(job: Job) -> None:
-        pass
-
-    Job.remove_existing_output = keep
-
-
 def read(config: Mapping[str, object]) -> list[Stage]:
     """Read the stages, and stamp them as stale or clean.
 
@@ -116,9 +110,9 @@ def read(config: Mapping[str, object]) -> list[Stage]:
     from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
 
-    stages: list = []
+    stages: list[DvcStage] = []
     try:
-        _forget_zombies()
+        engine_patches.forget_zombies()
         # Held throughout, because DVC reads its files again whenever it takes the lock.
         with Repo(".") as repo, lock_repo(repo):
             graph = repo.index.graph
@@ -147,7 +141,9 @@ def read(config: Mapping[str, object]) -> list[Stage]:
         raise PipelineError(f"dvc.yaml: {error}") from None
     except UnicodeEncodeError as error:
         name = os.fsencode(error.object)
-        raise PipelineError(f"{name}: this name is not UTF-8, which DVC needs; rename it") from None
+        raise PipelineError(
+            f"{name!r}: this name is not UTF-8, which DVC needs; rename it"
+        ) from None
     except OSError as error:
         raise PipelineError(_unreadable(error)) from None
 
@@ -169,14 +165,13 @@ def _require_usable(config: Mapping[str, object]) -> None:
     from ganloom import git, preflight
     from ganloom.params import ParamsError, load
     from ganloom.sources import paths
-    from prelude import misplaced
 
     if unknown := config.keys() - {"force"}:
         raise PipelineError(
             f"--config {', '.join(sorted(unknown))}: unknown; allowed: force=STAGE. All settings "
             "are in params.yaml"
         )
-    if problem := misplaced():
+    if problem := preflight.misplaced():
         raise PipelineError(problem)
     try:
         problems = preflight.conflicts(Path()) or paths.problems(load())
@@ -206,46 +201,11 @@ def failures() -> str:
     return "\n".join(parts)
 
 
-def _forget_zombies() -> None:
-    """Remove the locks of killed processes from DVC's table of locks.
-
-    DVC does so itself, except for zombies, which it takes for running processes; the first process
-    of a container may never collect them.
-    """
-    import psutil
-    from dvc.lock import make_lock
-
-    def is_zombie(pid: int) -> bool:
-        try:
-            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    if not RWLOCK.exists():
-        return
-    with make_lock(str(RWLOCK.with_suffix(".lock")), tmp_dir=str(RWLOCK.parent)):
-        try:
-            table = json.loads(RWLOCK.read_text(encoding="utf-8"))
-            writers = {p: w for p, w in table["write"].items() if not is_zombie(w["pid"])}
-            readers = {
-                path: [r for r in found if not is_zombie(r["pid"])]
-                for path, found in table["read"].items()
-            }
-        except (ValueError, KeyError):
-            return  # DVC reports the problem itself
-        readers = {path: found for path, found in readers.items() if found}
-        if (writers, readers) != (table["write"], table["read"]):
-            RWLOCK.write_text(json.dumps({"write": writers, "read": readers}), encoding="utf-8")
-
-
-def _running(stages: Iterable) -> str:
+def _running(stages: Iterable[DvcStage]) -> str:
     """List the stages that another process is running, from DVC's table of locks."""
-    try:
-        writers = json.loads(RWLOCK.read_text(encoding="utf-8"))["write"]
-    except (OSError, ValueError, KeyError):
-        return ""
+    writers = engine_patches.writers()
     running = {
-        f"{stage.addressing} is running (pid {writers[out.fs_path]['pid']})"
+        f"{stage.addressing} is running (pid {writers[out.fs_path]})"
         for stage in stages
         for out in stage.outs
         if out.fs_path in writers
@@ -255,13 +215,13 @@ def _running(stages: Iterable) -> str:
     )
 
 
-def _upstream(graph: object, stage: object) -> set:
+def _upstream(graph: DiGraph[DvcStage], stage: DvcStage) -> set[DvcStage]:
     import networkx as nx
 
     return nx.descendants(graph, stage)  # edges point from a stage to its dependencies
 
 
-def _forced(stages: Iterable, pattern: object) -> set:
+def _forced(stages: Iterable[DvcStage], pattern: object) -> set[DvcStage]:
     """Return the stages that match a pattern.
 
     Raises:
@@ -284,11 +244,11 @@ def _forced(stages: Iterable, pattern: object) -> set:
     return found
 
 
-def _kind(stage: object) -> str:
+def _kind(stage: DvcStage) -> str:
     return stage.addressing.partition("@")[0]
 
 
-def _waits_for(graph: object, stage: object, stale: set) -> list:
+def _waits_for(graph: DiGraph[DvcStage], stage: DvcStage, stale: set[DvcStage]) -> list[DvcStage]:
     """Return the stages whose outputs are this stage's inputs for Snakemake.
 
     Every stale stage waits for the gates directly. No clean stage may stand between a gate and a
@@ -303,11 +263,11 @@ def _waits_for(graph: object, stage: object, stale: set) -> list:
     return direct + (gates if stage in stale or is_last else [])
 
 
-def _is_gate(stage: object) -> bool:
+def _is_gate(stage: DvcStage) -> bool:
     return bool((stage.meta or {}).get("gate"))
 
 
-def _describe(stage: object, upstream: Iterable, stale: bool, force: bool) -> Stage:
+def _describe(stage: DvcStage, upstream: Iterable[DvcStage], stale: bool, force: bool) -> Stage:
     from dvc.dependency import ParamsDependency
 
     meta = stage.meta or {}
@@ -344,7 +304,7 @@ def _unreadable(error: OSError) -> str:
     return paths.dangling(path) if path.is_symlink() else f"{path}: {error.strerror}"
 
 
-def _unprotect(repo: object, paths: Iterable[str]) -> None:
+def _unprotect(repo: Repo, paths: Iterable[str]) -> None:
     """Replace links into DVC's cache by copies, since Snakemake refuses to replace read-only files.
 
     It does not check the files in directories, nor anything that the user may write to.

@@ -32,9 +32,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from ganloom import params
-from ganloom.images.arrays import Array
+from ganloom.images.arrays import SYMMETRIES, Array, apply_symmetry
 from ganloom.images.decoding import decode
+from ganloom.images.encoding import save_png
 from ganloom.images.shards import Shards
+from ganloom.images.sheets import contact_sheet
+
+PREVIEW = 8  # side of the preview, in training images
 
 COLUMNS = {
     "image": "int32",
@@ -260,7 +264,91 @@ def _edge_colour(image: Image.Image) -> tuple[int, int, int]:
     return red, green, blue
 
 
-# --- making the crops of a split ---------------------------------------------------------------
+# --- making the crops --------------------------------------------------------------------------
+
+
+class SizeError(ValueError):
+    """No original is large enough to make a training image of; the message names the limit."""
+
+
+class Augmented(NamedTuple):
+    """The crops of both splits.
+
+    Attributes:
+        train: Index of the training images.
+        holdout: Index of the holdout images.
+        unused: Reason for each original that is not used, by sha256.
+        lost: Classes without a training image.
+    """
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    unused: dict[str, str]
+    lost: set[str]
+
+
+def augment(
+    shards: Path,
+    kept: pd.DataFrame,
+    section: params.Slices | params.Whole,
+    max_pixels: int,
+    *,
+    seed: int,
+    out: Path,
+    pool: Executor,
+) -> Augmented:
+    """Make the training and holdout images of a collection.
+
+    Args:
+        shards: Folder of the originals.
+        kept: data/kept.csv.
+        section: Section ``augment``.
+        max_pixels: Limit of the size of an original.
+        seed: Seed of the random draws.
+        out: Folder for ``images.npy``, ``holdout.npy``, their indexes (``index.parquet``,
+            ``holdout.parquet``), ``unused.csv`` and ``preview.png``.
+        pool: Worker processes.
+
+    Raises:
+        ImageError: An original cannot be decoded.
+        ShardError: An original cannot be read.
+        SizeError: No training original is large enough.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    labels = {
+        split: dict(zip(t.sha256, t.label, strict=True)) for split, t in kept.groupby("split")
+    }
+    count, holdout_count, smallest = None, None, 0
+    if isinstance(section, params.Slices):
+        count, holdout_count = section.count, section.holdout_count
+        smallest = min(section.sizes)
+    job = Job(shards, out / "images.npy", section, seed, max_pixels)
+    beside = job._replace(images=out / "holdout.npy")
+    symmetries = SYMMETRIES[section.symmetries]
+    train, unused = make(job, labels["train"], count, symmetries, pool)
+    if train.empty:
+        raise SizeError(
+            f"none of {len(unused)} originals is as large as one of augment.sizes "
+            f"({smallest} px at least) inside its border"
+        )
+    holdout, unused_holdout = make(beside, labels.get("holdout", {}), holdout_count, (0,), pool)
+    unused |= unused_holdout
+
+    train.to_parquet(out / "index.parquet", index=False)
+    holdout.to_parquet(out / "holdout.parquet", index=False)
+    table = pd.DataFrame(sorted(unused.items()), columns=["sha256", "reason"])
+    table.to_csv(out / "unused.csv", index=False, lineterminator="\n")
+    save_png(_preview(np.load(job.images, mmap_mode="r"), train, seed), out / "preview.png")
+    return Augmented(train, holdout, unused, {*labels["train"].values()} - {*train["label"]})
+
+
+def _preview(crops: Array, index: pd.DataFrame, seed: int) -> Image.Image:
+    """Make a sheet of random training images."""
+    rng = np.random.default_rng([seed, PREVIEW])
+    rows = index.iloc[rng.permutation(len(index))[: PREVIEW**2]]
+    turned = zip(rows["image"].tolist(), rows["symmetry"].tolist(), strict=True)
+    tiles = [apply_symmetry(crops[image], symmetry) for image, symmetry in turned]
+    return contact_sheet(tiles, PREVIEW, crops.shape[1])
 
 
 def make(

@@ -68,6 +68,28 @@ def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
 # --- manual lists ------------------------------------------------------------------------------
 
 
+def decisions(folder: Path, section: params.Curate, known: Collection[str]) -> list[Decision]:
+    """Read the manual list that ``section.list`` names in ``folder``; [] if it names none.
+
+    Raises:
+        CurationError: See ``read_list``.
+    """
+    return read_list(folder / f"{section.list}.csv", known) if section.list else []
+
+
+def unfetched(
+    decisions: Iterable[Decision], pictures: Iterable[Picture], section: params.Curate
+) -> list[str]:
+    """List the decisions on candidates that were not fetched, as warnings."""
+    fetched = {picture.sha256 for picture in pictures}
+    return [
+        f"{section.list}.csv:{decision.line}: {decision.sha256[:12]} is a candidate, but was not "
+        "fetched"
+        for decision in decisions
+        if decision.sha256 not in fetched
+    ]
+
+
 def read_list(path: Path, known: Collection[str]) -> list[Decision]:
     """Read a manual list: CSV with the columns sha256, decision (keep or drop) and reason.
 
@@ -159,6 +181,60 @@ def _decision(
 
 
 # --- rules -------------------------------------------------------------------------------------
+
+
+class Curated(NamedTuple):
+    """The result of a curation.
+
+    Attributes:
+        kept: data/kept.csv: sha256, label and split (``train`` or ``holdout``), by sha256.
+        dropped: data/dropped.csv: sha256 and reason, by sha256.
+        warnings: Problems with the classes, a sentence each.
+        summary: Counts, in a sentence.
+    """
+
+    kept: pd.DataFrame
+    dropped: pd.DataFrame
+    warnings: list[str]
+    summary: str
+
+
+def curate(
+    pictures: Collection[Picture], decisions: Iterable[Decision], section: params.Curate, seed: int
+) -> Curated:
+    """Drop originals by the manual list and the rules, and split the others.
+
+    Args:
+        pictures: Fetched originals.
+        decisions: Manual list, which overrides the rules.
+        section: Section ``curate``.
+        seed: Seed of the split.
+
+    Raises:
+        CurationError: No original is left.
+    """
+    reasons = drop_reasons(pictures, decisions, section)
+    counts = Counter(kind(reason) for reason in reasons.values())
+    dropped = ", ".join(f"{n} {kind}" for kind, n in counts.most_common()) or "nothing"
+    kept = [picture for picture in pictures if picture.sha256 not in reasons]
+    if not kept:
+        limits = {
+            "too small": f"curate.min_side is {section.min_side} px",
+            "blank": f"curate.min_contrast is {section.min_contrast:g}",
+        }
+        ways = [f"; {limit}: lower it in params.yaml" for k, limit in limits.items() if k in counts]
+        raise CurationError(
+            f"no image is left of {len(pictures)}; dropped: {dropped}{''.join(ways)}"
+        )
+    held_out = holdout(((p.cluster, p.label) for p in kept), section.holdout, seed)
+    rows = [(p.sha256, p.label, "holdout" if p.cluster in held_out else "train") for p in kept]
+    return Curated(
+        pd.DataFrame(rows, columns=["sha256", "label", "split"]).sort_values("sha256"),
+        pd.DataFrame(list(reasons.items()), columns=["sha256", "reason"]).sort_values("sha256"),
+        class_warnings(pictures, kept, held_out, section.holdout),
+        f"kept {len(kept)} of {len(pictures)} images, {len(held_out)} of their groups held out; "
+        f"dropped: {dropped}",
+    )
 
 
 def drop_reasons(

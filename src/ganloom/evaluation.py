@@ -113,6 +113,14 @@ class Evaluation:
     copies: Array
     samples: Array
 
+    @property
+    def summary(self) -> str:
+        """The metrics to see first, as part of a sentence."""
+        return (
+            f"KID-lite2 {self.metrics['kid_lite2']:.4f} against {self.protocol['against']}, "
+            f"authenticity {self.metrics['authenticity']:.2f}"
+        )
+
     def write(self, name: str, results: Path) -> None:
         """Write it as the evaluation of the model ``name`` to the folder ``results``."""
         folder = results / "metrics" / name

@@ -24,6 +24,28 @@ LARGE_DISK = (
     "dvc cache dir --local FOLDER && dvc config --local cache.type symlink "
     "(docs/remotes.md, Large disks)"
 )
+CHECKED = "GANLOOM_CHECKED"  # environment variable: set if an engine has checked all stages already
+
+
+def misplaced() -> str:
+    """Explain why no engine can work in the current folder; "" if they can."""
+    place = str(Path.cwd())
+    if "{" in place or "}" in place:
+        return f"{place}: Snakemake and DVC fill in what stands in braces; rename that folder"
+    return ""
+
+
+def unrecordable(stage: str) -> list[str]:
+    """Return why DVC could not record the result of a stage; [] if ``CHECKED`` is set."""
+    if CHECKED in os.environ:
+        return []
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo:
+            return conflicts(Path()) + rejections(repo, repo.stage.get_target(stage).outs)
+    except git.GitError as error:
+        return [str(error)]
 
 
 def conflicts(project: Path) -> list[str]:

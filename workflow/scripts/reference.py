@@ -10,29 +10,24 @@ params = begin()
 
 import torch
 
-from ganloom.geometry import resolutions
 from ganloom.metrics.inception import InceptionError, inception
-from ganloom.metrics.reference import SMALLEST, compare_real
+from ganloom.metrics.reference import compare_real
 from ganloom.slices import Slices
-
-FEATURES = Path("work/features")
 
 
 def main() -> None:
     torch.set_num_threads(params.threads)
-    slices = Slices(Path("data/slices"))
+    cache = Path("work/features")
     try:
-        network = inception(params.network, FEATURES) if params.evaluate.inception else None
+        network = inception(params.network, cache) if params.evaluate.inception else None
     except InceptionError as error:
         sys.exit(f"error: {error}")
-    sides = [s for s in resolutions(slices.side) if s >= min(SMALLEST, slices.side)]
     table = compare_real(
-        slices,
+        Slices(Path("data/slices")),
         params.evaluate,
-        sides,
         judge=params.train.judge,
         seed=params.seed,
-        cache=FEATURES,
+        cache=cache,
         network=network,
     )
     path = Path("results/metrics/reference.json")

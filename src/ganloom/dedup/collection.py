@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ganloom import params
 from ganloom.dedup.fingerprint import fingerprints, same_pixels, table
-from ganloom.dedup.group import Member, group
+from ganloom.dedup.group import Member, group, sheet
+from ganloom.images.decoding import decode
+from ganloom.images.encoding import save_png
 from ganloom.images.shards import Shards
 
 NEIGHBOURS = 5  # whose mean distance measures how off-topic an image is
@@ -117,3 +121,19 @@ def rows(found: Found) -> Iterator[dict[str, Any]]:
             "aspect": f"{max(width, height) / min(width, height):.3f}",
             "off_topic": f"{score:.3f}",
         }
+
+
+def write(found: Found, shards: Shards, max_pixels: int, folder: Path) -> None:
+    """Write ``clusters.csv``, ``features.npy`` and ``clusters.png``, a sheet of some groups.
+
+    Args:
+        found: Result of ``find``.
+        shards: Originals.
+        max_pixels: Limit of the size of an original.
+        folder: Folder data.
+    """
+    table = pd.DataFrame(rows(found))
+    table.to_csv(folder / "clusters.csv", index=False, lineterminator="\n")
+    np.save(folder / "features.npy", found.features)
+    groups = sheet(found.members, lambda digest: decode(shards[digest], max_pixels))
+    save_png(groups, folder / "clusters.png")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ganloom.geometry import resolutions
 from ganloom.metrics.image_set import ImageSet
 from ganloom.metrics.inception import Inception
 from ganloom.metrics.neighbours import training_thumbnails
@@ -23,7 +24,6 @@ SMALLEST = 32
 def compare_real(
     slices: Slices,
     settings: Evaluate,
-    sides: list[int],
     *,
     judge: Judge | None,
     seed: int,
@@ -35,7 +35,6 @@ def compare_real(
     Args:
         slices: Training images and holdout.
         settings: Number of images, and settings of the metrics.
-        sides: Sides in px at which images are compared.
         judge: How trainings measure themselves; they look at half of the holdout then.
         seed: Seed of every random draw.
         cache: Folder in which features of real images are cached.
@@ -60,7 +59,9 @@ def compare_real(
         return found | (network.compare(real.images, fake.images) if network else {})
 
     table: dict[str, dict[str, dict[str, float]]] = {}
-    for side in sides:
+    for side in resolutions(slices.side):
+        if side < min(SMALLEST, slices.side):
+            continue
         rows = table[str(side)] = {}
         if min(len(first), len(second)) >= FEWEST:
             real, fake = sample(first, side), sample(second, side)

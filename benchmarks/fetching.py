@@ -1,4 +1,4 @@
-"""How fast files are fetched, beside `requests`: `python benchmarks/fetch.py`.
+"""How fast files are fetched, beside `requests`: `python benchmarks/fetching.py`.
 
 A server on loopback, in a process of its own, offers 600 JPEG of about 140 kB, at once and with
 100 ms before each answer, as a server across the sea. Every way hashes what comes and writes it to
@@ -99,7 +99,7 @@ def client(urls: list[str], folder: Path) -> None:
 
     async def one(client: Client, url: str) -> None:
         page = await client.get(url, LIMITS.max_bytes)
-        await asyncio.to_thread(store.put, url, page.data)
+        await asyncio.to_thread(store.put, url, page.data, page.url)
 
     async def main() -> None:
         async with Client(NETWORK) as client:
