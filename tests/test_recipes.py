@@ -225,6 +225,14 @@ def test_numbers_and_text_keep_their_notation(tmp_path: Path) -> None:
     }
 
 
+def test_the_example_of_the_documentation_is_a_recipe(tmp_path: Path) -> None:
+    page = (ROOT / "docs/recipes.md").read_text(encoding="utf-8")
+    path = tmp_path / "flowers.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    written = YAML(typ="safe", pure=True).load(recipes.whole(path, ROOT))
+    assert parse(written).models["cgan"].condition == "onehot"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
