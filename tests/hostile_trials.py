@@ -198,6 +198,8 @@ def params_file(name: str, data: bytes) -> None:
     path.write_bytes(data)
     with refusing(params.ParamsError):
         params.load(path)
+    with refusing(params.ParamsError):
+        recipes.whole(path, ROOT)
 
 
 def weights(name: str, data: bytes) -> None:

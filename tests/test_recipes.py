@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import assume, given, reject
+from hypothesis import strategies as st
 from pydantic import Field
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from ganloom import models, params, recipes
-from ganloom.params import Keyword, Params, ParamsError, Section, parse
+from ganloom.params import Keyword, Params, ParamsError, Report, Section, parse
 from ganloom.params.loading import read
 from ganloom.params.lookup import meaning, section_at, sections_in, tag_of
 from ganloom.training import loop
@@ -223,6 +227,29 @@ def test_numbers_and_text_keep_their_notation(tmp_path: Path) -> None:
         "title": "0x10",
         "about": 'é # "so"',
     }
+
+
+def test_a_name_that_is_a_word_of_yaml_stays_text(tmp_path: Path) -> None:
+    path = short(tmp_path, "  a: &a\n", "  'null': &a\n")
+    written = YAML(typ="safe", pure=True).load(recipes.whole(path, ROOT))
+    assert list(written["models"]) == ["null", "b"]
+
+
+LETTERS = st.text("a #:\n\t-'\"{}[]&*!|>%@`~,?0.1\u00e9\u2028\f\x85", min_size=1, max_size=12)
+
+
+@given(LETTERS | st.sampled_from(["null", "true", "0x10"]), st.sampled_from(["", "|", ">"]))
+def test_text_is_the_same_after_writing(text: str, style: str) -> None:
+    """In quotes, or as a block of literal or folded lines."""
+    block = f"title: {style}\n" + "".join(f"  {line}\n" for line in text.split("\n"))
+    source = block if style else f"title: {json.dumps(text)}\n"
+    try:
+        data = YAML().load(source)
+    except YAMLError:
+        reject()
+    assume(isinstance(data["title"], str))
+    lines = recipes._Writer().lines(recipes._plain(data), Report)
+    assert YAML(typ="safe", pure=True).load("\n".join(lines) + "\n") == data
 
 
 def test_the_example_of_the_documentation_is_a_recipe(tmp_path: Path) -> None:

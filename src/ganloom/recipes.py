@@ -19,6 +19,11 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarbool import ScalarBoolean
+from ruamel.yaml.scalarstring import (
+    DoubleQuotedScalarString,
+    FoldedScalarString,
+    LiteralScalarString,
+)
 
 from ganloom.params import Params, ParamsError, Section
 from ganloom.params.loading import read
@@ -70,7 +75,7 @@ def whole(path: Path, project: Path = Path()) -> str:
     text = path.read_text(encoding="utf-8")
     if merged == given:
         return text
-    header = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    header = itertools.takewhile(lambda line: line.startswith("#"), text.split("\n"))
     return "\n".join([*header, *_Writer().lines(merged, Params)]) + "\n"
 
 
@@ -106,6 +111,12 @@ def _plain(value: Any) -> Any:
         return [_plain(entry) for entry in value]
     if isinstance(value, ScalarBoolean):
         return bool(value)
+    if (
+        isinstance(value, str)
+        and "\n" in value
+        and not isinstance(value, (FoldedScalarString, LiteralScalarString))
+    ):
+        return DoubleQuotedScalarString(value)  # the style that needs one line
     if hasattr(value, "comment"):  # of a block of text
         del value.comment
     if hasattr(value, "anchor"):
@@ -136,7 +147,7 @@ def _sections(
             if tag is None:
                 yield from _sections(value, option)
             elif (kind := _kind(option, tag)) in value:
-                yield from _sections({tag: kind, **value[kind]}, option)
+                yield from _sections({tag: kind, **(value[kind] or {})}, option)
 
 
 def _merge(given: Mapping[str, Any], section: type[Section], bases: Bases) -> dict[str, Any]:
@@ -259,9 +270,7 @@ class _Writer:
 
     def _entry(self, key: str, value: Any, field: FieldInfo) -> Iterator[str]:
         if not value or not sections_in(field.annotation):
-            text = io.StringIO()
-            self._yaml.dump({key: value}, text)
-            yield from text.getvalue().splitlines()
+            yield from self._dump(key, value)
             return
         yield f"{key}:"
         if isinstance(value, list):
@@ -271,6 +280,18 @@ class _Writer:
         elif _is_named(field):
             for name, entry in value.items():
                 lines = self.lines(entry, _section_of(entry, field))
-                yield from (f"  {name}:", *(f"    {line}" for line in lines))
+                (first,) = self._dump(name, {})  # in quotes if it is a word of YAML, such as null
+                yield from (f"  {first.removesuffix(' {}')}", *(f"    {line}" for line in lines))
         else:
             yield from (f"  {line}" for line in self.lines(value, _section_of(value, field)))
+
+    def _dump(self, key: str, value: Any) -> list[str]:
+        text = io.StringIO()
+        self._yaml.dump({key: value}, text)
+        lines = text.getvalue().removesuffix("\n").split("\n")
+        if isinstance(value, str) and not isinstance(value, DoubleQuotedScalarString):
+            is_block = isinstance(value, (FoldedScalarString, LiteralScalarString))
+            has_place = is_block or len(lines) == 1  # for a comment behind its first line
+            if not has_place or self._yaml.load(text.getvalue()) != {key: value}:
+                return self._dump(key, DoubleQuotedScalarString(value))
+        return lines
