@@ -634,7 +634,7 @@ def test_a_merge_changes_what_was_asked_and_nothing_else(
     [
         ("data/clusters.csv", "data/clusters.csv does not exist.*dvc repro dedup"),
         ("data/manifest.csv", "data/manifest.csv does not exist.*dvc repro dedup"),
-        ("params.yaml", "no such file; to write one: ganloom recipe kene --out params.yaml"),
+        ("params.yaml", "no such file; to write one: ganloom recipe kene --out .*params.yaml"),
     ],
 )
 def test_without_a_collection_it_starts_and_says_what_to_run(
