@@ -89,7 +89,7 @@ def message(data: Any) -> str:
         ("models.dcgan.resolution", 36, ["models.dcgan", "36", "4, 5, 6 or 7 doubled"]),
         ("models.dcgan.resolution", 64, ["models.dcgan.resolution: 64", "augment.resolution (32)"]),
         ("models.dcgan.optimizer.lr", "3e-5", ["optimizer.lr", "'3e-5'", "number"]),
-        ("models.dcgan.kimg", ..., ["models.dcgan.kimg: missing key", "thousand real images"]),
+        ("models.dcgan.kimg", ..., ["models.dcgan.kimg: missing key", "thousands of real images"]),
         ("models.dcgan.kimg", 0.001, ["models.dcgan.kimg", "0.001", "one batch"]),
         ("models.my-model", KENE["models"]["dcgan"], ["'my-model' is not a name"]),
         ("models", {}, ["models", "at least 1"]),
@@ -309,8 +309,8 @@ def test_any_other_combination_is_allowed(
             "augment.mode",
             "whole",
             "augment.mode: 'whole' does not have the keys count, holdout_count, sizes, max_angle: "
-            "delete them and add fit (How to make it square: crop to the centre, pad with the "
-            "border colour, stretch; allowed: 'crop', 'pad', 'stretch')",
+            "delete them and add fit (How to make an image square: crop the centre, "
+            "pad with the border colour, or stretch; allowed: 'crop', 'pad', 'stretch')",
         ),
         (
             "models.dcgan.discriminator.kind",
@@ -327,8 +327,8 @@ def test_any_other_combination_is_allowed(
             "sources.kene.kind",
             "folder",
             "sources.kene.kind: 'folder' does not have the keys designs, size, faults, palettes, "
-            "motifs: delete them and add licence (Licence of the pictures, for the manifest and "
-            "the credits; null: not known)",
+            "motifs: delete them and add licence (Licence of the images, for the manifest and "
+            "the credits; null: unknown)",
         ),
     ],
 )

@@ -178,7 +178,7 @@ class Judge(Section):
         description="Maximum number of samples, training images and holdout images in an evaluation"
     )
     keep: Literal["best", "last"] = Field(
-        description="Checkpoint to keep: the one with the lowest KID (best), or the last one"
+        description="Checkpoint to keep: best (with the lowest KID) or last"
     )
     patience: Count | None = Field(
         description="Stop after this number of evaluations without a lower KID; null: never"
