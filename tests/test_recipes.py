@@ -53,7 +53,7 @@ def keys(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The path of each key of a params file, with indices where it has lists."""
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
         if isinstance(data, dict):
-            yield (*path, key)
+            yield (*path, str(key))
         if isinstance(value, (dict, list)):
             yield from keys(value, (*path, str(key)))
 
@@ -117,7 +117,7 @@ def test_the_base_lists_and_explains_every_key_of_the_schema() -> None:
             assert has_kinds or (key, meaning(field)) in explained
 
 
-def comments(data: CommentedMap) -> set[tuple[str, str]]:
+def comments(data: Any) -> set[tuple[str, str]]:
     """Each key of a file with the comment behind it."""
     found = {
         (key, tokens[2].value.partition("\n")[0].removeprefix("# "))
