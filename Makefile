@@ -2,7 +2,7 @@
 #
 #   make report                      the recipe in params.yaml, to results/report.html
 #   make pictures                    only train, sample, enlarge and weave; make report goes on
-#   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml, of which it keeps a copy
+#   make report RECIPE=tiny.yaml     another recipe: replaces params.yaml; keeps a copy if it was edited
 #   make recipe RECIPE=tiny.yaml     the same without running it
 #   make quick                       the tests that take under two minutes
 #   make test                        every test that this machine can run
@@ -12,7 +12,6 @@
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 BIN := .venv/bin
-FILE = $(or $(firstword $(wildcard $(RECIPE) recipes/$(RECIPE))),$(error no such recipe: $(RECIPE)))
 
 .PHONY: report pictures recipe quick test test-lowest test-newest
 
@@ -25,15 +24,8 @@ report pictures: .venv/installed $(if $(RECIPE),recipe)
 	$(BIN)/python -m snakemake --cores $(CORES) $(TARGET)
 	@echo "$(WHERE)"
 
-# What was written by hand is kept under the next free number; an untouched recipe need not be.
-recipe:
-	@cmp -s $(FILE) params.yaml && exit; \
-	own=yes; for known in recipes/*.yaml; do cmp -s "$$known" params.yaml && own=; done; \
-	n=1; while [ -e params.yaml.~$$n~ ]; do n=$$((n + 1)); done; \
-	if [ -n "$$own" ] && [ -e params.yaml ]; then \
-		cp params.yaml params.yaml.~$$n~ && echo "Your params.yaml is now params.yaml.~$$n~" || exit; \
-	fi; \
-	cp $(FILE) params.yaml
+recipe: .venv/installed
+	@$(BIN)/ganloom recipe "$(or $(RECIPE),$(error which recipe? RECIPE=tiny.yaml))" --out params.yaml
 
 # The tests that take under two minutes together.
 QUICK = archive augment credits curate diffaugment docs doctor groups images matching objectives params \

@@ -31,7 +31,7 @@ from ganloom.images import arrays, decoding
 from ganloom.images.shards import Shards, sha256, write_shards
 from ganloom.sources import Context, kene
 
-RECIPE = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml")
+RECIPE = params.load(Path(__file__).resolve().parents[1] / "params.yaml")
 SAME_PIXELS = 8.0  # mean difference, of 255, that recompressing leaves of fine texture
 
 Change = Callable[[Image.Image], Image.Image]

@@ -35,7 +35,7 @@ from ganloom.dedup import fingerprint
 from ganloom.images import arrays
 from ganloom.images.shards import Shards, sha256, write_shards
 
-SECTION = params.load(Path(__file__).resolve().parents[1] / "recipes" / "kene.yaml").dedup
+SECTION = params.load(Path(__file__).resolve().parents[1] / "params.yaml").dedup
 CORES = 2
 FILES = 5_000
 SEARCHED = 10_000

@@ -1,6 +1,6 @@
 """How much dropout a GAN on few pictures wants: the study behind docs/results/dropout.md.
 
-    cp recipes/dropout.yaml params.yaml && git commit -am "Study dropout"
+    make recipe RECIPE=dropout.yaml && git commit -am "Study dropout"
     python benchmarks/dropout.py queue             # 63 experiments of two models each
     dvc queue start --jobs 2                       # reckoned: an hour and a half on two cores
     pip install matplotlib

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganloom import params
+from ganloom import params, recipes
 from ganloom.images import arrays, decoding
 from ganloom.models import load_generator
 from ganloom.sampling.generate import generate
@@ -41,7 +41,8 @@ from ganloom.sampling.latents import inputs
 from ganloom.sources import Context, torchvision
 from ganloom.training import loop
 
-RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "mnist.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+RECIPE = params.parse(recipes.values(ROOT / "recipes/mnist.yaml", ROOT))
 REAL, SEEDS = (100, 500), (1, 2, 3)
 TEST = 5000
 GENERATED = 2000
@@ -56,8 +57,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with t10k-images-idx3-ubyte.gz and its labels")
     parser.add_argument("--kimg", type=float, default=20.0, help="length of the GANs' training")
     options = parser.parse_args()
-    recipe = params.load(RECIPE)
-    model = recipe.models["cgan"].model_copy(update={"kimg": options.kimg})
+    model = RECIPE.models["cgan"].model_copy(update={"kimg": options.kimg})
     pixels, labels = read(options.folder)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)))
     test, pool = order[:TEST], order[TEST:]
@@ -91,7 +91,7 @@ def read(folder: Path) -> Digits:
         limit=None,
         download=False,
     )
-    context = Context(seed=1, network=params.load(RECIPE).network)
+    context = Context(seed=1, network=RECIPE.network)
     found = torchvision.search("mnist", spec, context)
     get = torchvision.reader(spec, context)
     pixels = [np.asarray(decoding.decode(get(row["url"]), 10_000)) for row in found]

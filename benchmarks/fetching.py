@@ -38,8 +38,8 @@ from ganloom.web.store import Store
 ROOT = Path(__file__).resolve().parents[1]
 COUNT = 600
 TOGETHER = 16
-LIMITS = params.load(ROOT / "recipes/kene.yaml").fetch
-NETWORK = params.load(ROOT / "recipes/kene.yaml").network.model_copy(
+LIMITS = params.load(ROOT / "params.yaml").fetch
+NETWORK = params.load(ROOT / "params.yaml").network.model_copy(
     update={"loopback": True, "connections": TOGETHER, "connections_per_host": TOGETHER}
 )
 

@@ -24,6 +24,8 @@ import pandas as pd
 from PIL import Image
 from ruamel.yaml import YAML
 
+from ganloom import recipes
+
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (1_000, 10_000, 100_000)
 STAGES = ("search mine", "fetch", "dedup", "curate", "augment")
@@ -100,7 +102,7 @@ def make(folder: Path, count: int) -> Path:
     for name in ("src", "workflow"):
         (folder / name).symlink_to(ROOT / name)
     yaml = YAML(typ="safe")
-    params = yaml.load(ROOT / "recipes" / "tiny.yaml")
+    params = recipes.values(ROOT / "recipes/tiny.yaml", ROOT)
     params["sources"] = {"mine": {"kind": "folder", "path": "pictures", "licence": "CC0-1.0"}}
     params["augment"] |= {"count": count, "holdout_count": count // 10, "resolution": 32}
     params["threads"] = 2

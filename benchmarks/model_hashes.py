@@ -21,9 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from ganloom import params
+from ganloom import params, recipes
 from ganloom.training import loop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,8 +72,8 @@ def hashes(name: str, model: params.Model, folder: Path) -> str:
 
 
 def main() -> None:
-    for recipe in sorted((ROOT / "recipes").glob("*.yaml")):
-        data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    for recipe in recipes.paths(ROOT):
+        data = recipes.values(recipe, ROOT)
         data["network"]["contact"] = "mailto:someone@example.org"  # which some sources require
         for name, model in params.parse(data).models.items():
             with tempfile.TemporaryDirectory() as folder:

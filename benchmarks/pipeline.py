@@ -11,6 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from ganloom import recipes
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # All that comes before a training of recipes/kene.yaml.
@@ -18,7 +20,7 @@ SLICES = ("check", "search kene", "fetch", "dedup", "curate", "augment")
 
 
 def recipe(name: str) -> dict[str, Any]:
-    return YAML(typ="safe", pure=True).load(ROOT / f"recipes/{name}.yaml")
+    return recipes.values(ROOT / f"recipes/{name}.yaml", ROOT)
 
 
 def run(project: Path, parameters: dict[str, Any], stages: Iterable[str]) -> None:

@@ -33,6 +33,8 @@ from random import Random
 import psutil
 from kill_trials import PATIENCE, ROOT, SIGNALS, main, outlived, repeat, small_disk
 
+from ganloom import recipes
+
 BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
 ENGINES = ["snakemake", "dvc"]
@@ -102,7 +104,9 @@ class Project:
             shutil.copytree(ROOT / name, self.path / name, ignore=ignore)
         for name in ("Snakefile", ".gitignore", ".dvcignore"):
             shutil.copy(ROOT / name, self.path / name)
-        shutil.copy(ROOT / "recipes/tiny.yaml", self.path / "params.yaml")
+        (self.path / "params.yaml").write_text(
+            recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+        )
         (self.path / "stage.py").write_text(STAGE)
         text = "stages:\n"
         for number, (out, inputs) in enumerate(DAG.items()):

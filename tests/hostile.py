@@ -28,7 +28,7 @@ import torch
 from PIL import Image, ImageCms
 from torch import nn
 
-from ganloom import models, params
+from ganloom import models, params, recipes
 from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
@@ -313,10 +313,10 @@ def tables() -> list[Seed]:
 
 
 def params_files() -> list[Seed]:
-    recipes = [ROOT / "recipes" / f"{name}.yaml" for name in ("tiny", "digits", "bob_ross")]
+    paths = [ROOT / "recipes" / f"{name}.yaml" for name in ("tiny", "digits", "bob_ross")]
     laughs = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     return [
-        *(Seed("params.yaml", path.read_bytes()) for path in recipes),
+        *(Seed("params.yaml", recipes.whole(path, ROOT).encode()) for path in paths),
         Seed("params.yaml", "\n".join(["a0: &a0 ha", *laughs]).encode()),
         Seed("params.yaml", b"seed: &a {b: *a}\nsources: &c [*c]\n"),
         Seed("params.yaml", b"seed: !!python/object/apply:os.system ['touch hacked']\n"),
@@ -338,7 +338,7 @@ def _safetensors(data: bytes, made: Callable[[bytes], bytes] = bytes) -> list[Se
 
 
 def _model() -> params.Model:
-    return params.load(ROOT / "recipes/tiny.yaml").models["dcgan"]
+    return params.parse(recipes.values(ROOT / "recipes/tiny.yaml", ROOT)).models["dcgan"]
 
 
 def checkpoints() -> list[Seed]:

@@ -26,7 +26,6 @@ import faulthandler
 import os
 import re
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -44,7 +43,7 @@ import numpy as np
 import torch
 from hostile import DIGESTS, MEMBERS, ROOT, Seed
 
-from ganloom import cli, curate, fetch, models, params, sources
+from ganloom import cli, curate, fetch, models, params, recipes, sources
 from ganloom.bundle import read as bundle
 from ganloom.dedup import fingerprint
 from ganloom.images import decoding, encoding
@@ -65,7 +64,7 @@ CPU_SECONDS = 10.0
 MEMORY = 256 << 20  # bytes above what intact files need
 PATIENCE = 900.0  # s without a word from a child, however busy the machine is
 SECRET = Path("secret.png")  # beside the folder that candidates are read from
-TINY = params.load(ROOT / "recipes/tiny.yaml")
+TINY = params.parse(recipes.values(ROOT / "recipes/tiny.yaml", ROOT))
 NETWORK = TINY.network.model_copy(update={"attempts": 1, "timeout": 5.0})
 LIMITS = TINY.fetch.model_copy(update={"max_pixels": 1_000_000})
 CONTEXT = sources.Context(1, NETWORK)
@@ -199,6 +198,8 @@ def params_file(name: str, data: bytes) -> None:
     path.write_bytes(data)
     with refusing(params.ParamsError):
         params.load(path)
+    with refusing(params.ParamsError):
+        recipes.whole(path, ROOT)
 
 
 def weights(name: str, data: bytes) -> None:
@@ -343,7 +344,9 @@ def prepare(folder: Path) -> None:
     Path("pictures/a.png").write_bytes(MEMBERS["cat/a.png"])
     SECRET.write_bytes(encoding.png(np.zeros((8, 8, 3), np.uint8)))
     Path("intact.zip").write_bytes(hostile._zip(MEMBERS))
-    shutil.copy(ROOT / "recipes/tiny.yaml", "params.yaml")
+    Path("params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
     write_shards(Path("data/raw"), [(sha256(data), "png", data) for data in MEMBERS.values()])
     vars(fetch)["ProcessPoolExecutor"] = Here
 

@@ -39,6 +39,8 @@ from typing import Any, NamedTuple
 import psutil
 from ruamel.yaml import YAML
 
+from ganloom import recipes
+
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = "dcgan"
 # These hold times, or show them.
@@ -97,7 +99,7 @@ def new_project(folder: Path) -> list[Stage]:
         else:
             shutil.copy(source, target)
     yaml = YAML()
-    params = yaml.load(ROOT / "recipes/tiny.yaml")
+    params = yaml.load(recipes.whole(ROOT / "recipes/tiny.yaml", ROOT))
     del params["models"]["dcgan_diffaug"]
     params["sources"]["kene"]["designs"] = 8
     params["augment"]["count"], params["augment"]["holdout_count"] = 64, 16

@@ -16,6 +16,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from ganloom import recipes
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 REPORT = "results/report.html"
@@ -210,7 +212,9 @@ def new_project(path: Path) -> Project:
         if not name.startswith(("tests/", "docs/", "data/candidates/", "dvc.lock")):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
-    shutil.copy(ROOT / "recipes" / "tiny.yaml", path / "params.yaml")
+    (path / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
 
     project = Project(path)
     (path / "pictures").mkdir()

@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
     save_model(folder, "animals")
     save_model(folder, "plain", Inputs(latent=16))
-    text = (ROOT / "recipes/kene.yaml").read_text()
+    text = (ROOT / "params.yaml").read_text()
     text = text.replace("contact: null", "contact: someone@example.org", 1)
     (folder / "params.yaml").write_text(f"# in {Path.home()}/secret\n{text}")
     row = dict.fromkeys(("id", "url", "page", "licence_url", "error"), "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import re
 import subprocess
 import sys
@@ -9,45 +11,80 @@ from pathlib import Path
 
 import pytest
 
+from ganloom import recipes
 from ganloom.cli import main
-from ganloom.params_docs import comment
 
 ROOT = Path(__file__).parents[1]
-TEXT = "seed: 1\n"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    Path("recipes").symlink_to(ROOT / "recipes")
     return tmp_path
 
 
+def text(name: str) -> str:
+    """The whole params file of a recipe."""
+    return recipes.whole(ROOT / "recipes" / Path(name).with_suffix(".yaml").name, ROOT)
+
+
+def test_a_recipe_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["recipe", "tiny"])
+    assert capsys.readouterr().out == text("tiny")
+
+
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("name", "words"),
     [
-        (None, "a.yaml: No such file or directory"),
-        (b"seed: [", "a.yaml: not YAML: while parsing a flow node"),
-        (b"seed: 2024-99-99", "a.yaml: not YAML: month must be in 1..12"),
-        (b"[" * 5000, "a.yaml: not YAML: maximum recursion depth"),
-        (b"seed: \xff", "a.yaml: not YAML: 'utf-8' codec can't decode"),
+        ("knee", "knee: no such recipe; did you mean 'kene'? (in recipes: animals, batik, "),
+        ("base.yaml", "base.yaml: no such recipe"),
+        ("a.yaml", "a.yaml:1: seeds: unknown key; did you mean 'seed'?"),
     ],
 )
-def test_a_file_that_cannot_be_commented_is_named(content: bytes | None, words: str) -> None:
-    if content is not None:
-        Path("a.yaml").write_bytes(content)
+def test_a_recipe_that_cannot_be_used_is_named(name: str, words: str) -> None:
+    Path("a.yaml").write_text("seeds: 1\n")
     with pytest.raises(SystemExit, match=re.escape(words)):
-        main(["comment", "a.yaml"])
-    assert content is None or Path("a.yaml").read_bytes() == content
+        main(["recipe", name, "--out", "params.yaml"])
+    assert not Path("params.yaml").exists()
 
 
-def test_a_commented_file_keeps_its_mode_and_its_links() -> None:
-    Path("a.yaml").write_text(TEXT)
-    Path("a.yaml").chmod(0o640)
-    Path("link.yaml").symlink_to("a.yaml")
-    main(["comment", "link.yaml"])
-    assert Path("a.yaml").read_text() == comment(TEXT) != TEXT
-    assert Path("a.yaml").stat().st_mode & 0o777 == 0o640
-    assert Path("link.yaml").is_symlink()
+def test_another_recipe_keeps_a_copy_of_what_was_edited() -> None:
+    """Also through a link, whose target keeps its mode."""
+    Path("target").write_text("first")
+    Path("target").chmod(0o640)
+    Path("params.yaml").symlink_to("target")
+
+    def switch(name: str, whole: str = "") -> None:
+        main(["recipe", name, "--out", "params.yaml"])
+        assert Path("params.yaml").read_text(encoding="utf-8") == whole or text(name)
+
+    switch("digits")
+    switch("tiny.yaml")
+    switch("recipes/tiny.yaml")
+    Path("params.yaml").write_text(f"{text('tiny')}# second\n", encoding="utf-8")
+    switch("digits")
+    switch("params.yaml.~2~", f"{text('tiny')}# second\n")
+    kept = {path.name: path.read_text(encoding="utf-8") for path in Path().glob("params.yaml.*")}
+    assert kept == {"params.yaml.~1~": "first", "params.yaml.~2~": f"{text('tiny')}# second\n"}
+    assert Path("params.yaml").is_symlink()
+    assert Path("target").stat().st_mode & 0o777 == 0o640
+
+
+def test_make_writes_the_recipe_that_it_is_given() -> None:
+    command = ["make", "--silent", "-o", ".venv/installed", f"BIN={Path(sys.executable).parent}"]
+    make = functools.partial(
+        subprocess.run,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    Path("Makefile").symlink_to(ROOT / "Makefile")
+    assert make([*command, "recipe", "RECIPE=tiny.yaml"]).returncode == 0
+    assert Path("params.yaml").read_text(encoding="utf-8") == text("tiny")
+    assert "no such recipe" in make([*command, "recipe", "RECIPE=no.yaml"]).stderr
+    assert "which recipe?" in make([*command, "recipe"]).stderr
 
 
 def test_docs_writes_the_generated_pages_of_a_clone() -> None:
@@ -64,11 +101,11 @@ def test_docs_writes_the_generated_pages_of_a_clone() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a process")
 def test_a_disk_that_is_full_leaves_the_file_as_it_was(folder: Path) -> None:
-    Path("a.yaml").write_text(TEXT)
+    Path("params.yaml").write_text(text("digits"), encoding="utf-8")
     code = (
         "import resource; from ganloom.cli import main\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
-        "main(['comment', 'a.yaml'])"
+        "main(['recipe', 'tiny', '--out', 'params.yaml'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -77,7 +114,7 @@ def test_a_disk_that_is_full_leaves_the_file_as_it_was(folder: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stderr == "a.yaml cannot be written: File too large\n"
+    assert done.stderr == "params.yaml cannot be written: File too large\n"
     assert done.returncode == 1
-    assert Path("a.yaml").read_text() == TEXT
-    assert [path.name for path in folder.iterdir()] == ["a.yaml"]
+    assert Path("params.yaml").read_text(encoding="utf-8") == text("digits")
+    assert {path.name for path in folder.iterdir()} == {"params.yaml", "recipes"}

@@ -670,7 +670,7 @@ def test_a_photograph_that_cannot_be_used_is_named(photo: str, options: str, wor
     photograph("large.png")
     Path("text.png").write_text("hello")
     if photo == "large.png":
-        recipe = Path(__file__).parents[1] / "recipes/kene.yaml"
+        recipe = Path(__file__).parents[1] / "params.yaml"
         Path("params.yaml").write_text(
             re.sub(r"max_pixels: \d+", "max_pixels: 100", recipe.read_text())
         )

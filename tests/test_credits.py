@@ -85,7 +85,7 @@ def test_a_folder_has_an_author_if_one_is_given(tmp_path: Path) -> None:
     save_png(np.zeros((8, 8, 3), np.uint8), tmp_path / "a.png")
     spec = params.FolderSource(kind="folder", path=str(tmp_path), licence="CC0-1.0")
     named = spec.model_copy(update={"creator": "R. Vasquez"})
-    context = Context(1, params.load(Path(__file__).parents[1] / "recipes/kene.yaml").network)
+    context = Context(1, params.load(Path(__file__).parents[1] / "params.yaml").network)
     assert folder.search("mine", spec, context)[0]["creator"] == ""
     assert folder.search("mine", named, context)[0]["creator"] == "R. Vasquez"
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that nobody has run yet, in a repository."""
-    shutil.copy(ROOT / "recipes/kene.yaml", tmp_path / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / ".dvc").mkdir()
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)

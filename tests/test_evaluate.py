@@ -16,12 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ganloom import evaluation, params
+from ganloom import evaluation, params, recipes
 from ganloom.metrics.catalogue import KEY_METRICS, METRICS, find
 from ganloom.training import loop
 
 ROOT = Path(__file__).parents[1]
-TINY = params.load(ROOT / "recipes/tiny.yaml")
+TINY = params.parse(recipes.values(ROOT / "recipes/tiny.yaml", ROOT))
 SIDE = 16
 MODEL = TINY.models["dcgan"].model_copy(
     update={"resolution": SIDE, "kimg": 0.064, "batch": 8, "condition": "onehot"}

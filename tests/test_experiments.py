@@ -20,7 +20,7 @@ from dvc.repo.experiments.serialize import ExpExecutor, ExpRange, ExpState
 from PIL import Image
 from ruamel.yaml import YAML
 
-from ganloom import cli
+from ganloom import cli, recipes
 from ganloom.report.experiments import Setting, comparison, sheets
 from ganloom.report.versions import ExperimentError, Version, versions, versions_in_any_state
 
@@ -344,7 +344,7 @@ def test_the_command_says_why_there_is_nothing_to_compare(
 
 
 def test_the_stage_says_which_name_is_not_known(project: Path) -> None:
-    text = (ROOT / "recipes/tiny.yaml").read_text()
+    text = recipes.whole(ROOT / "recipes/tiny.yaml", ROOT)
     (project / "params.yaml").write_text(f"{text}  experiments:\n    - nothing\n")
     for folder in ("animations", "cloths", "inversions", "models"):
         (project / "results" / folder).mkdir()

@@ -40,7 +40,7 @@ from ganloom.images.shards import Shards, pack_shards, sha256
 from ganloom.sources import Row, SourceError
 
 ROOT = Path(__file__).parents[1]
-NETWORK = params.load(ROOT / "recipes" / "kene.yaml").network
+NETWORK = params.load(ROOT / "params.yaml").network
 CONTEXT = sources.Context(1, NETWORK)
 LIMITS = params.Fetch(max_bytes=20_000, max_pixels=10_000, licences=None, max_lost=0.2, shards=None)
 
@@ -569,7 +569,7 @@ def stage(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def write_params(project: Path, source: dict[str, Any], **changes: Any) -> None:
     yaml = YAML()
-    values = yaml.load((ROOT / "recipes" / "kene.yaml").read_text(encoding="utf-8"))
+    values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["sources"] = {"mine": source}
     values.update(changes)
     with (project / "params.yaml").open("w", encoding="utf-8") as file:

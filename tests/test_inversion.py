@@ -21,7 +21,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 from torch import Tensor, nn
 
-from ganloom import models, params
+from ganloom import models, params, recipes
 from ganloom.cli import main
 from ganloom.models import Generator
 from ganloom.nets.inputs import Inputs
@@ -230,7 +230,7 @@ NAMES = ["cat", "dog", "owl"]
 
 
 def make_project(folder: Path, told: Inputs, holdout: int) -> None:
-    data = YAML(typ="safe").load(ROOT / "recipes" / "tiny.yaml")
+    data = recipes.values(ROOT / "recipes/tiny.yaml", ROOT)
     model = next(iter(data["models"].values()))
     model["condition"] = "onehot" if told.classes else None
     if told.coded:

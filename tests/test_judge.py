@@ -18,14 +18,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ganloom import models, params
+from ganloom import models, params, recipes
 from ganloom.nets.inputs import Inputs
 from ganloom.slices import split_holdout
 from ganloom.training import checkpoint, ema, judge, loop
 from ganloom.training.state import State, fresh
 
 ROOT = Path(__file__).parents[1]
-TINY = params.load(ROOT / "recipes" / "tiny.yaml")
+TINY = params.parse(recipes.values(ROOT / "recipes/tiny.yaml", ROOT))
 MODEL = TINY.models["dcgan"].model_copy(update={"kimg": 0.12, "batch": 8, "ema_kimg": 0.02})
 JUDGE = params.Judge(every=1, samples=16, keep="best", patience=None)
 ORIGINALS = 12

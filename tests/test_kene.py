@@ -297,7 +297,7 @@ def test_the_example_of_the_documentation_shows_designs(
     root = Path(__file__).parents[1]
     text = (root / "docs/kene.md").read_text(encoding="utf-8")
     code = text.split("```python\n")[1].split("```")[0]
-    shutil.copy(root / "recipes/kene.yaml", tmp_path / "params.yaml")
+    shutil.copy(root / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "kene.md", "exec"), {})
     with Image.open("kene.png") as sheet:

@@ -38,7 +38,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def known(source: dict[str, Any], path: str, **fetch: Any) -> params.Params:
-    values = YAML(typ="safe").load(ROOT / "recipes/kene.yaml")
+    values = YAML(typ="safe").load(ROOT / "params.yaml")
     values["sources"]["mine"] = source | {"path": path}
     values["fetch"] |= fetch
     return params.parse(values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from typing import Any
 import pytest
 from dvc.lock import make_lock
 from ruamel.yaml import YAML
+
+from ganloom import recipes
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
@@ -126,6 +127,7 @@ GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
         ("report/*.py", {"report"}),
         ("git.py", {"report"}),
         ("metrics_docs.py", set()),
+        ("recipes.py", {"report"}),
         ("bundle/*.py", set()),
         ("cli/*.py", set()),
         ("doctor.py", set()),
@@ -228,7 +230,9 @@ print("lives on", flush=True)
 def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path) -> None:
     script = tmp_path / "orphan.py"
     script.write_text(ORPHAN.format(scripts=str(ROOT / "workflow/scripts")))
-    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True
     )
@@ -242,7 +246,9 @@ def test_what_may_be_edited_while_a_stage_runs_is_known(
 
     for name in ("src", "workflow", "recipes", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
-    shutil.copy(ROOT / "recipes/tiny.yaml", tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
     (tmp_path / "data/curation").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     for name, stage in STAGES.items():
@@ -273,7 +279,7 @@ def test_what_is_edited_while_a_stage_waits_for_dvc_is_noticed(tmp_path: Path) -
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=tmp_path, check=True)
     parameters = tmp_path / "params.yaml"
-    shutil.copy(ROOT / "recipes/tiny.yaml", parameters)
+    parameters.write_text(recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8")
     with make_lock(str(tmp_path / ".dvc/tmp/lock")):
         stage = subprocess.Popen(
             [sys.executable, "-c", ENDING.format(scripts=str(ROOT / "workflow/scripts"))],

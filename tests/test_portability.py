@@ -17,6 +17,7 @@ from dvc.repo import Repo
 from projects import BIN, DATA, EVERYTHING, REPORT, ROOT, Project, assert_ran, new_project, picture
 
 import stages
+from ganloom import recipes
 
 PLACE = 'Shipibo\'s "kené" $x'
 
@@ -40,7 +41,9 @@ def stage(place: Path, code: str, status: int = 1) -> str:
     """What a stage of this code says in this folder, where it fails."""
     (place / "src").symlink_to(ROOT / "src")
     (place / "workflow").symlink_to(ROOT / "workflow")
-    shutil.copy(ROOT / "recipes/tiny.yaml", place / "params.yaml")
+    (place / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
     path = f"import sys; sys.path.insert(0, {str(place / 'workflow/scripts')!r})"
     script = f"{path}\nimport prelude\nprelude.begin()\n{code}"
     done = subprocess.run(

@@ -14,7 +14,7 @@ import pytest
 from dvc.cli import main
 from dvc.repo import Repo
 
-from ganloom import doctor, git, preflight
+from ganloom import doctor, git, preflight, recipes
 from ganloom.params import ParamsError, load
 from ganloom.report.reproduction import reproduction
 
@@ -92,7 +92,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "dvc.yaml").write_text(DAG.format(python=sys.executable))
     (project / LIST).parent.mkdir(parents=True)
     (project / LIST).write_text("sha256,decision,reason\n")
-    shutil.copy(ROOT / "recipes/tiny.yaml", project / "params.yaml")
+    (project / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
     shutil.copy(ROOT / ".gitignore", project)
     with contextlib.chdir(project):
         run("git init -q && git config user.name a && git config user.email a@b.org")

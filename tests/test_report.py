@@ -246,7 +246,7 @@ def make_enlarger(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("run")
-    shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
     shutil.copytree(ROOT / "recipes", project / "recipes")
     make_collection(project)
     for name, kid in (("dcgan", 0.0456), ("dcgan_diffaug", 0.0123), ("removed", 0.0001)):

@@ -53,7 +53,7 @@ A, B, C = HASHES[:3]
 def make_project(project: Path) -> Path:
     """Nine pictures: 1 is a copy of 0, 6 is too small, 7 and 8 are not to be trusted."""
     data = project / "data"
-    shutil.copy(ROOT / "recipes/kene.yaml", project / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", project / "params.yaml")
     write_shards(data / "raw", ((h, "png", d) for h, d in zip(HASHES, FILES, strict=True)))
     blank = dict.fromkeys(("query", "page", "creator", "licence", "licence_url", "error"), "")
     rows = [
@@ -634,7 +634,7 @@ def test_a_merge_changes_what_was_asked_and_nothing_else(
     [
         ("data/clusters.csv", "data/clusters.csv does not exist.*dvc repro dedup"),
         ("data/manifest.csv", "data/manifest.csv does not exist.*dvc repro dedup"),
-        ("params.yaml", "no such file; copy one: cp recipes/kene.yaml"),
+        ("params.yaml", "no such file; to write one: ganloom recipe kene --out .*params.yaml"),
     ],
 )
 def test_without_a_collection_it_starts_and_says_what_to_run(

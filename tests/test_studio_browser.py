@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
+from ganloom import recipes
 from ganloom.images import encoding
 from ganloom.images.shards import sha256, write_shards
 
@@ -48,7 +49,7 @@ def make_project(project: Path, count: int, side: int) -> list[str]:
     """Pictures p0, p1, ... of two sources; p1 and p2 are copies of p0. Their hashes."""
     data = project / "data"
     data.mkdir(parents=True)
-    text = (ROOT / "recipes/kene.yaml").read_text().replace("min_side: 128", "min_side: 1")
+    text = (ROOT / "params.yaml").read_text().replace("min_side: 128", "min_side: 1")
     (project / "params.yaml").write_text(text)
     files = []
     for n in range(count):
@@ -667,7 +668,7 @@ def test_five_thousand_pictures(many: tuple[Path, list[str]], window: Opener) ->
 def test_a_real_collection_through_the_real_stages(
     shared_data: Path, tmp_path: Path, window: Opener
 ) -> None:
-    text = (ROOT / "recipes/batik.yaml").read_text()
+    text = recipes.whole(ROOT / "recipes/batik.yaml", ROOT)
     text = text.replace("path: ../batik", f"path: {(shared_data / 'batik').resolve()}")
     (tmp_path / "params.yaml").write_text(text.replace("list: null", "list: cloth"))
     for stage in (["search", "batik"], ["fetch"], ["dedup"]):

@@ -230,7 +230,7 @@ def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
 
 def write_params(project: Path, found: dict[str, Any]) -> None:
     yaml = YAML()
-    values = yaml.load((ROOT / "recipes" / "kene.yaml").read_text(encoding="utf-8"))
+    values = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     values["sources"] = found
     values["network"] |= {"loopback": True, "attempts": 1}
     values["fetch"]["max_lost"] = 0.5

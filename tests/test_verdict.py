@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ganloom import params
+from ganloom import params, recipes
 from ganloom.report import verdict as rules
 from ganloom.report.copying import copying
 from ganloom.report.verdict import RULES, Evidence, duration, verdict
 
 ROOT = Path(__file__).parents[1]
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-DCGAN = params.load(ROOT / "recipes/kene.yaml").models["dcgan"]
+RECIPES = recipes.paths(ROOT)
+DCGAN = params.load(ROOT / "params.yaml").models["dcgan"]
 
 REAL = {
     **{"kid_lite2": 0.03, "precision": 0.8, "coverage": 0.9, "recall": 0.7, "duplicates": 0.05},
@@ -130,7 +130,7 @@ def options(known: Evidence, step: Callable[[Evidence], rules.Step]) -> list[str
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_command_gives_a_model_that_is_allowed(recipe: Path) -> None:
     yaml = YAML(typ="safe", pure=True)
-    for name, values in yaml.load(recipe.read_text(encoding="utf-8"))["models"].items():
+    for name, values in recipes.values(recipe, ROOT)["models"].items():
         spec = params.Model.model_validate(values)
         for step in STEPS:
             changed = copy.deepcopy(values)
@@ -145,7 +145,7 @@ def test_every_command_gives_a_model_that_is_allowed(recipe: Path) -> None:
 
 def test_dvc_understands_every_kind_of_change(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text((ROOT / "recipes/kene.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     known = Evidence("dcgan", DCGAN, run=RUN)
     stddev = "models.dcgan.discriminator.minibatch_stddev=true"
     apply_overrides(path, [*options(known, rules._augment), *options(known, rules._train), stddev])

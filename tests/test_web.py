@@ -34,7 +34,7 @@ from ganloom.web.store import Store
 pytestmark = pytest.mark.usefixtures("outside")
 
 ROOT = Path(__file__).parents[1]
-NETWORK = params.load(ROOT / "recipes" / "kene.yaml").network.model_copy(
+NETWORK = params.load(ROOT / "params.yaml").network.model_copy(
     update={"loopback": True, "robots": False, "timeout": 5.0, "attempts": 3}
 )
 MAX_BYTES = 100_000
@@ -596,7 +596,7 @@ with browser(network, 1000) as get:
     except WebError as error:
         print(error)
 """
-    command = [sys.executable, "-c", code, str(ROOT / "recipes" / "kene.yaml")]
+    command = [sys.executable, "-c", code, str(ROOT / "params.yaml")]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT
     )

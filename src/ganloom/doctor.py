@@ -274,7 +274,7 @@ def _disk(project: Path) -> Iterator[Finding]:
 def _params(project: Path) -> Iterator[Finding]:
     path = project / params.PARAMS_FILE
     if not path.exists():
-        remedy = "cp recipes/kene.yaml params.yaml"
+        remedy = "ganloom recipe kene --out params.yaml, in a clone of ganloom"
         yield Finding(
             "project", "params.yaml", "none; this folder is not a project", "note", remedy
         )

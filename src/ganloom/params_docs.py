@@ -1,17 +1,13 @@
-"""Descriptions of parameters from the schema, as a page and as comments in a params file."""
+"""The page on parameters, generated from the schema."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from ruamel.yaml import YAML
 
 from ganloom.params import Params, Section
-from ganloom.params.lookup import section_at, sections_in
-
-_KEY = re.compile(r"(?P<indent> *(?:- )?)(?P<key>[A-Za-z_]\w*):")  # also the first of a list item
+from ganloom.params.lookup import meaning, sections_in, tag_of
 
 
 def markdown() -> str:
@@ -31,44 +27,8 @@ def markdown() -> str:
         parts += ["| key | value | meaning |", "| --- | --- | --- |"]
         for name, field in section.model_fields.items():
             allowed = _allowed(field) + ("" if field.is_required() else ", optional")
-            parts.append(f"| `{name}` | {allowed} | {_meaning(field)} |")
+            parts.append(f"| `{name}` | {allowed} | {meaning(field)} |")
     return "\n".join(parts) + "\n"
-
-
-def comment(text: str) -> str:
-    """Write each key's meaning behind its first mention in a params file; again: no change.
-
-    Args:
-        text: YAML in block style. Comments of the user's own stay.
-    """
-    data = YAML(typ="safe", pure=True).load(text)
-    described: set[tuple[str, str]] = set()
-    path: list[tuple[int, str]] = []
-    lines = []
-    for line in text.splitlines():
-        match = _KEY.match(line)
-        if not match:
-            lines.append(line)
-            continue
-        indent = len(match["indent"])
-        path = [*(step for step in path if step[0] < indent), (indent, match["key"])]
-        *parents, key = (key for _, key in path)
-        section = section_at(parents, data)
-        field = section.model_fields.get(key) if section else None
-        if section is None or field is None:
-            lines.append(line)
-            continue
-        chosen = None if field.description else section_at([*parents, key], data)
-        meaning = (chosen.__doc__ or "").strip() if chosen else _meaning(field)
-        bare = line.removesuffix(f"# {meaning}").rstrip()
-        lines.append(bare if (key, meaning) in described else f"{bare}  # {meaning}")
-        described.add((key, meaning))
-    return "\n".join(lines) + "\n"
-
-
-def _meaning(field: FieldInfo) -> str:
-    inner = sections_in(field.annotation)
-    return field.description or " / ".join((s.__doc__ or "").strip() for s in inner)
 
 
 def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Section]]]) -> None:
@@ -81,9 +41,9 @@ def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Secti
         if get_origin(field.annotation) is dict:
             here += ".<name>"
         for option in inner:
-            tag = next((t for t in ("kind", "mode") if t in option.model_fields), None)
+            tag = tag_of(inner)
             title = here
-            if tag and len(inner) > 1:
+            if tag:
                 title += f" ({tag}: {get_args(option.model_fields[tag].annotation)[0]})"
             _collect(title, option, seen)
 

@@ -1,8 +1,10 @@
-"""Commands for a project: export, credits, studio, bundle, doctor, check and docs."""
+"""Commands for a project: export, credits, studio, bundle, doctor, check, recipe and docs."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import shutil
 import sys
 from pathlib import Path
 
@@ -65,9 +67,15 @@ def add(commands: Commands) -> None:
     )
     docs.set_defaults(run=_docs)
 
-    comment = commands.add_parser("comment", help="add a comment on each key to a parameter file")
-    comment.add_argument("file", type=Path)
-    comment.set_defaults(run=_comment)
+    recipe = commands.add_parser("recipe", help="print the whole parameter file of a recipe")
+    recipe.add_argument("name", help="a name in recipes/, or a file")
+    recipe.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write it, for example to params.yaml; keeps a copy of a file that was edited",
+    )
+    recipe.set_defaults(run=_recipe)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -184,21 +192,29 @@ def _docs(_: argparse.Namespace) -> None:
     write_whole(Path("docs/params.md"), markdown().encode())
 
 
-def _comment(options: argparse.Namespace) -> None:
-    from ruamel.yaml.error import YAMLError
-
+def _recipe(options: argparse.Namespace) -> None:
+    from ganloom import recipes
     from ganloom.files import write_whole
-    from ganloom.params_docs import comment
+    from ganloom.params import ParamsError
 
     try:
-        text = comment(options.file.read_text(encoding="utf-8"))
-    # Besides YAML's errors, those of Python for invalid dates, numbers or nesting.
-    except (YAMLError, ValueError, RecursionError) as error:
-        sys.exit(f"{options.file}: not YAML: {error}")
-    file = options.file.resolve()  # write to the target of a link
-    mode = file.stat().st_mode
+        text = recipes.whole(recipes.find(options.name))
+    except ParamsError as error:
+        sys.exit(str(error))
+    if options.out is None:
+        print(text, end="")
+        return
+    file = options.out.resolve()  # write to the target of a link
     try:
+        mode = file.stat().st_mode if file.exists() else None
+        old = file.read_bytes() if file.exists() else b""
+        if old and old != text.encode() and not recipes.is_untouched(old):
+            copies = (Path(f"{options.out}.~{number}~") for number in itertools.count(1))
+            copy = next(path for path in copies if not path.exists())
+            shutil.copy(file, copy)
+            print(f"{options.out} was edited; a copy of it is {copy}")
         write_whole(file, text.encode())
+        if mode is not None:
+            file.chmod(mode)
     except OSError as error:
-        sys.exit(f"{options.file} cannot be written: {error.strerror}")
-    file.chmod(mode)
+        cannot_write(options.out, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -24,38 +24,55 @@ class ParamsError(ValueError):
 def load(path: Path = PARAMS_FILE) -> Params:
     """Read and check a params file.
 
+    Raises:
+        ParamsError: The file is missing, not YAML, or does not fit the schema.
+    """
+    if not path.exists():
+        raise ParamsError(f"{path}: no such file; to write one: ganloom recipe kene --out {path}")
+    return parse(read(path), str(path))
+
+
+def read(path: Path, typ: Literal["rt", "safe"] = "safe") -> dict[str, Any]:
+    """Read a params file or a recipe as plain values, or (rt) with its lines and notation.
+
     YAML 1.2 (as DVC reads it): under PyYAML's 1.1, `3e-05` would be a string.
 
     Raises:
-        ParamsError: the file is missing, not YAML, or does not fit the schema.
+        ParamsError: The file is missing, not YAML, or not a mapping of text to values.
     """
     from ruamel.yaml import YAML
 
     try:
-        data = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        data = YAML(typ=typ, pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file; copy one: cp recipes/kene.yaml {path}") from None
-    # Beside its own errors, what Python says of a date, a number or a nesting that cannot be.
+        raise ParamsError(f"{path}: no such file") from None
+    # Besides its own errors, Python's for invalid dates, numbers or nesting.
     except Exception as error:
         from ganloom.git import conflict
 
         raise ParamsError(conflict(Path(), path) or f"{path}: not YAML: {error}") from None
-    return parse(data, str(path))
+    return _sections(data, str(path))
 
 
 def parse(data: Any, where: str = "params") -> Params:
     """Check parameters that are already read; ``where`` begins the error message."""
+    data = _sections(data, where)
+    try:
+        return Params.model_validate(data)
+    except ValidationError as error:
+        lines = (f"{where}: {line}" for line in explain(error.errors(), data))
+        raise ParamsError("\n".join(lines)) from None
+
+
+def _sections(data: Any, where: str) -> dict[str, Any]:
+    """Refuse what is not a mapping of text to values, or would take too long to look at."""
     if not isinstance(data, dict):
         raise ParamsError(f"{where}: expected a mapping of sections, got {type(data).__name__}")
     if _is_endless(data):
         raise ParamsError(f"{where}: nested too deeply, or too much of it repeated by aliases (*)")
     for keys in _keys_that_are_not_text(data):
         raise ParamsError(f"{where}: {keys}: a key must be text; put it in quotes")
-    try:
-        return Params.model_validate(data)
-    except ValidationError as error:
-        lines = (f"{where}: {line}" for line in explain(error.errors(), data))
-        raise ParamsError("\n".join(lines)) from None
+    return data
 
 
 def _is_endless(data: Any) -> bool:

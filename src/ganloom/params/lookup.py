@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
 from ganloom.params.stages import Params
 from ganloom.params.types import Section
 
@@ -33,8 +35,12 @@ def sections_at(keys: Sequence[str], data: Any) -> list[type[Section]]:
 
 def tag_at(keys: Sequence[str], data: Any) -> str | None:
     """The key that tells the classes under ``keys`` apart, `kind` or `mode`; None: only one."""
-    options, value = sections_at(keys, data), value_at(keys, data)
-    if len(options) > 1 and isinstance(value, Mapping):
+    return tag_of(sections_at(keys, data)) if isinstance(value_at(keys, data), Mapping) else None
+
+
+def tag_of(options: Sequence[type[Section]]) -> str | None:
+    """The key that tells these classes apart, `kind` or `mode`; None: there is only one."""
+    if len(options) > 1:
         for tag in ("kind", "mode"):
             if all(tag in option.model_fields for option in options):
                 return tag
@@ -48,6 +54,12 @@ def sections_in(annotation: Any) -> list[type[Section]]:
     if get_origin(annotation) is Annotated:
         return sections_in(get_args(annotation)[0])
     return [section for inner in get_args(annotation) for section in sections_in(inner)]
+
+
+def meaning(field: FieldInfo) -> str:
+    """The description of a key; without one, those of the sections that it may hold."""
+    inner = sections_in(field.annotation)
+    return field.description or " / ".join((s.__doc__ or "").strip() for s in inner)
 
 
 def description(keys: Sequence[str], data: Any) -> str:

@@ -12,42 +12,43 @@ from ganloom.params.types import Count, Fraction, Positive, Section, Sha256, Uni
 
 
 class NonSaturating(Section):
-    """Cross-entropy, with the generator's labels turned round (Goodfellow et al., 2014)."""
+    """Cross-entropy, with the non-saturating loss for G (Goodfellow et al., 2014)."""
 
     kind: Literal["nonsaturating"] = Field(description="Kind of objective")
     label_noise: Fraction = Field(
-        description="D's targets are drawn from [1 - noise, 1] (real) and [0, noise] (fake)"
+        description="Targets of D are drawn from [1 - noise, 1] for real, [0, noise] for fake"
     )
 
 
 class Hinge(Section):
-    """D only has to be right by a margin of 1 (Lim and Ye, 2017; Miyato et al., 2018)."""
+    """Hinge loss with a margin of 1 (Lim and Ye, 2017; Miyato et al., 2018)."""
 
     kind: Literal["hinge"] = Field(description="Kind of objective")
 
 
 class Wasserstein(Section):
-    """The critic's difference of means (Arjovsky et al., 2017); needs a clip or a penalty."""
+    """Wasserstein loss (Arjovsky et al., 2017); needs a penalty, a clip or spectral norm."""
 
     kind: Literal["wasserstein"] = Field(description="Kind of objective")
-    critic_steps: Count = Field(description="Steps of the critic for one of the generator")
+    critic_steps: Count = Field(description="Steps of the critic per step of G")
 
 
 class Relativistic(Section):
-    """Real against fake in pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024, R3GAN)."""
+    """Relativistic loss on pairs of real and fake (Jolicoeur-Martineau, 2019; R3GAN, 2024)."""
 
     kind: Literal["relativistic"] = Field(description="Kind of objective")
 
 
 class Began(Section):
-    """Balance of two reconstruction errors (Berthelot et al., 2017)."""
+    """Equilibrium of the reconstruction errors of real and fake (Berthelot et al., 2017)."""
 
     kind: Literal["began"] = Field(description="Kind of objective")
-    reconstruction: Literal["l1", "mse", "ms_ssim"] = Field(description="Error of D's autoencoder")
+    reconstruction: Literal["l1", "mse", "ms_ssim"] = Field(description="Reconstruction error of D")
     gamma: Annotated[float, Field(gt=0, le=1)] = Field(
-        description="Error of fakes over that of real images to keep: diversity against quality"
+        description="Target ratio of the errors of fakes and real images; lower favours quality "
+        "over diversity"
     )
-    lambda_k: Positive = Field(description="How fast the balance k follows")
+    lambda_k: Positive = Field(description="Learning rate of the balance k")
 
 
 Objective = Annotated[
@@ -56,104 +57,104 @@ Objective = Annotated[
 
 
 class Penalties(Section):
-    """What D's gradients or weights are held to, besides the objective."""
+    """Regularisation of D in addition to the objective."""
 
     gradient: Positive | None = Field(
         default=None,
-        description="Weight of (|gradient| - 1)^2 between real and fake (Gulrajani, 2017)",
+        description="Weight of the gradient penalty of WGAN-GP (Gulrajani et al., 2017)",
     )
     r1: Positive | None = Field(
         default=None,
-        description="Weight / 2 of |gradient|^2 at real images (Mescheder et al., 2018)",
+        description="R1: weight / 2 of |gradient|^2 at real images (Mescheder et al., 2018)",
     )
-    r2: Positive | None = Field(default=None, description="The same at fake images")
+    r2: Positive | None = Field(default=None, description="R2: the same at fakes")
     interval: Count | None = Field(
         default=None,
-        description="Steps between two penalties, which then weigh as many times more",
+        description="Steps between penalties, which are scaled by it (lazy regularisation)",
     )
     clip: Positive | None = Field(
         default=None,
-        description="Clip all of D's weights to this size after its steps (Arjovsky, 2017)",
+        description="Clip the weights of D to [-clip, clip] (Arjovsky et al., 2017)",
     )
 
 
 class Code(Section):
-    """What else the generator is told, and D has to find in its images (Chen et al., 2016)."""
+    """Codes of InfoGAN: further inputs of G that D has to recover (Chen et al., 2016)."""
 
     categorical: list[Annotated[int, Field(ge=2)]] = Field(
-        description="Values of each categorical code"
+        description="Number of values of each categorical code"
     )
     continuous: Annotated[int, Field(ge=0)] = Field(
-        description="How many codes from the interval [-1, 1]"
+        description="Number of continuous codes, uniform in [-1, 1]"
     )
-    weight: Positive = Field(description="Weight of the categorical codes' cross-entropy")
+    weight: Positive = Field(description="Weight of the cross-entropy of the categorical codes")
     weight_continuous: Annotated[float, Field(ge=0)] = Field(
-        description="Weight of the continuous codes' squared error"
+        description="Weight of the squared error of the continuous codes"
     )
     weight_latent: Annotated[float, Field(ge=0)] = Field(
-        description="Weight of the squared error with which D finds z as well; 0: it need not"
+        description="Weight of the squared error of z, if D recovers it as well; 0: it does not"
     )
 
 
 class Adam(Section):
-    """Adam (Kingma and Ba, 2015), one for each network."""
+    """Adam (Kingma and Ba, 2015)."""
 
-    kind: Literal["adam"] = Field(description="Kind of optimiser")
+    kind: Literal["adam"] = Field(description="Kind of optimizer")
     lr: Positive = Field(description="Learning rate")
-    lr_discriminator: Positive | None = Field(default=None, description="D's, if it has another")
+    lr_discriminator: Positive | None = Field(
+        default=None, description="Learning rate of D; missing: as G"
+    )
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
-        description="Decay of the two moments"
+        description="Decay rates of the first and second moments"
     )
 
 
 class RmsProp(Section):
-    """RMSprop, which the first WGAN was trained with, one for each network."""
+    """RMSprop, as in the first WGAN (Arjovsky et al., 2017)."""
 
-    kind: Literal["rmsprop"] = Field(description="Kind of optimiser")
+    kind: Literal["rmsprop"] = Field(description="Kind of optimizer")
     lr: Positive = Field(description="Learning rate")
-    lr_discriminator: Positive | None = Field(default=None, description="D's, if it has another")
+    lr_discriminator: Positive | None = Field(
+        default=None, description="Learning rate of D; missing: as G"
+    )
 
 
 Optimizer = Annotated[Adam | RmsProp, Field(discriminator="kind")]
 
 
 class InitFrom(Section):
-    """Weights to begin with: those of another training, by the names and shapes of its layers."""
+    """Initial weights from another training, for all layers with the same name and shape."""
 
     folder: str = Field(
-        min_length=1, description="With generator.safetensors and discriminator.safetensors"
+        min_length=1, description="Folder with generator.safetensors and discriminator.safetensors"
     )
-    generator: Sha256 = Field(description="sha256 of generator.safetensors")
+    generator: Sha256 = Field(description="SHA-256 of generator.safetensors")
     discriminator: Sha256 | None = Field(
-        description="sha256 of discriminator.safetensors; null: D begins with random weights"
+        description="SHA-256 of discriminator.safetensors; null: random weights for D"
     )
     freeze: Annotated[int, Field(ge=0)] = Field(
-        description="Layers of D, from the image on, that keep these weights (Mo et al., 2020)"
+        description="Number of layers of D, from the image on, to freeze (Mo et al., 2020)"
     )
     keep_statistics: bool = Field(
-        description="G's batch normalisation keeps the statistics of that training, so that each "
-        "picture is made alone; false: those of each batch"
+        description="Freeze the running statistics of batch normalisation in G"
     )
 
 
 class FeatureMatching(Section):
-    """Draw the mean of a frozen EfficientNet-Lite0's features of fakes to that of real images."""
+    """Match the mean features of fakes and real images in a frozen EfficientNet-Lite0."""
 
     weight: Positive = Field(
-        description="Weight of their squared distance, in units of the real features' variance; "
-        "a warm-up has none"
+        description="Weight of the squared distance, in units of variance; not used in the warm-up"
     )
-    images: Count = Field(
-        description="How many fakes of a batch are looked at: on a CPU each takes 20 ms of a core"
-    )
+    images: Count = Field(description="Fakes per batch to use; each takes 20 ms on a CPU core")
 
 
 class PatchMatching(Section):
-    """Draw the distribution of fakes' patches of 7 x 7 px, at each scale, to that of real ones."""
+    """Match the distributions of 7x7 px patches of fakes and real images, at several scales."""
 
     weight: Positive = Field(
-        description="Weight of its squared sliced Wasserstein distance, in units of variance; "
-        "a warm-up has none"
+        description="Weight of the squared sliced Wasserstein distance, in units of variance; not "
+        "used in the warm-up"
     )
 
 
@@ -161,16 +162,16 @@ AUGMENTATIONS = Literal["color", "translation", "cutout", "shift", "symmetry", "
 
 
 class WarmUp(Section):
-    """A training of the same generator before: what is said here takes the place of the model's."""
+    """First phase of the training, with the same generator; its values replace the model's."""
 
-    kimg: Positive = Field(description="Length of it: thousand real images shown")
+    kimg: Positive = Field(description="Length of the warm-up, in thousands of real images shown")
     batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
     discriminator: Discriminator
     objective: Objective
     penalties: Penalties | None = None
     optimizer: Optimizer
     diffaugment: Annotated[list[AUGMENTATIONS], Unique] = Field(
-        description="Augmentations of what D sees"
+        description="Augmentations of all inputs of D"
     )
 
 
@@ -178,12 +179,12 @@ class Model(Section):
     """A generator, a discriminator and an objective."""
 
     resolution: Annotated[int, Field(ge=8, le=1024)] = Field(
-        description="Side of the pictures in px"
+        description="Side of the images, in px"
     )
-    kimg: Positive = Field(description="Length of training: thousand real images shown")
+    kimg: Positive = Field(description="Length of the training, in thousands of real images shown")
     batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
     ema_kimg: Positive = Field(
-        description="Half-life of the averaged generator, in thousand images"
+        description="Half-life of the moving average of the weights of G, in thousands of images"
     )
     generator: Generator
     discriminator: Discriminator
@@ -193,15 +194,18 @@ class Model(Section):
     patch_matching: PatchMatching | None = None
     condition: Literal["onehot", "embedding"] | None = Field(
         default=None,
-        description="Tell both networks the class: as it is (Mirza and Osindero, 2014), or learned",
+        description="Class-conditional G and D: one-hot vector (Mirza and Osindero, 2014) or "
+        "learned embedding",
     )
     code: Code | None = None
     optimizer: Optimizer
     input_noise: Positive | None = Field(
-        default=None, description="Standard deviation of noise on what D sees"
+        default=None,
+        description="Standard deviation of Gaussian noise on all inputs of D; missing: none",
     )
     diffaugment: Annotated[list[AUGMENTATIONS], Unique] = Field(
-        description="Augmentations of what D sees (Zhao et al., 2020); shift and symmetry: textures"
+        description="Augmentations of all inputs of D (Zhao et al., 2020); shift and symmetry are "
+        "for textures"
     )
     init_from: InitFrom | None = None
     warm_up: WarmUp | None = None

@@ -11,7 +11,7 @@ from ganloom.params.types import Count, Fraction, Rates, Section
 
 class _Network(Section):
     channels: Count = Field(
-        description="Channels of the finest level; doubled with each halving, up to 16 times"
+        description="Channels at full resolution; doubled at each halving, at most 16-fold"
     )
 
 
@@ -24,35 +24,35 @@ DropoutKind = Literal["element", "channel"]
 
 class _WithDropout(Section):
     dropout: Rates = Field(
-        description="Share of activations dropped: one rate, or one per block from the input on"
+        description="Dropout rate, or a list with one rate per block, from the input on"
     )
     dropout_kind: DropoutKind = Field(
-        description="Drop single activations, or whole channels of an image"
+        description="Drop single activations (element) or whole feature maps (channel)"
     )
 
 
 class PlainGenerator(_Generator):
-    """Dense layer, then transposed convolutions of one width, nothing normalised."""
+    """Dense layer, then transposed convolutions of constant width, no normalisation."""
 
     kind: Literal["plain"] = Field(description="Kind of network, a module of ganloom.nets")
     channels: Count = Field(description="Channels of every convolution")
-    dense: Count = Field(description="Channels of the dense layer's output")
-    kernel: Literal[3, 5] = Field(description="Side of the last convolution in px")
+    dense: Count = Field(description="Channels of the output of the dense layer")
+    kernel: Literal[3, 5] = Field(description="Kernel size of the last convolution")
 
 
 class DcganGenerator(_Generator, _WithDropout):
     """Dense layer, then transposed convolutions (Radford et al., 2015)."""
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
-    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
+    norm: Literal["batch", "none"] = Field(description="Normalisation after each hidden layer")
 
 
 class SnganGenerator(_Generator, _WithDropout):
-    """Dense layer, then upsampling and convolutions (Miyato et al., 2018, without residuals)."""
+    """Dense layer, then upsampling and convolutions (Miyato et al., 2018, no residual blocks)."""
 
     kind: Literal["sngan"] = Field(description="Kind of network, a module of ganloom.nets")
-    blocks: Count = Field(description="Doublings of the side after the dense layer")
-    norm: Literal["batch", "none"] = Field(description="Normalisation after each layer")
+    blocks: Count = Field(description="Number of blocks; each doubles the side")
+    norm: Literal["batch", "none"] = Field(description="Normalisation after each hidden layer")
 
 
 class ResnetGenerator(_Generator):
@@ -62,16 +62,16 @@ class ResnetGenerator(_Generator):
 
 
 class FastganGenerator(_Generator):
-    """Gated upsampling with skip-layer excitation (Liu et al., 2021), the lighter form."""
+    """Gated upsampling with skip-layer excitation (Liu et al., 2021, the lighter version)."""
 
     kind: Literal["fastgan"] = Field(description="Kind of network, a module of ganloom.nets")
     channels: Count = Field(
-        description="Channels at 128 px; 16 times as many at 4 px, 8 at 8, 4 at 16, 2 at 32 and 64"
+        description="Channels at 128 px; 2-fold at 64 and 32 px, then 4-, 8- and 16-fold"
     )
 
 
 class BeganGenerator(_Generator):
-    """Convolutions of one width with ELU, nearest upsampling, no norm (Berthelot et al., 2017)."""
+    """Convolutions of constant width, ELU, nearest upsampling (Berthelot et al., 2017)."""
 
     kind: Literal["began"] = Field(description="Kind of network, a module of ganloom.nets")
     channels: Count = Field(description="Channels of every convolution")
@@ -89,13 +89,13 @@ Generator = Annotated[
 
 
 class PlainDiscriminator(Section):
-    """Strided convolutions of one width, nothing normalised, dropout before the last layer."""
+    """Strided convolutions of constant width, no normalisation; dropout before the last layer."""
 
     kind: Literal["plain"] = Field(description="Kind of network, a module of ganloom.nets")
-    first: Count = Field(description="Channels of the first convolution, at full resolution")
-    channels: Count = Field(description="Channels of every other convolution")
-    kernel: Literal[3, 5] = Field(description="Side of the convolutions in px")
-    dropout: Fraction = Field(description="Share of activations dropped before the last layer")
+    first: Count = Field(description="Channels of the first convolution")
+    channels: Count = Field(description="Channels of the other convolutions")
+    kernel: Literal[3, 5] = Field(description="Kernel size of the convolutions")
+    dropout: Fraction = Field(description="Dropout rate before the last layer")
 
 
 class DcganDiscriminator(_Network, _WithDropout):
@@ -103,22 +103,24 @@ class DcganDiscriminator(_Network, _WithDropout):
 
     kind: Literal["dcgan"] = Field(description="Kind of network, a module of ganloom.nets")
     norm: Literal["batch", "layer", "spectral", "none"] = Field(
-        description="Normalisation: after each layer but the first, or (spectral) of all weights"
+        description="Normalisation after each layer but the first; spectral: of all weights"
     )
     minibatch_stddev: bool = Field(
-        description="Show the last layer how much the batch varies (Karras et al., 2018)"
+        description="Append the standard deviation over the batch (Karras et al., 2018)"
     )
 
 
 class SnganDiscriminator(_Network, _WithDropout):
-    """Pairs of convolutions, the second strided (Miyato et al., 2018)."""
+    """Pairs of convolutions, the second one strided (Miyato et al., 2018)."""
 
     kind: Literal["sngan"] = Field(description="Kind of network, a module of ganloom.nets")
     norm: Literal["batch", "layer", "spectral", "none"] = Field(
-        description="Normalisation: after each layer but the first, or (spectral) of all weights"
+        description="Normalisation after each layer but the first; spectral: of all weights"
     )
-    blocks: Count = Field(description="Halvings of the side")
-    dense: Count | None = Field(description="Units of a dense layer before the last; null: none")
+    blocks: Count = Field(description="Number of blocks; each halves the side")
+    dense: Count | None = Field(
+        description="Units of a dense layer before the last layer; null: none"
+    )
 
 
 class ResnetDiscriminator(_Network):
@@ -128,25 +130,27 @@ class ResnetDiscriminator(_Network):
 
 
 class ProjectedDiscriminator(Section):
-    """Four small networks on a frozen EfficientNet-Lite0's mixed features (Sauer et al., 2021)."""
+    """Four small networks on mixed features of a frozen EfficientNet-Lite0 (Sauer et al., 2021)."""
 
     kind: Literal["projected"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(description="Channels of the finest mixed features")
+    channels: Count = Field(description="Channels of the mixed features at the highest resolution")
     side: Literal[64, 128, 256] = Field(
-        description="Side in px to which smaller images are enlarged: 128 and 256 show more, slower"
+        description="Side to which smaller images are upsampled, in px; larger sides are slower"
     )
     pixels: Count | None = Field(
         default=None,
-        description="Channels, at half the resolution, of a fifth network that judges the pixels",
+        description="Channels, at half resolution, of a fifth network on the pixels; missing: none",
     )
 
 
 class BeganDiscriminator(Section):
-    """An autoencoder: what it reproduces well is real (Berthelot et al., 2017)."""
+    """Autoencoder with a low reconstruction error on real images (Berthelot et al., 2017)."""
 
     kind: Literal["began"] = Field(description="Kind of network, a module of ganloom.nets")
-    channels: Count = Field(description="Channels of the first level; one more times each halving")
-    hidden: Count = Field(description="Length of the code between encoder and decoder")
+    channels: Count = Field(
+        description="Channels at full resolution; after n halvings, n + 1 times as many"
+    )
+    hidden: Count = Field(description="Length of the vector between encoder and decoder")
 
 
 Discriminator = Annotated[

@@ -16,61 +16,63 @@ Motif = Literal["meander", "cross", "hexagon", "maze"]
 class _Source(Section):
     path: str = Field(
         min_length=1,
-        description="Folder or file to read, watched for changes; the source's own module if none",
+        description="Folder or file to read; for a source without one, its module",
     )
 
 
 class KeneSource(_Source):
-    """Geometric textile designs, drawn, "photographed" and scraped with the usual faults."""
+    """Geometric textile designs drawn by ganloom, with the faults of scraped images."""
 
     kind: Literal["kene"] = Field(description="Kind of source")
-    designs: Count = Field(description="Distinct designs")
+    designs: Count = Field(description="Number of different designs")
     size: Annotated[int, Field(ge=64, le=2048)] = Field(
-        description="Longest side of a photograph in px"
+        description="Longest side of an image, in px"
     )
     faults: Annotated[float, Field(ge=0, le=4)] = Field(
-        description="Faulty candidates (near-duplicates, junk, broken files) per design"
+        description="Faulty images (near-duplicates, junk, broken files) per design"
     )
     palettes: Annotated[list[Palette], Field(min_length=1), Unique] = Field(
-        description="Colour schemes to draw from"
+        description="Colour schemes of the designs"
     )
     motifs: Annotated[list[Motif], Field(min_length=1), Unique] = Field(
-        description="Motif families to draw from"
+        description="Motifs of the designs"
     )
 
 
 class FolderSource(_Source):
-    """A folder of pictures, read recursively; the first sub-folder is the class."""
+    """A folder of images and its sub-folders; the first level of sub-folders gives the classes."""
 
     kind: Literal["folder"] = Field(description="Kind of source")
     licence: str | None = Field(
-        description="Licence of the pictures, for the manifest and the credits; null: not known"
+        description="Licence of the images, for the manifest and the credits; null: unknown"
     )
-    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
+    creator: str | None = Field(default=None, description="Author of the images, for the credits")
 
 
 class TorchvisionSource(_Source):
-    """A data set of torchvision, from a local root or downloaded."""
+    """A dataset of torchvision, downloaded or from local files."""
 
     kind: Literal["torchvision"] = Field(description="Kind of source")
     dataset: Literal[
         "CIFAR10", "CIFAR100", "CelebA", "FashionMNIST", "Flowers102", "KMNIST", "MNIST", "SVHN"
-    ] = Field(description="Class in torchvision.datasets")
+    ] = Field(description="Name of the class in torchvision.datasets")
     split: Literal["train", "test", "valid", "all"] = Field(
-        description="Part of the data set; which ones exist depends on it"
+        description="Split of the dataset; not every dataset has every split"
     )
     classes: Annotated[list[str], Unique] | None = Field(
-        description="Class names to take; null: all"
+        description="Names of the classes to use; null: all"
     )
-    limit: Count | None = Field(description="Take only the first so many; null: all")
+    limit: Count | None = Field(
+        description="Maximum number of images, from the first on; null: all"
+    )
     download: bool = Field(
-        description="Download into work/torchvision instead of reading path (which is then "
-        "the source's own module)"
+        description="true: download into work/torchvision (path is then the source's module); "
+        "false: read path"
     )
 
 
 class DigitsSource(_Source):
-    """The 1,797 handwritten digits of 8x8 px that scikit-learn ships."""
+    """The 1,797 handwritten digits of 8x8 px that scikit-learn includes."""
 
     kind: Literal["digits"] = Field(description="Kind of source")
 
@@ -82,14 +84,12 @@ def _words(text: str) -> str:
 
 
 class Keyword(Section):
-    """What to search for."""
+    """A search."""
 
     text: Annotated[str, Field(max_length=200), AfterValidator(_words)] = Field(
-        description="Words to search for"
+        description="Search terms"
     )
-    max: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        description="Pictures to take of what they find, at most"
-    )
+    max: Annotated[int, Field(ge=1, le=10_000)] = Field(description="Maximum number of results")
 
 
 def _once(keywords: list[Keyword]) -> list[Keyword]:
@@ -98,43 +98,43 @@ def _once(keywords: list[Keyword]) -> list[Keyword]:
 
 
 class KeywordSource(_Source):
-    """What the kinds that search the web by keyword share; their path is their own module."""
+    """Base of the sources that search by keyword; their path is their own module."""
 
     keywords: Annotated[list[Keyword], Field(min_length=1), AfterValidator(_once)] = Field(
-        description="Searches, merged by URL"
+        description="List of searches; results with the same URL are merged"
     )
 
 
 class CommonsSource(KeywordSource):
-    """Wikimedia Commons: free pictures with author and licence, through its API."""
+    """Freely licensed images of Wikimedia Commons, with author and licence, from its API."""
 
     kind: Literal["commons"] = Field(description="Kind of source")
     # Wikimedia's servers answer no other width (mediawiki.org/wiki/Common_thumbnail_sizes).
     width: Literal[250, 330, 500, 960, 1280, 1920, 3840] | None = Field(
-        description="Width in px of the scaled pictures to fetch; null: the originals"
+        description="Width of the scaled images to fetch, in px; null: full size"
     )
 
 
 class OpenverseSource(KeywordSource):
-    """Openverse: openly licensed pictures of many collections, through its API."""
+    """Openly licensed images of many collections, from the API of Openverse."""
 
     kind: Literal["openverse"] = Field(description="Kind of source")
 
 
 class GoogleSource(KeywordSource):
-    """Google Images: the search page as it is served without JavaScript, if it is."""
+    """The search page of Google Images without JavaScript, where it is served."""
 
     kind: Literal["google"] = Field(description="Kind of source")
 
 
 class BingSource(KeywordSource):
-    """Bing Images: the search page as it is served without JavaScript."""
+    """The search page of Bing Images without JavaScript."""
 
     kind: Literal["bing"] = Field(description="Kind of source")
 
 
 class UrlsSource(_Source):
-    """A list of addresses: a CSV or JSONL file, such as an earlier data/manifest.csv."""
+    """A list of URLs: a CSV or JSONL file, such as the data/manifest.csv of an earlier run."""
 
     kind: Literal["urls"] = Field(description="Kind of source")
 
@@ -152,25 +152,25 @@ def _codec(name: str) -> str:
 
 
 class ArchiveSource(_Source):
-    """Pictures in a zip, tar or npz file, local or downloaded; the first folder is the class."""
+    """Images in a zip, tar or npz file, local or downloaded; top-level folders give the classes."""
 
     kind: Literal["archive"] = Field(description="Kind of source")
     url: str | None = Field(
-        description="Download it into work/archives instead of reading path (which is then the "
-        "source's own module)"
+        description="Address to download to work/archives (path is then the source's module); null:"
+        " read path"
     )
     sha256: Sha256 | None = Field(
-        description="Refuse any other file; needed with a url; null: not checked"
+        description="Expected SHA-256 of the file, required with a url; null: not checked"
     )
-    max_bytes: Count = Field(description="Refuse a larger archive, in bytes")
+    max_bytes: Count = Field(description="Maximum size of the archive, in bytes")
     encoding: Annotated[str, AfterValidator(_codec)] | None = Field(
         default=None,
-        description="Encoding of the names that are not UTF-8; null or missing: guessed from them",
+        description="Encoding of file names that are not UTF-8; null or missing: detected",
     )
     licence: str | None = Field(
-        description="Licence of the pictures, for the manifest and the credits; null: not known"
+        description="Licence of the images, for the manifest and the credits; null: unknown"
     )
-    creator: str | None = Field(default=None, description="Author of the pictures, for the credits")
+    creator: str | None = Field(default=None, description="Author of the images, for the credits")
 
 
 Source = Annotated[

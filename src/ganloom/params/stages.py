@@ -22,93 +22,101 @@ def _sendable(value: str) -> str:
 
 
 class Network(Section):
-    """How pages and files are asked of the network."""
+    """HTTP requests of the stages search and fetch."""
 
     contact: Annotated[str, AfterValidator(_sendable)] | None = Field(
-        description="Who runs this: an address or page, told to every server (Wikimedia asks for "
-        "one); null: nobody"
+        description="Your e-mail address or web page, sent to every server; Wikimedia requires it; "
+        "null: none"
     )
     connections: Annotated[int, Field(ge=1, le=256)] = Field(
-        description="Requests at the same time, in all"
+        description="Maximum number of simultaneous requests"
     )
     connections_per_host: Annotated[int, Field(ge=1, le=32)] = Field(
-        description="Requests at the same time to one host (Wikimedia's files: 2 at most)"
+        description="Maximum number of simultaneous requests to one host; never more than 2 to "
+        "upload.wikimedia.org"
     )
     timeout: Positive = Field(
-        description="Seconds to wait for a look-up of a name, a connection, and the next bytes"
+        description="Time limit for a DNS lookup, a connection and the next bytes, in seconds"
     )
     file_deadline: Positive = Field(
-        description="Seconds for one file, with its redirects and further attempts"
+        description="Time limit for a file, with redirects and retries, in seconds"
     )
-    deadline: Positive = Field(description="Seconds for all requests of one stage")
+    deadline: Positive = Field(description="Time limit for all requests of a stage, in seconds")
     attempts: Annotated[int, Field(ge=1, le=10)] = Field(
-        description="Try a request so often when the server is busy or cannot be reached"
+        description="Maximum number of attempts if a server is busy or unreachable"
     )
-    robots: bool = Field(description="Obey robots.txt and X-Robots-Tag")
+    robots: bool = Field(description="Respect robots.txt and X-Robots-Tag")
     loopback: bool = Field(
-        description="Also allow 127.0.0.1 and ::1, for a server of your own; other private "
-        "addresses are never asked"
+        description="Allow requests to this machine (127.0.0.1, ::1); other private addresses are "
+        "always refused"
     )
 
 
 class Fetch(Section):
-    """Fetching originals."""
+    """Download and storage of the originals."""
 
-    max_bytes: Count = Field(description="Refuse files larger than this, in bytes")
+    max_bytes: Count = Field(description="Maximum size of a file, in bytes")
     # Beyond, Pillow refuses by itself.
     max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = Field(
-        description="Refuse pictures with more pixels, before decoding"
+        description="Maximum number of pixels of an image, checked before decoding"
     )
     licences: Annotated[list[str], Field(min_length=1), Unique] | None = Field(
-        description="Fetch only what has one of these licences, such as `CC0*` and "
-        "`CC BY [0-9]*` (`CC BY*` allows NC and ND, too), never what has none; null: whatever it is"
+        description="Patterns of allowed licences, such as `CC0*` and `CC BY [0-9]*` (`CC BY*` "
+        "includes NC and ND); images without a licence are refused; null: all are "
+        "allowed"
     )
     max_lost: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="Share of the pictures from the web that may be gone or out of reach; if it "
-        "is more, the stage fails"
+        description="Maximum fraction of images from the web that cannot be downloaded; above it, "
+        "the stage fails"
     )
     shards: Annotated[str, Field(min_length=1)] | None = Field(
-        description="Folder of tar shards (data/raw of another project): pictures with a known "
-        "sha256 are taken from there before the network is asked; null: none"
+        description="Folder of tar shards, such as data/raw of another project: images with a known"
+        " SHA-256 are read from it instead of downloaded; null: none"
     )
 
 
 class Dedup(Section):
-    """Finding near-duplicates."""
+    """Detection of near-duplicates."""
 
-    hash_size: Literal[8, 16] = Field(description="Side of the perceptual hash: 64 or 256 bits")
+    hash_size: Literal[8, 16] = Field(
+        description="Side of the perceptual hash: 8 (64 bits) or 16 (256 bits)"
+    )
     max_distance: Annotated[int, Field(ge=0, le=64)] = Field(
-        description="Bits in which the hashes of two near-duplicates may differ"
+        description="Maximum Hamming distance of the hashes, in bits"
     )
     max_difference: Annotated[float, Field(ge=0, le=255)] = Field(
-        description="Mean difference of their colour thumbnails at most, of 255, brightness apart"
+        description="Maximum mean difference of the colour thumbnails without brightness, of 255"
     )
     min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
-        description="Flatter pictures are copies only if every pixel is equal: "
-        "contrast below this, of 255"
+        description="Contrast, of 255, below which images are duplicates only if all pixels are "
+        "equal"
     )
-    symmetries: bool = Field(description="Also find flipped and quarter-turned copies")
+    symmetries: bool = Field(
+        description="Also find near-duplicates that are flipped or rotated by quarter turns"
+    )
     deep: bool = Field(
-        description="Also find crops and strong edits, with a network: 0.1 to 0.4 s a picture"
+        description="Also find crops and strong edits, with a network; 0.1 to 0.4 s per image"
     )
     deep_similarity: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="Cosine of the network's features from which on pictures are looked at as crops"
+        description="Minimum cosine similarity of features for two images to be compared"
     )
     deep_correlation: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="Correlation of the greys where the one picture lies in the other, at least"
+        description="Minimum correlation of grey values where one image contains the other"
     )
 
 
 class Curate(Section):
-    """Choosing what is trained on."""
+    """Selection of originals."""
 
-    list: Name | None = Field(description="Manual decisions: data/curation/<list>.csv; null: none")
-    min_side: Count = Field(description="Drop pictures with a shorter side, in px")
+    list: Name | None = Field(
+        description="List of manual decisions, data/curation/<list>.csv; null: none"
+    )
+    min_side: Count = Field(description="Minimum length of the shorter side, in px")
     min_contrast: Annotated[float, Field(ge=0, le=128)] = Field(
-        description="Drop blank pictures: contrast below this, of 255"
+        description="Minimum contrast, of 255; drops blank images"
     )
     holdout: Fraction = Field(
-        description="Share of the clusters of each class that is held out, to measure against"
+        description="Fraction of each class to hold out, counted in clusters of near-duplicates"
     )
 
 
@@ -117,36 +125,43 @@ Symmetry = Literal[1, 2, 4, 8]
 
 class _Augment(Section):
     resolution: Annotated[int, Field(ge=8, le=1024)] = Field(
-        description="Side of a training image in px: the largest that any model asks for"
+        description="Side of the training images, in px; models use it, or a half, a quarter, ... "
+        "of it"
     )
     border: Annotated[int, Field(ge=0, le=255)] | None = Field(
-        description="Crop away a uniform border: tolerance to its colour, of 255; null: keep it"
+        description="Tolerance for cropping a uniform border, of 255; null: no cropping"
     )
     symmetries: Symmetry = Field(
-        description="1: as it is; 2: mirrored; 4: quarter turns; 8: both, all of the square's"
+        description="Augmentation by symmetries: 1: none; 2: mirroring; 4: quarter turns; 8: both"
     )
 
 
 class Slices(_Augment):
     """Random slices of the originals."""
 
-    mode: Literal["slices"] = Field(description="slices of the pictures, or whole ones")
-    count: Count = Field(description="Training images to make, exactly")
-    holdout_count: Count = Field(description="Images to cut from the holdout")
+    mode: Literal["slices"] = Field(
+        description="Training images: slices (random crops) or whole images"
+    )
+    count: Count = Field(description="Number of slices for training")
+    holdout_count: Count = Field(description="Number of slices of the holdout")
     sizes: Annotated[list[Count], Field(min_length=1), Unique] = Field(
-        description="Sides of a slice in px of the original, drawn evenly from those that fit"
+        description="Sides of the crops in px of the original, chosen uniformly among those that "
+        "fit"
     )
     max_angle: Annotated[float, Field(ge=0, le=180)] = Field(
-        description="Rotate each slice by up to this many degrees either way"
+        description="Maximum rotation of a crop in either direction, in degrees"
     )
 
 
 class Whole(_Augment):
-    """Whole pictures."""
+    """Whole images."""
 
-    mode: Literal["whole"] = Field(description="slices of the pictures, or whole ones")
+    mode: Literal["whole"] = Field(
+        description="Training images: slices (random crops) or whole images"
+    )
     fit: Literal["crop", "pad", "stretch"] = Field(
-        description="How to make it square: crop to the centre, pad with the border colour, stretch"
+        description="How to make an image square: crop the centre, pad with the border colour, or "
+        "stretch"
     )
 
 
@@ -156,26 +171,29 @@ Augment = Annotated[Slices | Whole, Field(discriminator="mode")]
 
 
 class Judge(Section):
-    """Looking at a model while it is trained, beside one half of the holdout."""
+    """Evaluation during training, on one half of the holdout."""
 
-    every: Count = Field(description="Ticks between two looks")
+    every: Count = Field(description="Ticks between two evaluations")
     samples: Annotated[int, Field(ge=16)] = Field(
-        description="Generated, training and holdout images at a look, each at most"
+        description="Maximum number of samples, training images and holdout images in an evaluation"
     )
     keep: Literal["best", "last"] = Field(
-        description="Which state becomes the model: the one with the lowest KID, or the last"
+        description="Checkpoint to keep: best (with the lowest KID) or last"
     )
     patience: Count | None = Field(
-        description="Stop after so many looks without a lower KID; null: never"
+        description="Stop after this number of evaluations without a lower KID; null: never"
     )
 
 
 class Train(Section):
-    """What all trainings share."""
+    """Settings of all trainings."""
 
-    ticks: Count = Field(description="Parts of a training: each logs, checkpoints, adds a frame")
+    ticks: Count = Field(
+        description="Number of parts of a training; each ends with a log entry, a checkpoint and a "
+        "time-lapse frame"
+    )
     grid: Annotated[int, Field(ge=1, le=16)] = Field(
-        description="Side of the grid of fixed latents in the timeline"
+        description="Rows and columns of the grid in the time-lapse"
     )
     judge: Judge | None = None
 
@@ -184,18 +202,22 @@ class Train(Section):
 
 
 class Sample(Section):
-    """Pictures from each trained generator."""
+    """Samples and animations of each model."""
 
-    grid: Annotated[int, Field(ge=1, le=32)] = Field(description="Side of the grid of samples")
+    grid: Annotated[int, Field(ge=1, le=32)] = Field(
+        description="Rows and columns of the grid of samples"
+    )
     truncation: Annotated[float, Field(gt=0, le=1)] = Field(
-        description="Scale of the latents; less than 1 trades variety for likeness"
+        description="Scale of the latents; below 1, samples vary less and look more typical"
     )
-    strips: Count = Field(description="Interpolations, one under the other")
-    steps: Annotated[int, Field(ge=3)] = Field(description="Pictures per interpolation")
+    strips: Count = Field(description="Number of interpolations")
+    steps: Annotated[int, Field(ge=3)] = Field(description="Images per interpolation")
     loop_grid: Annotated[int, Field(ge=1, le=16)] = Field(
-        description="Side of the grid in the animations"
+        description="Rows and columns of the grid in animations"
     )
-    loop_frames: Annotated[int, Field(ge=2)] = Field(description="Frames of an animation, at least")
+    loop_frames: Annotated[int, Field(ge=2)] = Field(
+        description="Minimum number of frames of an animation"
+    )
     fps: Annotated[int, Field(ge=1, le=60)] = Field(description="Frames per second")
 
 
@@ -204,65 +226,70 @@ LIKENESS = Literal["mse", "ssim", "ms_ssim", "features"]
 
 
 class Predictor(Section):
-    """A network that guesses, from a picture, what the generator was told."""
+    """Network that predicts the input of the generator from an image."""
 
     channels: Count = Field(
-        description="Channels at half the resolution; doubled with each halving, up to 16 times"
+        description="Channels at half resolution; doubled at each halving, at most 16-fold"
     )
     steps: Count = Field(
-        description="Steps on the generator's own samples: what it was told against the guess"
+        description="Training steps on samples, with the squared error of the predicted input"
     )
     image_steps: Annotated[int, Field(ge=0)] = Field(
-        description="Steps after them on training images: each against what its guess generates"
+        description="Further steps on training images, with the error of the reconstruction"
     )
-    image_loss: LIKENESS = Field(description="By how far two pictures are apart in these")
-    lr: Positive = Field(description="Learning rate (Adam)")
+    image_loss: LIKENESS = Field(description="Reconstruction error in the further steps")
+    lr: Positive = Field(description="Learning rate of Adam")
     batch: Annotated[int, Field(ge=2)] = Field(description="Images per step")
 
 
 class Invert(Section):
-    """Recovering what each generator must be told to make a given picture, by optimisation."""
+    """GAN inversion: optimisation of the generator input that reproduces a given image."""
 
     images: Annotated[int, Field(ge=1, le=32)] = Field(
-        description="Pictures to recover, from the holdout where there is one"
+        description="Number of images to reconstruct, from the holdout if there is one"
     )
-    steps: Count = Field(description="Steps of Adam")
-    starts: Count = Field(description="Attempts for each picture, of which the best is kept")
-    loss: LIKENESS = Field(description="How far two pictures are apart")
-    lr: Positive = Field(description="Learning rate at the start; falls to 0")
+    steps: Count = Field(description="Steps of Adam per image")
+    starts: Count = Field(
+        description="Number of starting points per image; the best result is kept"
+    )
+    loss: LIKENESS = Field(description="Reconstruction error")
+    lr: Positive = Field(description="Initial learning rate; decays to 0")
     # Not a part of a model: a change of its predictor is no reason to train it again.
     predictors: dict[Name, Predictor] | None = Field(
-        default=None, description="For models, by their names: guesses that it begins with as well"
+        default=None,
+        description="Predictors by name of model; their predictions are further starting points",
     )
 
 
 class Paths(Section):
-    """How evenly pictures change along interpolations."""
+    """Perceptual smoothness of interpolations."""
 
-    count: Count = Field(description="Interpolations whose steps are measured")
-    steps: Annotated[int, Field(ge=2, le=256)] = Field(description="Steps of each")
+    count: Count = Field(description="Number of interpolations")
+    steps: Annotated[int, Field(ge=2, le=256)] = Field(description="Steps per interpolation")
 
 
 class Evaluate(Section):
     """Metrics of each model."""
 
     samples: Annotated[int, Field(ge=16)] = Field(
-        description="Generated, training and holdout images to compare, each at most"
+        description="Maximum number of samples, training images and holdout images to compare"
     )
     neighbours: Annotated[int, Field(ge=1, le=64)] = Field(
-        description="Samples shown beside the training image nearest to them"
+        description="Number of samples to show next to their nearest training image"
     )
     nearest_k: Annotated[int, Field(ge=1, le=50)] = Field(
-        description="k of precision, recall, density, coverage"
+        description="k of the k nearest neighbours in precision, recall, density and coverage"
     )
-    kid_subsets: Count = Field(description="Subsets drawn for the standard deviation of KID")
-    kid_subset_size: Annotated[int, Field(ge=2)] = Field(description="Images in each")
-    swd_projections: Count = Field(description="Directions of the sliced Wasserstein distance")
+    kid_subsets: Count = Field(description="Number of subsets for the standard deviation of KID")
+    kid_subset_size: Annotated[int, Field(ge=2)] = Field(description="Images per subset")
+    swd_projections: Count = Field(
+        description="Number of projections of the sliced Wasserstein distance"
+    )
     paths: Paths | None = None
     inception: bool = Field(
         False,
-        description="Also FID and KID on Inception's features; needs ganloom[inception] and 96 MB "
-        "from GitHub, once",
+        description="Also compute FID and KID with Inception features; needs ganloom[inception], "
+        "and downloads 96 MB from GitHub once",
     )
 
 
@@ -270,18 +297,18 @@ class Evaluate(Section):
 
 
 class Enlarge(Section):
-    """A network that enlarges what the models draw, trained on the originals; missing: none."""
+    """Super-resolution network, trained on the originals; without this section: none."""
 
-    kimg: Positive = Field(description="Length of training: thousand crops of originals shown")
+    kimg: Positive = Field(description="Length of the training, in thousands of crops shown")
     channels: Annotated[int, Field(ge=4, le=512)] = Field(
         description="Channels of every convolution"
     )
     layers: Annotated[int, Field(ge=1, le=64)] = Field(
-        description="Convolutions between the first and the last"
+        description="Number of convolutions between the first and the last one"
     )
     adversarial: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="Weight of a discriminator of patches: more gives sharper edges, too much "
-        "halos and weaves of single pixels; 0: none"
+        description="Weight of a patch discriminator: higher sharpens edges, too high adds halos "
+        "and pixel patterns; 0: none"
     )
 
 
@@ -290,34 +317,36 @@ FriezeGroup = Literal["p11", "p11g", "p11m", "pm11", "p112", "pm2g", "pm2m"]
 
 
 class Weave(Section):
-    """Seamless tiles and a cloth of each model, for textures; missing: none."""
+    """Seamless tiles and a cloth of each model, for textures; without this section: none."""
 
     groups: Annotated[list[WallpaperGroup], Field(min_length=1), Unique] = Field(
-        description="Wallpaper groups of the tiles; the first one is the cloth's"
+        description="Wallpaper groups of the tiles; the cloth has the first one"
     )
     border: FriezeGroup | None = Field(
-        description="Frieze group of the cloth's border; null: no border"
+        description="Frieze group of the border of the cloth; null: no border"
     )
     drift: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="How far the cloth changes from its centre to its rim: 0 not at all, 1 as far "
-        "as to another sample"
+        description="Change of the pattern from the centre of the cloth to its edges: 0: none, 1: "
+        "to another sample"
     )
     choose: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        description="Weave the sample with the highest discriminator output of so many; 1: the "
-        "first"
+        description="Number of samples of which the one with the highest discriminator output is "
+        "woven"
     )
-    tile: Annotated[int, Field(ge=16, le=2048)] = Field(description="Width of a tile in px")
-    size: Annotated[int, Field(ge=64, le=8192)] = Field(description="Side of the cloth in px")
+    tile: Annotated[int, Field(ge=16, le=2048)] = Field(description="Width of a tile, in px")
+    size: Annotated[int, Field(ge=64, le=8192)] = Field(description="Side of the cloth, in px")
 
 
 # --- the report, and the whole file --------------------------------------------------------------
 
 
 class Report(Section):
-    """The page."""
+    """Content of the report."""
 
-    title: str = Field(min_length=1, description="Headline of the report")
-    about: str = Field(description="A sentence or two on the collection and the purpose")
+    title: str = Field(min_length=1, description="Title of the report")
+    about: str = Field(
+        description="Description of the collection and the purpose, in a sentence or two"
+    )
     experiments: (
         Annotated[
             list[Annotated[str, Field(min_length=1)]],
@@ -327,21 +356,19 @@ class Report(Section):
         | None
     ) = Field(
         default=None,
-        description="DVC's names of experiments (or branches, tags) to compare with what is here",
+        description="DVC experiments, branches or tags to compare this run with",
     )
 
 
 class Params(Section):
-    """Everything in ``params.yaml``."""
+    """All sections of ``params.yaml``."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
-        description="Every random draw comes from it"
-    )
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(description="Seed of all random numbers")
     threads: Annotated[int, Field(ge=1, le=256)] = Field(
-        description="Cores of one stage; torch's bits depend on it, so it is a parameter"
+        description="CPU threads per stage; results of PyTorch depend on it in the last bits"
     )
     sources: Annotated[dict[Name, Source], Field(min_length=1)] = Field(
-        description="Where pictures come from, each under a name of its own"
+        description="Sources of images, by name"
     )
     network: Network
     fetch: Fetch
@@ -350,7 +377,7 @@ class Params(Section):
     augment: Augment
     train: Train
     models: Annotated[dict[Name, Model], Field(min_length=1)] = Field(
-        description="What is trained, each under a name of its own"
+        description="Models to train, by name"
     )
     sample: Sample
     enlarge: Enlarge | None = None

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
-from ganloom import git
-from ganloom.params import PARAMS_FILE
+from ganloom import git, recipes
+from ganloom.params import PARAMS_FILE, ParamsError
+from ganloom.params.loading import read
 from ganloom.privacy import shareable
 from ganloom.report.tables import parameters
 from ganloom.versions import version
@@ -91,16 +90,19 @@ def _state(project: Path) -> tuple[str, str, list[str]]:
 
 
 def _recipe(project: Path) -> Recipe | None:
-    """Find the recipe that ``params.yaml`` was copied from.
+    """Find the recipe that ``params.yaml`` was made from.
 
     It has the same first line, a comment that names it, which neither edits of values nor DVC
     change. Without such a line, the recipe with the fewest changed values is taken, then with the
     fewest missing values, then the first by name.
     """
-    here, first_line = _values(project / PARAMS_FILE), _first_line(project / PARAMS_FILE)
+    here, first_line = parameters(read(project / PARAMS_FILE)), _first_line(project / PARAMS_FILE)
     candidates = []
-    for path in sorted((project / "recipes").glob("*.yaml")):
-        there = _values(path)
+    for path in recipes.paths(project):
+        try:
+            there = parameters(recipes.values(path, project))
+        except ParamsError:  # a file of the user's own
+            continue
         keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
         differences = [Difference(key, there.get(key, ""), here.get(key, "")) for key in keys]
         is_named = first_line.startswith("#") and _first_line(path) == first_line
@@ -111,10 +113,6 @@ def _recipe(project: Path) -> Recipe | None:
 
 def _first_line(path: Path) -> str:
     return path.read_text(encoding="utf-8").partition("\n")[0].rstrip()
-
-
-def _values(path: Path) -> dict[str, str]:
-    return parameters(YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")))
 
 
 def _machine() -> dict[str, str]:
