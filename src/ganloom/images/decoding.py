@@ -60,7 +60,6 @@ _ANIMATED = {"GIF", "PNG", "WEBP"}
 _MAX_FRAMES = 100
 _BLANK = 4  # of 255: range of a channel in a blank image
 
-_LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # formats of masks
 # A drawing is invisible on white if less than a fiftieth of it differs from white by this, of 255.
 _FAINT, _SEEN = 32, 1 / 50
 _MOSTLY = 0.9  # opaque share from which the background matters only at edges and corners
@@ -119,8 +118,7 @@ def preview(data: bytes, max_pixels: int, side: int) -> Preview:
     """Decode like ``decode``, and shrink until the shorter side has ``side`` px; never enlarge.
 
     A JPEG is decoded at the smallest sufficient scale, down to an eighth: up to four times faster,
-        and
-    with a fraction of the memory.
+    and with a fraction of the memory.
 
     Raises:
         ImageError: See ``decode``.
@@ -170,12 +168,15 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
                 file.draft(file.mode, (side, side))
             coarseness = _coarseness(file)
             profile = profile or file.info.get("icc_profile")
-            image = _rgb(file, source, name, profile)
+            from_palette = file.mode in ("P", "PA")
+            image = _rgb(file, source, profile)
             orientation = _orientation(file)
             if name == "HEIF":  # its size is reliable only after decoding
                 width, height = file.size
         if is_animated and _is_blank(image):
             image = _first_drawn(data, name, max_pixels, profile) or image
+        if formats.is_lossless(data, name):
+            image = levels.unmasked(image, from_palette)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -261,7 +262,7 @@ def _first_drawn(
             frames = max_pixels // (file.width * file.height)
             for number in range(1, min(frames, _MAX_FRAMES)):
                 file.seek(number)
-                image = _rgb(file, source, name, profile)
+                image = _rgb(file, source, profile)
                 if not _is_blank(image):
                     return image
     except Exception:  # no more frames, or damaged ones: keep the first
@@ -272,14 +273,12 @@ def _first_drawn(
 # --- pixels ------------------------------------------------------------------------------------
 
 
-def _rgb(file: ImageFile.ImageFile, data: bytes, name: str, profile: bytes | None) -> Image.Image:
+def _rgb(file: ImageFile.ImageFile, data: bytes, profile: bytes | None) -> Image.Image:
     """Decode a frame as opaque sRGB of 8 bits."""
     shown = levels.of_8_bits(file, data)
     if shown.mode == "LAB":
         return colour.from_lab(shown)
-    from_palette = shown.mode in ("P", "PA")
-    image = _opaque(colour.to_srgb(shown, profile))
-    return levels.unmasked(image, from_palette) if name in _LOSSLESS else image
+    return _opaque(colour.to_srgb(shown, profile))
 
 
 def _opaque(image: Image.Image) -> Image.Image:

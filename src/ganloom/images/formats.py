@@ -42,6 +42,8 @@ FORMATS = {
 _SHARED = re.compile(rb"....ftypmi[fa][1-9A-Z]|....ftypmsf1", re.DOTALL)
 _AVIF_BRANDS = {b"avif", b"avis"}
 
+_LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # beside WebP, which has both kinds
+
 CAMERA_RAW = "camera RAW"
 # Image formats that are not supported.
 _UNREAD_PICTURES = {
@@ -101,6 +103,20 @@ def _shared(data: bytes) -> str:
     size = min(int.from_bytes(data[:4]), 256)
     brands = {data[at : at + 4] for at in range(16, size, 4)}
     return "AVIF" if brands & _AVIF_BRANDS else "HEIF"
+
+
+def is_lossless(data: bytes, name: str) -> bool:
+    """Tell whether a file in the supported format ``name`` keeps the values of pixels exactly."""
+    if name != "WEBP":
+        return name in _LOSSLESS
+    at = 12
+    while at + 8 <= len(data):
+        chunk = data[at : at + 4]
+        if chunk in (b"VP8L", b"VP8 "):
+            return chunk == b"VP8L"
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + (16 if chunk == b"ANMF" else size + size % 2)  # a frame contains chunks
+    return False
 
 
 def unread(data: bytes) -> str | None:
