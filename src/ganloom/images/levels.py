@@ -250,7 +250,8 @@ def unmasked(image: Image.Image, from_palette: bool) -> Image.Image:
     counted: Any = image.getcolors(_MAX_LABEL + 1)
     colours = sorted((colour for _, colour in counted or ()), key=lambda c: (sum(c), c))
     if len(colours) == 2:
-        return _mask(image, *colours, from_palette)
+        dark, light = colours
+        return _mask(image, dark, light, from_palette)
     is_grey = all(red == green == blue for red, green, blue in colours)
     if len(colours) > 2 and is_grey and colours[-1][0] <= _MAX_LABEL:
         scale = 255 / colours[-1][0]
