@@ -49,6 +49,10 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(f"\ufeffsha256,decision,reason,who\r\n{A},drop,old,me\r\n".encode())
     assert curate.read_list(path, KNOWN) == [Decision(A, False, "old", 2)]
+    for separator, encoding in ((";", "utf-8-sig"), ("\t", "utf-16"), (",", "utf-16-le")):
+        text = f"sha256,decision,reason\r\n{A},drop,é\r\n".replace(",", separator)
+        path.write_bytes(text.encode(encoding))
+        assert curate.read_list(path, KNOWN) == [Decision(A, False, "é", 2)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ganloom import params
+from ganloom import lists, params
 
 COLUMNS = ("sha256", "decision", "reason")
 MIN_PREFIX = 8
@@ -134,10 +134,10 @@ def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision
         CurationError: See ``read_list``.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text, separator = lists.table(lists.decoded(data), COLUMNS)
     except UnicodeDecodeError:
-        raise CurationError(f"{path}: not UTF-8; save it as CSV UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+        raise CurationError(f"{path}: not UTF-8; {lists.WAY_OUT}") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     ordered = sorted(known)
     first: dict[str, Decision] = {}
     decisions = []
