@@ -379,14 +379,15 @@ def test_other_drawings_are_laid_on_white(source: Image.Image) -> None:
 # --- frames --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "AVIF"])
 @pytest.mark.parametrize("blank", ["black", "white"])
 def test_blank_first_frames_are_passed_over(name: str, blank: str) -> None:
     drawn = Image.fromarray(np.stack([MASK * np.uint8(255)] * 3, axis=2))
     first, second = (Image.new("RGB", drawn.size, c) for c in (blank, "grey"))
-    options = {"save_all": True, "lossless": True, "duration": 50}
+    options = {"save_all": True, "lossless": True, "duration": 50, "quality": 100}
     found = pixels(encoded(first, name, append_images=[second, drawn, first], **options))
-    assert np.array_equal(found, np.asarray(drawn))
+    difference = np.abs(found.astype(int) - np.asarray(drawn))
+    assert difference.max() <= (8 if name == "AVIF" else 0)
 
 
 def test_an_animation_of_blank_frames_is_its_first() -> None:

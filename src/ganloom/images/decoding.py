@@ -56,7 +56,7 @@ MAX_TILES = 100_000  # of an image; ten times as many as an image with a strip p
 
 # Formats in which a blank first frame is skipped. All frames that are examined have no more pixels
 # together than one image may have.
-_ANIMATED = {"GIF", "PNG", "WEBP"}
+_ANIMATED = {"AVIF", "GIF", "PNG", "WEBP"}
 _MAX_FRAMES = 100
 _BLANK = 4  # of 255: range of a channel in a blank image
 
