@@ -237,7 +237,7 @@ def _forced(stages: Iterable[DvcStage], pattern: object) -> set[DvcStage]:
         kind, _, key = str(pattern).partition("@")
         kinds = sorted({_kind(stage) for stage in stages})
         names = sorted(stage.addressing for stage in stages if _kind(stage) == kind)
-        known = names if key and names else kinds
+        known = names if key and names else [*kinds, "one of several such as train@NAME"]
         close = difflib.get_close_matches(str(pattern), known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise PipelineError(
