@@ -528,6 +528,34 @@ def test_colours_are_converted_to_srgb(space: str, name: str) -> None:
     assert np.abs(found - expected).mean() < 0.5
 
 
+def adobe_exif(space: int, index: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    exif.get_ifd(0x8769).update({0xA001: space, 0xA005: {1: index}})
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_adobe_rgb_that_only_exif_declares_is_converted(name: str) -> None:
+    colours = np.array([[200, 60, 40], [60, 180, 70], [50, 60, 190], [128, 128, 128]], np.uint8)
+    picture = np.kron(colours[None], np.ones((32, 32, 1), np.uint8))
+    options = {"quality": 100, "subsampling": 0} if name == "JPEG" else {"quality": 100}
+    options |= {"lossless": True} if name == "WEBP" else {}
+
+    def shown(space: int, index: str, **more: object) -> np.ndarray:
+        exif = adobe_exif(space, index)
+        return pixels(encoded(picture, name, exif=exif, **options, **more))[16, 16::32]
+
+    plain = shown(1, "R98").astype(int)
+    expected = icc.to_srgb("Adobe RGB", plain)
+    assert np.abs(expected - plain).max() > 20
+    assert np.abs(shown(0xFFFF, "R03") - expected).max() <= 3
+    assert np.array_equal(shown(0xFFFF, "R98"), plain)
+    assert np.array_equal(shown(1, "R03"), plain)
+    srgb = shown(0xFFFF, "R03", icc_profile=icc.rgb_profile("sRGB"))  # the profile counts
+    assert np.array_equal(srgb, plain)
+
+
 def test_other_modes_are_converted_as_well() -> None:
     profile = icc.rgb_profile("ProPhoto")
     sample = Image.fromarray(RGB)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from ganloom.images import av1, colour, formats, levels, metadata
 from ganloom.images.formats import FORMATS, sniff
@@ -65,6 +65,8 @@ _FAINT, _SEEN = 32, 1 / 50
 _MOSTLY = 0.9  # opaque share from which the background matters only at edges and corners
 
 _EXIF_ORIENTATION = 0x0112
+_COLOUR_SPACE, _UNCALIBRATED = 0xA001, 0xFFFF
+_INTEROPERABILITY_INDEX, _ADOBE_RGB = 1, "R03"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -278,7 +280,7 @@ def _rgb(file: ImageFile.ImageFile, data: bytes, profile: bytes | None) -> Image
     shown = levels.of_8_bits(file, data)
     if shown.mode == "LAB":
         return colour.from_lab(shown)
-    return _opaque(colour.to_srgb(shown, profile))
+    return _opaque(colour.to_srgb(shown, profile or _exif_profile(file)))
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -305,6 +307,18 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
         return 1
+
+
+def _exif_profile(image: Image.Image) -> bytes | None:
+    """Return the profile of Adobe RGB if EXIF declares it, as cameras do (DCF 2.0)."""
+    try:
+        exif = image.getexif()
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(_COLOUR_SPACE)
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(_INTEROPERABILITY_INDEX)
+    except Exception:  # EXIF is unreadable
+        return None
+    is_adobe = space == _UNCALIBRATED and str(index).strip(" \0") == _ADOBE_RGB
+    return colour.ADOBE_RGB if is_adobe else None
 
 
 def _coarseness(image: Image.Image) -> float:
