@@ -334,15 +334,20 @@ def test_a_dark_frame_with_noise_is_blank() -> None:
 # --- transparency --------------------------------------------------------------------------------
 
 
-def drawing(colour: tuple[int, int, int], dots: tuple[int, int, int] | None = None) -> Image.Image:
-    """A disc on transparency, smooth at its edge; with ``dots`` a tenth of it is of that colour."""
-    y, x = np.mgrid[:64, :64] - 31.5
-    alpha = np.clip(20 - np.hypot(x, y), 0, 1)
+def drawing(colour: tuple[int, int, int], *, outline: int = 0, caption: int = 0) -> Image.Image:
+    """A disc on transparency, smooth at its edge.
+
+    Args:
+        colour: Colour of the disc.
+        outline: Width of a black outline in px.
+        caption: Height in px of a black bar below, 48 px wide.
+    """
+    y, x = np.mgrid[:64, :64] - [[[26]], [[31.5]]]
+    radius = np.hypot(x, y)
     rgba = np.zeros((64, 64, 4), np.uint8)
-    rgba[..., :3] = np.where(alpha[..., None] > 0, colour, 0)
-    if dots:
-        rgba[:, 30:33, :3] = dots
-    rgba[..., 3] = 255 * alpha
+    rgba[..., 3] = 255 * np.clip(20 - radius, 0, 1)
+    rgba[radius < 20 - outline, :3] = colour
+    rgba[50 : 50 + caption, 8:56] = 0, 0, 0, 255
     return Image.fromarray(rgba)
 
 
@@ -352,11 +357,12 @@ def test_a_white_drawing_on_transparency_is_seen(
     colour: tuple[int, int, int], kind: tuple[str, str]
 ) -> None:
     name, mode = kind
-    source = drawing(colour)
-    image = source.convert(mode) if mode != "P" else source
-    found = pixels(encoded(image, name, **({"lossless": True} if name == "WEBP" else {})))
-    assert found[0, 0].tolist() == [0, 0, 0]
-    assert np.abs(found[32, 32].astype(int) - colour).max() <= 8
+    for caption in (0, 1, 5, 12):
+        source = drawing(colour, caption=caption)
+        image = source.convert(mode) if mode != "P" else source
+        found = pixels(encoded(image, name, **({"lossless": True} if name == "WEBP" else {})))
+        assert found[0, 0].tolist() == [0, 0, 0]
+        assert np.abs(found[26, 32].astype(int) - colour).max() <= 8
 
 
 @pytest.mark.parametrize(
@@ -365,7 +371,9 @@ def test_a_white_drawing_on_transparency_is_seen(
         drawing((0, 0, 0)),
         drawing((200, 200, 200)),
         drawing((255, 255, 0)),
-        drawing((255, 255, 255), dots=(0, 0, 0)),  # it has an outline
+        drawing((255, 255, 255), outline=2),
+        drawing((255, 255, 255), outline=3, caption=5),
+        drawing((255, 255, 255), caption=14).crop((0, 30, 64, 64)),  # more than half is black
         Image.new("RGBA", (8, 8), (255, 255, 255, 0)),
         Image.new("RGBA", (8, 8), (255, 255, 255, 255)),
     ],

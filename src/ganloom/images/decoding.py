@@ -60,8 +60,7 @@ _ANIMATED = {"AVIF", "GIF", "PNG", "WEBP"}
 _MAX_FRAMES = 100
 _BLANK = 4  # of 255: range of a channel in a blank image
 
-# A drawing is invisible on white if less than a fiftieth of it differs from white by this, of 255.
-_FAINT, _SEEN = 32, 1 / 50
+_FAINT = 32  # of 255: a smaller difference from white is not seen
 _MOSTLY = 0.9  # opaque share from which the background matters only at edges and corners
 
 _EXIF_ORIENTATION = 0x0112
@@ -83,8 +82,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     """Decode an untrusted file.
 
     The image is rotated by its EXIF orientation, converted to sRGB and reduced to 8 bits (see
-    ``levels``). Transparency is composited on white, or on black if the drawing would be nearly
-    invisible on white. Of an animation, the first frame that is not blank is used.
+    ``levels``). Transparency is composited on white, or on black if more than half of the drawing
+    would vanish on white. Of an animation, the first frame that is not blank is used.
 
     Args:
         data: Content of the file.
@@ -292,13 +291,24 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _is_lost_on_white(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether much is transparent, and hardly any of the drawing is darker than white."""
+    """Tell whether much is transparent, and more than half of the drawing would vanish on white.
+
+    White parts vanish if they touch the transparency. Those inside an outline do not.
+    """
+    from scipy import ndimage  # noqa: PLC0415  (its import takes longer than most images)
+
     alpha = pixels[..., 3]
     drawn = int(alpha.sum(dtype=np.int64))
     if not 0 < drawn < _MOSTLY * 255 * alpha.size:
         return False
-    is_seen = pixels[..., :3].min(axis=2) < 255 - _FAINT
-    return int(alpha[is_seen].sum(dtype=np.int64)) < _SEEN * drawn
+    darkness = (255 - pixels[..., :3].min(axis=2)).astype(np.uint16) * alpha // 255
+    is_white = darkness < _FAINT
+    if 2 * int(alpha[is_white].sum(dtype=np.int64)) <= drawn:
+        return False
+    regions, count = ndimage.label(is_white)
+    is_open = np.zeros(count + 1, bool)
+    is_open[regions[is_white & (alpha < _FAINT)]] = True
+    return 2 * int(alpha[is_white & is_open[regions]].sum(dtype=np.int64)) > drawn
 
 
 def _orientation(image: Image.Image) -> int:
