@@ -99,6 +99,26 @@ def test_progress_bars_fill_no_end_of_a_log(
     assert stages.failures().strip() == "Stopped; the same command continues."
 
 
+@pytest.mark.parametrize(
+    ("code", "is_killed"),
+    [
+        ("kill -KILL $$", True),
+        ("echo 'ERROR: failed to run: exec python x.py, exited with -9'; exit 255", True),
+        ("echo 'ERROR: failed to run: exec python x.py, exited with -15'; exit 255", False),
+        ("exit 1", False),
+    ],
+)
+def test_a_stage_without_memory_says_so(
+    code: str, is_killed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import job
+
+    log = tmp_path / "train@a.log"
+    assert job._run(["/bin/sh", "-c", code], "train@a", log) != 0
+    for said in (capsys.readouterr().out, log.read_text()):
+        assert ("most often for lack of memory" in said) == is_killed
+
+
 def test_a_config_that_means_nothing_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
