@@ -137,6 +137,16 @@ def test_a_config_that_means_nothing_is_refused(
             stages.read(config)
 
 
+def test_a_worker_that_the_system_killed_points_to_the_memory(tmp_path: Path) -> None:
+    said = stage(
+        tmp_path,
+        "import os; from concurrent.futures import ProcessPoolExecutor\n"
+        "with ProcessPoolExecutor(1) as pool: pool.submit(os._exit, 9).result()",
+    )
+    assert "BrokenProcessPool" in said
+    assert "error: probably not enough memory" in said
+
+
 def test_an_interrupted_stage_says_how_it_continues(tmp_path: Path) -> None:
     said = stage(tmp_path, "raise KeyboardInterrupt", -signal.SIGINT)
     assert said == "\nStopped; the same command continues.\n"
