@@ -164,13 +164,16 @@ def test_the_conclusion_tells_a_lead_from_chance(kids: list[list[float]], senten
 
 
 @pytest.mark.parametrize("file", ["workflow/messages.py", "src/ganloom/doctor.py"])
-def test_the_advice_on_a_full_disk_keeps_every_experiment(project: Path, file: str) -> None:
+def test_the_advice_on_a_full_disk_keeps_every_experiment_and_commit(
+    project: Path, file: str
+) -> None:
     text = re.sub(r'"\s+"', "", (ROOT / file).read_text(encoding="utf-8"))
     (options,) = re.findall(r"dvc gc ((?:--[a-z-]+ )+)removes", text)
-    before = versions(project, [*EXPERIMENTS])
+    run(project, 0.1, 3, 0.2, "yellow")
+    before = versions(project, [*EXPERIMENTS, "HEAD~1"])
     command = [sys.executable, "-m", "dvc", "gc", *options.split(), "--force"]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
-    assert versions(project, [*EXPERIMENTS]) == before
+    assert versions(project, [*EXPERIMENTS, "HEAD~1"]) == before
     assert all(version.grids for version in before)
 
 
