@@ -245,6 +245,17 @@ def test_resampling_may_exceed_the_range_slightly(full: int) -> None:
     assert np.array_equal(levels.eight_bits(values)[1:], levels.eight_bits(full * UNIT)[1:])
 
 
+def test_hot_pixels_of_any_brightness_do_not_decide_the_range() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**12, (256, 256)).astype(np.uint16)
+    expected = values >> 4
+    hot = rng.choice(values.size, 40, replace=False)
+    values.flat[hot] = rng.integers(2**12, 2**16, 40)
+    found = levels.eight_bits(values)
+    expected.flat[hot] = 255
+    assert np.array_equal(found, expected)
+
+
 def test_a_larger_share_is_part_of_the_picture() -> None:
     values = noise(24, 40, high=2**12, dtype=np.uint16)
     values[0, :20] = 60_000  # 2 %

@@ -8,8 +8,9 @@ values of the image, without the few that are no picture:
    GDAL's tag 42113, magnitudes of 1e20 and more, and the usual markers (``_MARKERS``) if a gap
    separates them from everything else.
 2. Outliers, such as hot pixels, are left out: up to 1 % of the pixels if a gap of a factor of 4
-   separates them from the others, and up to 0.01 %, but at least one pixel, if they are 4 times as
-   large as the others. With negative values, the distances from the median are compared.
+   separates them from the others, and up to 0.1 %, but at least one pixel, if the largest of them
+   is 4 times as large as the others. If there are negative values, the distances from the median
+   are compared.
 3. The rest determines the range:
 
    - Integers: the bits that the largest value needs, at least 8. So 12 bits in 16 are treated as
@@ -46,7 +47,7 @@ _MARKERS = {-999, -9999, -99999, -32767, -32768, 32767, 65535, -(2**31), 2**31 -
 _NO_MEASUREMENT = 1e20
 _PICTURE_LEVELS = 16  # an image with fewer levels below such a marker may be a drawing
 _APART = 4  # factor between outliers and the others
-_MANY, _FEW = 100, 10_000  # one pixel in so many may be an outlier beyond a gap, and without one
+_MANY, _FEW = 100, 1000  # one pixel in so many may be an outlier beyond a gap, and without one
 # Full scales of floating-point values, each with the largest value of a slight excess.
 _EXCESS = ((1.0, 16.0), (255.0, 288.0), (65535.0, 73728.0))
 
