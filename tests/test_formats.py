@@ -133,7 +133,7 @@ def test_pictures_that_are_not_read_are_listed_and_other_files_are_not() -> None
         b"\0\0\0\1Bud1" + bytes(99),  # macOS's .DS_Store
         b"SQLite format 3\0" + bytes(99),
         b"\x80\4\x95\x0b\0\0\0\0\0\0\0" + bytes(99),  # pickle
-        gzip.compress(b"text"),
+        gzip.compress(b"text", mtime=0),
         "words".encode("utf-16"),
         bytes(4096),
     ],

@@ -222,7 +222,7 @@ def test_hot_pixels_do_not_decide_the_range(bits: int, hot: list[tuple[int, int]
 
 
 @pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
-def test_a_hot_pixel_among_colours(made) -> None:
+def test_a_hot_pixel_among_colours(made: Callable[[NDArray[np.uint16]], bytes]) -> None:
     deep = noise(24, 40, 3, high=2**12, dtype=np.uint16)
     expected = deep >> 4
     deep[3, 4], expected[3, 4] = 65535, 255

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-ROOM = "make room (dvc gc --all-commits --all-experiments removes what no commit or experiment uses)"
+ROOM = (
+    "make room (dvc gc --all-commits --all-experiments removes what no commit or experiment uses)"
+)
 REMEDIES = {
     errno.ENOSPC: ROOM,
     errno.EDQUOT: ROOM,

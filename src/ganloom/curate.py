@@ -68,7 +68,7 @@ def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
     fetched = every.drop_duplicates("sha256").astype({"width": int, "height": int})
     rows = clusters.merge(fetched, on="sha256").sort_values("sha256")[list(Picture._fields[:-1])]
     return [
-        Picture(*row, copies=tuple(labels[row[0]][1:]))
+        Picture(*row)._replace(copies=tuple(labels[row[0]][1:]))
         for row in rows.itertuples(index=False, name=None)
     ]
 
