@@ -49,6 +49,10 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(f"\ufeffsha256,decision,reason,who\r\n{A},drop,old,me\r\n".encode())
     assert curate.read_list(path, KNOWN) == [Decision(A, False, "old", 2)]
+    for separator, encoding in ((";", "utf-8-sig"), ("\t", "utf-16"), (",", "utf-16-le")):
+        text = f"sha256,decision,reason\r\n{A},drop,é\r\n".replace(",", separator)
+        path.write_bytes(text.encode(encoding))
+        assert curate.read_list(path, KNOWN) == [Decision(A, False, "é", 2)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +145,7 @@ def test_of_candidates_with_one_file_the_first_id_gives_the_label() -> None:
     )
     clusters = pd.DataFrame({"sha256": [C, A], "cluster": [A, A], "contrast": [20.0, 30.0]})
     assert curate.pictures(manifest, clusters) == [
-        Picture(A, A, 90, 70, 30.0, "a"),
+        Picture(A, A, 90, 70, 30.0, "a", ("b",)),
         Picture(C, A, 30, 20, 20.0, "d"),
     ]
 
@@ -203,12 +207,38 @@ def test_what_is_wrong_with_classes_is_said() -> None:
     assert curate.class_warnings(some, some, {"cats0", "dogs1"}, 0.2) == []
     assert curate.class_warnings(some[:5], some[:5], {"cats0"}, 0.2) == []
     wrong = [*some, picture(0, "owl"), picture(0, ""), picture(1, "")]
-    gone, small, none = curate.class_warnings(wrong, wrong[5:], {"dogs0", "0"}, 0.2)
+    gone, single, none = curate.class_warnings(wrong, wrong[5:], {"dogs0", "0"}, 0.2)
     assert gone == "all images of class 'cats' were dropped: see data/dropped.csv"
-    assert "class 'owl'" in small
-    assert "'cats', 'dogs'" in curate.class_warnings(some, some, set(), 0.2)[0]
+    assert "a single image" in single
+    assert "class 'owl'" in single
+    assert "curate.holdout" not in single  # it cannot help
+    (small,) = curate.class_warnings(some, some, set(), 0.2)
+    assert "'cats', 'dogs'" in small
+    assert "raise curate.holdout" in small
     assert curate.class_warnings(some, some, set(), 0) == []
     assert none.startswith("2 images have no class, ")
+
+
+def test_copies_in_several_classes_are_named_with_both() -> None:
+    digests = [digit * 64 for digit in "abcdef"]
+    a, b, c, d, e, f = digests
+    files = [
+        ("1", "dogs", a), ("2", "cats", a),  # one file in two classes
+        ("3", "dogs", b), ("4", "owls", c), ("5", "cats", d),  # c and d resemble b
+        ("6", "mice", e), ("7", "", f), ("8", "rats", f),
+    ]  # fmt: skip
+    manifest = pd.DataFrame(files, columns=["id", "label", "sha256"])
+    manifest = manifest.assign(error="", width="90", height="70")
+    clusters = pd.DataFrame({"sha256": digests, "cluster": [a, b, b, b, e, f], "contrast": 30.0})
+    pictures = curate.pictures(manifest, clusters)
+    kept = [picture for picture in pictures if picture.sha256 in (a, b, d, e, f)]  # d by hand
+    copies = curate.class_copies(pictures, kept)
+    assert copies == {("cats", "dogs"): 1, ("owls", "dogs"): 1, ("rats", ""): 1}
+    cats, owls, rats, *_ = curate.class_warnings(pictures, kept, {}, 0)
+    words = "that are dropped as copies or near-duplicates of images of class 'dogs': 1"
+    assert cats.startswith(f"images of class 'cats' {words}; delete")
+    assert owls.startswith(f"images of class 'owls' {words}, and no image of class 'owls' is left")
+    assert "images without a class" in rats
 
 
 # --- the whole stage ---------------------------------------------------------------------------

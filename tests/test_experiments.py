@@ -142,7 +142,9 @@ def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
     [
         ([[1.0, 1.1], [1.05, 1.2]], "then dropout 1 (1.12 ± 0.11). The difference is not"),
         ([[1.0, 1.1, 1.05], [2.0, 2.1, 2.05]], "The difference is significant"),
-        ([[1.0], [2.0, 2.1]], "With a single seed this may be chance"),
+        ([[1.0], [2.0, 2.1]], "With a single seed this may be chance: run more, with -S seed=2."),
+        ([[1.0, 1.0], [2.0, 2.0]], "All runs of each are equal, so that nothing can be tested"),
+        ([[1.0, 1.0], [2.0, 2.1]], "The difference is"),
         ([[1.0], []], ""),
     ],
 )  # fmt: skip
@@ -157,17 +159,21 @@ def test_the_conclusion_tells_a_lead_from_chance(kids: list[list[float]], senten
         + [Version("other", "", {}, {"dcgan": {"swd": 1.0}})]
     )  # fmt: skip
     assert sentence in found.models[0].conclusion
+    assert "nan" not in found.models[0].conclusion
     assert bool(sentence) == bool(found.models[0].conclusion)
 
 
 @pytest.mark.parametrize("file", ["workflow/messages.py", "src/ganloom/doctor.py"])
-def test_the_advice_on_a_full_disk_keeps_every_experiment(project: Path, file: str) -> None:
+def test_the_advice_on_a_full_disk_keeps_every_experiment_and_commit(
+    project: Path, file: str
+) -> None:
     text = re.sub(r'"\s+"', "", (ROOT / file).read_text(encoding="utf-8"))
     (options,) = re.findall(r"dvc gc ((?:--[a-z-]+ )+)removes", text)
-    before = versions(project, [*EXPERIMENTS])
+    run(project, 0.1, 3, 0.2, "yellow")
+    before = versions(project, [*EXPERIMENTS, "HEAD~1"])
     command = [sys.executable, "-m", "dvc", "gc", *options.split(), "--force"]
     subprocess.run(command, cwd=project, check=True, capture_output=True)
-    assert versions(project, [*EXPERIMENTS]) == before
+    assert versions(project, [*EXPERIMENTS, "HEAD~1"]) == before
     assert all(version.grids for version in before)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 
@@ -47,6 +48,8 @@ def box(brand: bytes, *compatible: bytes) -> bytes:
     return struct.pack(">I", size) + b"ftyp" + brand + bytes(4) + b"".join(compatible) + bytes(40)
 
 
+SVG = '<?xml version="1.0" encoding="UTF-16"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+TGA = ("RGB", "RGBA", "L", "P")
 NAMED = {
     "JPEG 2000": encoded(RGB, "JPEG2000"),
     "JPEG XL": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40),
@@ -64,6 +67,37 @@ NAMED = {
     "Photoshop (PSD)": b"8BPS\0\1" + bytes(40),
     "SVG": b'<?xml version="1.0"?>\n<!-- drawn -->\n<!DOCTYPE svg PUBLIC "x">\n<svg width="9">',
     "SVG, plain": b"\xef\xbb\xbf  <svg xmlns='http://www.w3.org/2000/svg'/>",
+    "SVG, UTF-16": SVG.encode("utf-16"),
+    "SVG, UTF-16 without a mark": SVG.encode("utf-16-be"),
+    "SVG, compressed": gzip.compress(SVG.encode() + bytes(9999)),
+    "SVG, UTF-16 compressed": gzip.compress(SVG.encode("utf-16")),
+    **{f"TGA ({mode})": encoded(Image.fromarray(RGB).convert(mode), "TGA") for mode in TGA},
+    **{
+        f"TGA ({mode}, compressed)": encoded(
+            Image.fromarray(RGB).convert(mode), "TGA", compression="tga_rle", orientation=1
+        )
+        for mode in TGA
+    },
+    **{f"PCX ({mode})": encoded(Image.fromarray(RGB).convert(mode), "PCX") for mode in "1LP"},
+    "PCX (RGB)": encoded(RGB, "PCX"),
+    "SGI": encoded(RGB, "SGI"),
+    "SGI (RGBA)": encoded(Image.fromarray(RGB).convert("RGBA"), "SGI"),
+    "X bitmap (XBM)": encoded(Image.fromarray(RGB).convert("1"), "XBM"),
+    "X pixmap (XPM)": b"/* XPM */\nstatic char *picture[] = {",
+    "Microsoft Paint (MSP)": encoded(Image.fromarray(RGB).convert("1"), "MSP"),
+    "DDS": encoded(RGB, "DDS"),
+    "BLP": encoded(Image.fromarray(RGB).convert("P"), "BLP"),
+    "icon (ICO)": encoded(RGB, "ICO"),
+    "icon (ICNS)": encoded(Image.new("RGB", (16, 16)), "ICNS"),
+    "bitmap without a file header (DIB)": encoded(RGB, "DIB"),
+    "Sun raster": b"\x59\xa6\x6a\x95" + bytes(40),
+    "PAM": b"P7\nWIDTH 4\nHEIGHT 4\n",
+    "PFM in colour": b"PF\n4 4\n-1.0\n",
+    "PICT": bytes(522) + b"\0\x11\2\xff" + bytes(40),
+    "IFF": b"FORM\0\0\1\0ILBMBMHD",
+    "Krita or OpenRaster": b"PK\3\4" + bytes(26) + b"mimetypeapplication/x-krita",
+    "DPX": b"SDPX" + bytes(40),
+    "FLIC": b"\0\1\0\0\x11\xaf\x09\0\x40\1\xc8\0\x08\0" + bytes(40),
     "PDF": b"%PDF-1.7\n" + bytes(40),
     "video": box(b"isom", b"mp41"),
     "video (QuickTime)": box(b"qt  "),
@@ -86,6 +120,26 @@ def test_pictures_that_are_not_read_are_listed_and_other_files_are_not() -> None
     assert set(NAMED) - listed == {
         name for name in NAMED if name.startswith(("PDF", "video", "arc"))
     }
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"id,label\n1,cat\n",
+        b"#include <stdio.h>\n",
+        b"\0\1\0\0\0\x0f\0\x80" + bytes(40),  # TrueType
+        b"\x40\2\0\0\0\0\0\0{" + b" " * 99,  # safetensors
+        b"\x93NUMPY\1\0v\0{" + b" " * 99,
+        b"\0\0\0\1Bud1" + bytes(99),  # macOS's .DS_Store
+        b"SQLite format 3\0" + bytes(99),
+        b"\x80\4\x95\x0b\0\0\0\0\0\0\0" + bytes(99),  # pickle
+        gzip.compress(b"text", mtime=0),
+        "words".encode("utf-16"),
+        bytes(4096),
+    ],
+)
+def test_files_that_are_no_pictures_are_not_listed(other: bytes) -> None:
+    assert not formats.is_picture(other)
 
 
 @pytest.mark.parametrize(

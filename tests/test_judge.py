@@ -181,6 +181,14 @@ def test_a_young_generator_may_draw_few_kinds_of_picture() -> None:
     assert alarm.tick == 2
 
 
+def test_a_training_of_a_few_steps_raises_no_alarm() -> None:
+    rows = history(loss_d=[1.0] * 24, loss_g=[1.0] * 24)
+    assert kinds(rows) == ["still"]
+    short = [row | {"kimg": 0.25 * row["tick"] / 24} for row in rows]  # 31 steps of 8 images
+    assert kinds(short) == []
+    assert kinds([row | {"kimg": 4 * row["kimg"]} for row in short]) == ["still"]
+
+
 def test_recall_has_to_be_lost_to_raise_an_alarm() -> None:
     assert kinds(looks(recall=[0.1, 0, 0, 0])) == ["recall"]
     assert kinds(looks(recall=[0.1, 0, 0])) == []

@@ -161,16 +161,130 @@ def test_floating_point_numbers_keep_their_order(numbers: list[float]) -> None:
     assert (np.diff(levels.eight_bits(values).astype(int)) >= 0).all()
 
 
+HOLES = [np.nan, np.inf, -np.inf, -9999, -99999, -32768, -(2.0**31), 1e30, -1e30, -3.4028235e38]
+UNIT = np.linspace(0, 1, 960, dtype=np.float32).reshape(24, 40)
+
+
+@pytest.mark.parametrize("hole", HOLES)
+@pytest.mark.parametrize("full", [1, 255])
+def test_missing_data_do_not_decide_the_range(hole: float, full: int) -> None:
+    values = full * UNIT
+    values[:8] = hole
+    found = grey(encoded(values, "TIFF"))
+    assert np.array_equal(found[8:], np.round(255 * UNIT[8:].astype(np.float64)))
+    assert (found[:8] == (255 if hole > 0 else 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "hole"),
+    [
+        (UNIT.copy(), 7.5),
+        ((4095 * UNIT).astype(np.uint16), 65535),
+        ((4095 * UNIT).astype(np.uint16), 30_000),
+        ((4095 * UNIT).astype(np.int32), -1),
+    ],
+)
+def test_the_missing_data_that_a_tiff_names_are_black(values: np.ndarray, hole: float) -> None:
+    expected = grey(encoded(values, "TIFF"))
+    values[:8] = hole
+    found = grey(encoded(values, "TIFF", tiffinfo={42113: f"{hole:g} "}))
+    assert np.array_equal(found[8:], expected[8:])
+    assert (found[:8] == 0).all()
+
+
+@pytest.mark.parametrize("named", ["nan", "none", "", "1e999", "-9999"])
+def test_other_texts_for_missing_data_change_nothing(named: str) -> None:
+    for values in (UNIT, (65535 * UNIT).astype(np.uint16)):
+        plain = grey(encoded(values, "TIFF"))
+        assert np.array_equal(grey(encoded(values, "TIFF", tiffinfo={42113: named})), plain)
+
+
+def test_a_third_of_missing_data_in_twelve_bits() -> None:
+    values = (4095 * UNIT).astype(np.uint16)
+    expected = values >> 4
+    values[:8] = 65535
+    assert np.array_equal(grey(encoded(values, "PNG"))[8:], expected[8:])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(8, 14), st.lists(st.tuples(st.integers(0, 959), st.integers()), max_size=9))
+def test_hot_pixels_do_not_decide_the_range(bits: int, hot: list[tuple[int, int]]) -> None:
+    values = noise(24, 40, high=2**bits, dtype=np.uint16)
+    values[0, 0] = 2**bits - 1
+    expected = values >> (bits - 8)
+    for place, value in hot:
+        low = 4 * 2**bits - 4
+        values.flat[place] = low + value % (65536 - low)
+    for found in (levels.eight_bits(values), levels.eight_bits(values.astype(np.int32))):
+        is_hot = values >= 2**bits
+        assert np.array_equal(found[~is_hot], expected[~is_hot])
+        assert (found[is_hot] == 255).all()
+
+
+@pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
+def test_a_hot_pixel_among_colours(made: Callable[[NDArray[np.uint16]], bytes]) -> None:
+    deep = noise(24, 40, 3, high=2**12, dtype=np.uint16)
+    expected = deep >> 4
+    deep[3, 4], expected[3, 4] = 65535, 255
+    assert np.array_equal(pixels(made(deep)), expected)
+
+
+@pytest.mark.parametrize("hot", [1.01, 1.5, 12, 300, 1e6, -5, -4000])
+def test_an_outlier_does_not_decide_the_range_of_numbers_with_a_fraction(hot: float) -> None:
+    values = UNIT.copy()
+    values[3, 4] = hot
+    found = levels.eight_bits(values)
+    found[3, 4] = levels.eight_bits(UNIT)[3, 4]
+    assert np.array_equal(found, levels.eight_bits(UNIT))
+
+
+@pytest.mark.parametrize("full", [1, 255, 65535])
+def test_resampling_may_exceed_the_range_slightly(full: int) -> None:
+    values = full * UNIT
+    values[0, :9] = 1.05 * full
+    assert np.array_equal(levels.eight_bits(values)[1:], levels.eight_bits(full * UNIT)[1:])
+
+
+def test_hot_pixels_of_any_brightness_do_not_decide_the_range() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**12, (256, 256)).astype(np.uint16)
+    expected = values >> 4
+    hot = rng.choice(values.size, 40, replace=False)
+    values.flat[hot] = rng.integers(2**12, 2**16, 40)
+    found = levels.eight_bits(values)
+    expected.flat[hot] = 255
+    assert np.array_equal(found, expected)
+
+
+def test_a_larger_share_is_part_of_the_picture() -> None:
+    values = noise(24, 40, high=2**12, dtype=np.uint16)
+    values[0, :20] = 60_000  # 2 %
+    assert np.array_equal(levels.eight_bits(values), values >> 8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(8, 16), st.integers(1, 9), st.data())
+def test_ordinary_deep_pictures_are_seen_by_their_bits(
+    bits: int, dark: int, data: st.DataObject
+) -> None:
+    """The darker most pixels are, the fewer use the highest bits, but without a gap."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    values = ((2**bits - 1) * rng.random((64, 64)) ** (dark / 3)).astype(np.uint16)
+    values[0, 0] = 2**bits - 1
+    assert np.array_equal(levels.eight_bits(values), values >> (bits - 8))
+
+
 # --- masks ---------------------------------------------------------------------------------------
 
 MASK = noise(24, 40) > 127
 
 
-@pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "BMP", "PPM"])
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "BMP", "PPM", "WEBP"])
 @pytest.mark.parametrize("value", [1, 2, 15])
 def test_a_mask_of_small_values_is_black_and_white(name: str, value: int) -> None:
+    options = {"lossless": True} if name == "WEBP" else {}
     for mask in (MASK * np.uint8(value), np.stack([MASK * np.uint8(value)] * 3, axis=2)):
-        assert np.array_equal(grey(encoded(mask, name)), MASK * np.uint8(255))
+        assert np.array_equal(grey(encoded(mask, name, **options)), MASK * np.uint8(255))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
@@ -189,27 +303,62 @@ def test_two_nearly_equal_colours_of_a_palette_are_black_and_white() -> None:
     [
         MASK * np.uint8(16),  # a dark picture may be meant
         MASK * np.uint8(1) + np.uint8(254),  # a blank page with a little noise
-        noise(24, 40, high=4),
+        noise(24, 40, high=33),
+        noise(24, 40, 3, high=3),  # not grey
         np.zeros((24, 40), np.uint8),
         np.ones((24, 40), np.uint8),
     ],
 )
 def test_other_pictures_of_8_bits_stay_as_they_are(picture: np.ndarray) -> None:
-    assert np.array_equal(grey(encoded(picture, "PNG")), picture)
+    shown = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=2)
+    assert np.array_equal(pixels(encoded(picture, "PNG")), shown)
+
+
+@pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "BMP", "PPM", "WEBP"])
+@pytest.mark.parametrize("classes", [3, 6, 21, 32])
+def test_the_greys_of_a_label_map_are_stretched(name: str, classes: int) -> None:
+    labels = noise(24, 40, high=classes)
+    labels[0, :2] = 0, classes - 1
+    expected = np.round(255 / (classes - 1) * labels).astype(int)
+    options = {"lossless": True} if name == "WEBP" else {}
+    for each in (labels, np.stack([labels] * 3, axis=2)):
+        found = grey(encoded(Image.fromarray(each).convert("RGB"), name, **options))
+        assert np.array_equal(found, expected)
+    if name == "TIFF":
+        for dtype in (np.uint16, np.int32, np.float32):
+            assert np.abs(grey(encoded(labels.astype(dtype), name)) - expected).max() <= 1
+
+
+def test_a_lossy_picture_is_no_label_map() -> None:
+    labels = np.kron(noise(3, 5, high=6), np.ones((8, 8), np.uint8))
+    for name in ("JPEG", "WEBP"):
+        assert grey(encoded(labels, name, quality=95)).max() < 30
+
+
+def test_a_dark_frame_with_noise_is_blank() -> None:
+    frames = [Image.fromarray(noise(24, 40, high=high)).convert("RGB") for high in (3, 256)]
+    for name in ("PNG", "WEBP", "GIF"):
+        data = encoded(frames[0], name, save_all=True, append_images=frames[1:], lossless=True)
+        assert pixels(data).std() > 50
 
 
 # --- transparency --------------------------------------------------------------------------------
 
 
-def drawing(colour: tuple[int, int, int], dots: tuple[int, int, int] | None = None) -> Image.Image:
-    """A disc on transparency, smooth at its edge; with ``dots`` a tenth of it is of that colour."""
-    y, x = np.mgrid[:64, :64] - 31.5
-    alpha = np.clip(20 - np.hypot(x, y), 0, 1)
+def drawing(colour: tuple[int, int, int], *, outline: int = 0, caption: int = 0) -> Image.Image:
+    """A disc on transparency, smooth at its edge.
+
+    Args:
+        colour: Colour of the disc.
+        outline: Width of a black outline in px.
+        caption: Height in px of a black bar below, 48 px wide.
+    """
+    y, x = np.mgrid[:64, :64] - [[[26]], [[31.5]]]
+    radius = np.hypot(x, y)
     rgba = np.zeros((64, 64, 4), np.uint8)
-    rgba[..., :3] = np.where(alpha[..., None] > 0, colour, 0)
-    if dots:
-        rgba[:, 30:33, :3] = dots
-    rgba[..., 3] = 255 * alpha
+    rgba[..., 3] = 255 * np.clip(20 - radius, 0, 1)
+    rgba[radius < 20 - outline, :3] = colour
+    rgba[50 : 50 + caption, 8:56] = 0, 0, 0, 255
     return Image.fromarray(rgba)
 
 
@@ -219,11 +368,12 @@ def test_a_white_drawing_on_transparency_is_seen(
     colour: tuple[int, int, int], kind: tuple[str, str]
 ) -> None:
     name, mode = kind
-    source = drawing(colour)
-    image = source.convert(mode) if mode != "P" else source
-    found = pixels(encoded(image, name, **({"lossless": True} if name == "WEBP" else {})))
-    assert found[0, 0].tolist() == [0, 0, 0]
-    assert np.abs(found[32, 32].astype(int) - colour).max() <= 8
+    for caption in (0, 1, 5, 12):
+        source = drawing(colour, caption=caption)
+        image = source.convert(mode) if mode != "P" else source
+        found = pixels(encoded(image, name, **({"lossless": True} if name == "WEBP" else {})))
+        assert found[0, 0].tolist() == [0, 0, 0]
+        assert np.abs(found[26, 32].astype(int) - colour).max() <= 8
 
 
 @pytest.mark.parametrize(
@@ -232,7 +382,9 @@ def test_a_white_drawing_on_transparency_is_seen(
         drawing((0, 0, 0)),
         drawing((200, 200, 200)),
         drawing((255, 255, 0)),
-        drawing((255, 255, 255), dots=(0, 0, 0)),  # it has an outline
+        drawing((255, 255, 255), outline=2),
+        drawing((255, 255, 255), outline=3, caption=5),
+        drawing((255, 255, 255), caption=14).crop((0, 30, 64, 64)),  # more than half is black
         Image.new("RGBA", (8, 8), (255, 255, 255, 0)),
         Image.new("RGBA", (8, 8), (255, 255, 255, 255)),
     ],
@@ -246,14 +398,15 @@ def test_other_drawings_are_laid_on_white(source: Image.Image) -> None:
 # --- frames --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG"])
+@pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "AVIF"])
 @pytest.mark.parametrize("blank", ["black", "white"])
 def test_blank_first_frames_are_passed_over(name: str, blank: str) -> None:
     drawn = Image.fromarray(np.stack([MASK * np.uint8(255)] * 3, axis=2))
     first, second = (Image.new("RGB", drawn.size, c) for c in (blank, "grey"))
-    options = {"save_all": True, "lossless": True, "duration": 50}
+    options = {"save_all": True, "lossless": True, "duration": 50, "quality": 100}
     found = pixels(encoded(first, name, append_images=[second, drawn, first], **options))
-    assert np.array_equal(found, np.asarray(drawn))
+    difference = np.abs(found.astype(int) - np.asarray(drawn))
+    assert difference.max() <= (8 if name == "AVIF" else 0)
 
 
 def test_an_animation_of_blank_frames_is_its_first() -> None:
@@ -392,6 +545,34 @@ def test_colours_are_converted_to_srgb(space: str, name: str) -> None:
     assert np.abs(stored - expected).mean() > 5
     found = pixels(encoded(source, name, icc_profile=icc.rgb_profile(space), **options))
     assert np.abs(found - expected).mean() < 0.5
+
+
+def adobe_exif(space: int, index: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 1
+    exif.get_ifd(0x8769).update({0xA001: space, 0xA005: {1: index}})
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "JPEG", "AVIF"])
+def test_adobe_rgb_that_only_exif_declares_is_converted(name: str) -> None:
+    colours = np.array([[200, 60, 40], [60, 180, 70], [50, 60, 190], [128, 128, 128]], np.uint8)
+    picture = np.kron(colours[None], np.ones((32, 32, 1), np.uint8))
+    options = {"quality": 100, "subsampling": 0} if name == "JPEG" else {"quality": 100}
+    options |= {"lossless": True} if name == "WEBP" else {}
+
+    def shown(space: int, index: str, **more: object) -> np.ndarray:
+        exif = adobe_exif(space, index)
+        return pixels(encoded(picture, name, exif=exif, **options, **more))[16, 16::32]
+
+    plain = shown(1, "R98").astype(int)
+    expected = icc.to_srgb("Adobe RGB", plain)
+    assert np.abs(expected - plain).max() > 20
+    assert np.abs(shown(0xFFFF, "R03") - expected).max() <= 3
+    assert np.array_equal(shown(0xFFFF, "R98"), plain)
+    assert np.array_equal(shown(1, "R03"), plain)
+    srgb = shown(0xFFFF, "R03", icc_profile=icc.rgb_profile("sRGB"))  # the profile counts
+    assert np.array_equal(srgb, plain)
 
 
 def test_other_modes_are_converted_as_well() -> None:

@@ -102,6 +102,26 @@ def test_progress_bars_fill_no_end_of_a_log(
     assert stages.failures().strip() == "Stopped; the same command continues."
 
 
+@pytest.mark.parametrize(
+    ("code", "is_killed"),
+    [
+        ("kill -KILL $$", True),
+        ("echo 'ERROR: failed to run: exec python x.py, exited with -9'; exit 255", True),
+        ("echo 'ERROR: failed to run: exec python x.py, exited with -15'; exit 255", False),
+        ("exit 1", False),
+    ],
+)
+def test_a_stage_without_memory_says_so(
+    code: str, is_killed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import job
+
+    log = tmp_path / "train@a.log"
+    assert job._run(["/bin/sh", "-c", code], "train@a", log) != 0
+    for said in (capsys.readouterr().out, log.read_text()):
+        assert ("most often for lack of memory" in said) == is_killed
+
+
 def test_a_config_that_means_nothing_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,11 +133,21 @@ def test_a_config_that_means_nothing_is_refused(
     for config, words in (
         ({"forc": "train"}, "--config forc: unknown; allowed: force=STAGE"),
         ({"force": "trian"}, r"force=trian: no stage .*did you mean train\?.* check, curate"),
-        ({"force": "train@no"}, "no stage has this name"),
+        ({"force": "train@no"}, r"this name.* \(allowed: train@\w+(, train@\w+)*, or a "),
         ({"force": 1}, "no stage has this name"),
     ):
         with pytest.raises(stages.PipelineError, match=words):
             stages.read(config)
+
+
+def test_a_worker_that_the_system_killed_points_to_the_memory(tmp_path: Path) -> None:
+    said = stage(
+        tmp_path,
+        "import os; from concurrent.futures import ProcessPoolExecutor\n"
+        "with ProcessPoolExecutor(1) as pool: pool.submit(os._exit, 9).result()",
+    )
+    assert "BrokenProcessPool" in said
+    assert "error: probably not enough memory" in said
 
 
 def test_an_interrupted_stage_says_how_it_continues(tmp_path: Path) -> None:

@@ -719,6 +719,24 @@ def test_names_the_commit_and_what_was_not_committed(project: Path, tmp_path: Pa
     text = Reader(page_of(copy)).text
     assert f"git checkout {head.stdout.strip()}" in text
     assert "Uncommitted changes (1 file)" in text
+    assert "The search of this run" not in text
+
+
+def test_lists_of_candidates_that_the_run_wrote_are_no_uncommitted_changes(
+    project: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    (copy / ".gitignore").write_text("/data/*\n!/data/candidates\n/results\n/work\n")
+    identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for command in (("init", "-q"), ("add", "."), (*identity, "commit", "-qm", "first")):
+        subprocess.run(["git", *command], cwd=copy, check=True)
+    (copy / "data/candidates").mkdir(exist_ok=True)
+    (copy / "data/candidates/mine.csv").write_text("id\n")
+    text = Reader(page_of(copy)).text
+    assert "changes that were not committed" not in text
+    assert "Uncommitted changes" not in text
+    assert "The search of this run wrote data/candidates/mine.csv . Commit this with" in text
 
 
 def test_a_page_of_ten_models_stays_small(
@@ -792,7 +810,7 @@ def test_an_outline_follows_the_index() -> None:
 
 
 def test_a_crop_is_told_in_words() -> None:
-    assert collection.turned(0, 0) == "unchanged"
+    assert collection.turned(0, 0) == collection.turned(-1e-9, 0) == "unchanged"
     assert collection.turned(-3.25, 5) == "rotated by -3.2°, then turned by 90°, then mirrored"
 
 

@@ -53,6 +53,31 @@ def test_a_csv_tells_what_it_knows(tmp_path: Path) -> None:
     assert [row["id"] for row in listed(alone)] == [second["id"]]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+@pytest.mark.parametrize("start", ["", "sep={}\r\n"])
+def test_a_list_of_any_spreadsheet_is_read(
+    separator: str, encoding: str, start: str, tmp_path: Path
+) -> None:
+    rows = ["title", "url", "class"], ['"Kené, a; b\t|"', "https://a.org/1.jpg?a,b;c", "ä"]
+    text = start.format(separator) + "".join(f"{separator.join(row)}\r\n" for row in rows)
+    text = text.replace("?a,b;c", "") if separator in ",;" else text
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    (row,) = listed(path)
+    assert row["url"].startswith("https://a.org/1.jpg")
+    assert row["label"] == "ä"
+    assert row["title"].startswith("Kené, a; b")
+
+
+def test_a_row_in_an_old_code_page_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes("url;title\nhttps://a.org/1;Kené\n".encode("latin-1"))
+    with pytest.warns(SourceWarning, match="not UTF-8 text: line 2: save the list as CSV UTF-8"):
+        listed(tmp_path / "list.csv")
+
+
 def test_jsonl_means_the_same(tmp_path: Path) -> None:
     lines = [{"url": "https://a.org/1.jpg", "label": 3, "sha256": HASH}, {"url": "http://b.org/"}]
     path = put(tmp_path / "list.jsonl", "\n\n".join(json.dumps(line) for line in lines))
@@ -172,7 +197,10 @@ def test_a_quote_that_is_never_closed_swallows_no_other_row(tmp_path: Path) -> N
     ("text", "message"),
     [
         ("address\nhttps://a.org/1\n", r"line 1: no column 'url', only \['address'\]"),
-        ("url;title\nhttps://a.org/1;x\n", r"line 1: no column 'url', only \['url;title'\]"),
+        (
+            "url:title\nhttps://a.org/1:x\n",
+            r"only \['url:title'\]; .*separated by commas, semicolons",
+        ),
         ("", r"line 1: no column 'url'"),
         ("x" * 200_000, r"line 1: field larger than field limit"),
         ("url\n", "holds no pictures"),
@@ -181,10 +209,10 @@ def test_a_quote_that_is_never_closed_swallows_no_other_row(tmp_path: Path) -> N
 def test_a_file_that_is_no_list_is_an_error(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=rf"sources\.mine: .*{message}"):
         listed(put(tmp_path / "list.csv", text))
-    (tmp_path / "utf16.csv").write_bytes("url\nhttps://a.org/1\n".encode("utf-16"))
-    with pytest.raises(SourceError, match="line 1: no column 'url'"):
+    (tmp_path / "utf16.csv").write_bytes("url\nhttps://a.org/1\n".encode("utf-16") + b"x")
+    with pytest.raises(SourceError, match="damaged utf-16: save the list as CSV UTF-8"):
         listed(tmp_path / "utf16.csv")
-    with pytest.raises(SourceError, match=r"\.xlsx; a list is \.csv or \.jsonl"):
+    with pytest.raises(SourceError, match=r"\.xlsx; a list is \.csv, \.tsv or \.jsonl"):
         listed(put(tmp_path / "list.xlsx", ""))
 
 

@@ -33,6 +33,11 @@ DVC_CHATTER = re.compile(
     r"$|Running stage |> |(Updating|Generating) lock file|To track the changes with git"
     r"|\s+git add |To enable auto staging|\s+dvc config core.autostage|Use `dvc push` "
 )
+KILLED = re.compile(r".*\bexited with -9\b")  # as DVC reports it
+OUT_OF_MEMORY = (
+    "the system killed this stage (SIGKILL), most often for lack of memory: run fewer stages at "
+    "once (--cores), or lower batch, channels or resolution in params.yaml"
+)
 
 
 def main(name: str, log: Path, *flags: str) -> int:
@@ -82,7 +87,7 @@ def _run(command: list[str], name: str, log: Path) -> int:
         ) as process,
     ):
         assert process.stdout is not None
-        shown = 0.0
+        shown, is_killed = 0.0, False
         for line in _lines(process.stdout):
             text = line.decode(errors="replace").rstrip()
             is_progress = line.endswith(b"\r")
@@ -90,8 +95,13 @@ def _run(command: list[str], name: str, log: Path) -> int:
             if not (too_soon or DVC_CHATTER.match(text)):
                 shown = time.monotonic() if is_progress else shown
                 print(f"{name} | {text}", flush=True)
+            is_killed |= bool(KILLED.match(text))
             with contextlib.suppress(OSError):  # on a full disk, which the stage reports itself
                 file.write(line)
+        if is_killed or process.wait() in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            print(f"{name} | {OUT_OF_MEMORY}", flush=True)
+            with contextlib.suppress(OSError):
+                file.write(f"{OUT_OF_MEMORY}\n".encode())
     if process.returncode:
         with contextlib.suppress(OSError):
             failed.write_text(stages.STOPPED if interrupts else str(process.returncode))

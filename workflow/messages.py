@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 ROOM = (
-    "make room (dvc gc --all-branches --all-tags --all-experiments removes what no branch, tag or "
-    "experiment uses)"
+    "make room (dvc gc --all-commits --all-experiments removes what no commit or experiment uses)"
 )
 REMEDIES = {
     errno.ENOSPC: ROOM,
@@ -19,12 +18,22 @@ REMEDIES = {
     errno.EROFS: "make it writable",
     errno.EACCES: "make it yours, readable and writable",
 }
+# Errors of Python's pools, whose worker the system has killed, of Python and of torch.
+OUT_OF_MEMORY = {"BrokenProcessPool", "MemoryError", "OutOfMemoryError"}
 
 
 def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print a sentence for such an error, and the traceback of any other: a ``sys.excepthook``."""
     if issubclass(kind, KeyboardInterrupt):
         print("\nStopped; the same command continues.", file=sys.stderr)
+        return
+    if kind.__name__ in OUT_OF_MEMORY:
+        sys.__excepthook__(kind, error, trace)
+        print(
+            "error: probably not enough memory; run fewer stages at once (--cores), or lower "
+            "threads, batch, channels or resolution in params.yaml",
+            file=sys.stderr,
+        )
         return
     number = getattr(error, "errno", None)
     if isinstance(error, OSError) and re.search(r"requested and \d+ written", str(error)):

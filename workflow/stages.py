@@ -234,12 +234,15 @@ def _forced(stages: Iterable[DvcStage], pattern: object) -> set[DvcStage]:
         if fnmatch.fnmatchcase(name, str(pattern))
     }
     if not found:
+        kind, _, key = str(pattern).partition("@")
         kinds = sorted({_kind(stage) for stage in stages})
-        close = difflib.get_close_matches(str(pattern), kinds, n=1)
+        names = sorted(stage.addressing for stage in stages if _kind(stage) == kind)
+        known = names if key and names else [*kinds, "one of several such as train@NAME"]
+        close = difflib.get_close_matches(str(pattern), known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise PipelineError(
             f"--config force={pattern}: no stage has this name{hint} (allowed: "
-            f"{', '.join(kinds)}, one of several such as train@NAME, or a pattern such as train@a*)"
+            f"{', '.join(known)}, or a pattern such as train@a*)"
         )
     return found
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ganloom import params
+from ganloom import lists, params
 
 COLUMNS = ("sha256", "decision", "reason")
 MIN_PREFIX = 8
@@ -42,6 +42,7 @@ class Picture(NamedTuple):
         height: Height in px, upright.
         contrast: Standard deviation of grey, or the depth of thin lines if that is more; of 255.
         label: Class; "" without one.
+        copies: Classes of the other candidates with the same file.
     """
 
     sha256: str
@@ -50,6 +51,7 @@ class Picture(NamedTuple):
     height: int
     contrast: float
     label: str
+    copies: tuple[str, ...] = ()
 
 
 def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
@@ -59,10 +61,16 @@ def pictures(manifest: pd.DataFrame, clusters: pd.DataFrame) -> list[Picture]:
         manifest: data/manifest.csv, all columns as strings.
         clusters: data/clusters.csv.
     """
-    fetched = manifest[manifest.error == ""].sort_values("id").drop_duplicates("sha256")
-    fetched = fetched.astype({"width": int, "height": int})
-    rows = clusters.merge(fetched, on="sha256").sort_values("sha256")[list(Picture._fields)]
-    return [Picture(*row) for row in rows.itertuples(index=False, name=None)]
+    every = manifest[manifest.error == ""].sort_values("id")
+    labels: dict[str, list[str]] = defaultdict(list)
+    for sha256, label in zip(every.sha256, every.label, strict=True):
+        labels[sha256].append(label)
+    fetched = every.drop_duplicates("sha256").astype({"width": int, "height": int})
+    rows = clusters.merge(fetched, on="sha256").sort_values("sha256")[list(Picture._fields[:-1])]
+    return [
+        Picture(*row)._replace(copies=tuple(labels[row[0]][1:]))
+        for row in rows.itertuples(index=False, name=None)
+    ]
 
 
 # --- manual lists ------------------------------------------------------------------------------
@@ -126,10 +134,10 @@ def parse_list(data: bytes, known: Collection[str], path: Path) -> list[Decision
         CurationError: See ``read_list``.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text, separator = lists.table(lists.decoded(data), COLUMNS)
     except UnicodeDecodeError:
-        raise CurationError(f"{path}: not UTF-8; save it as CSV UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+        raise CurationError(f"{path}: not UTF-8; {lists.WAY_OUT}") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
     ordered = sorted(known)
     first: dict[str, Decision] = {}
     decisions = []
@@ -315,8 +323,29 @@ def holdout(pictures: Iterable[tuple[str, str]], share: float, seed: int) -> set
     return held
 
 
+def class_copies(
+    pictures: Collection[Picture], kept: Collection[Picture]
+) -> Counter[tuple[str, str]]:
+    """Count files by their class and that of the original kept in their place, if these differ.
+
+    Args:
+        pictures: All fetched originals.
+        kept: Originals that were not dropped.
+    """
+    known = {picture.sha256: picture for picture in pictures}
+    chosen = {picture.sha256 for picture in kept}
+    copies: Counter[tuple[str, str]] = Counter()
+    for picture in pictures:
+        original = picture if picture.sha256 in chosen else known[picture.cluster]
+        labels = (picture.label, *picture.copies)
+        copies.update(
+            (label, original.label) for label in labels if label not in ("", original.label)
+        )
+    return copies
+
+
 def class_warnings(
-    pictures: Iterable[Picture],
+    pictures: Collection[Picture],
     kept: Collection[Picture],
     held_out: Collection[str],
     share: float,
@@ -329,15 +358,32 @@ def class_warnings(
         held_out: Clusters that are held out.
         share: Requested share of the clusters to hold out.
     """
-    every = {picture.label for picture in pictures}
+    copies = class_copies(pictures, kept)
+    every = {picture.label for picture in pictures} | {label for label, _ in copies}
     classes = {picture.label for picture in kept}
     measured = {picture.label for picture in kept if picture.cluster in held_out}
     warnings: list[str] = []
     if len(every) < 2:
         return warnings
-    if gone := every - classes - {""}:
+    gone = every - classes - {""}
+    for (label, other), count in sorted(copies.items()):
+        place = f"of {_named([other])}" if other else "without a class"
+        left = f", and no image of {_named([label])} is left" if label in gone else ""
+        warnings.append(
+            f"images of {_named([label])} that are dropped as copies or near-duplicates of images "
+            f"{place}: {count}{left}; delete the copies in the wrong class, or keep "
+            "near-duplicates by hand (curate.list)"
+        )
+    if gone := gone - {label for label, _ in copies}:
         warnings.append(f"all images of {_named(gone)} were dropped: see data/dropped.csv")
-    if share and (small := classes - measured - {""}):
+    unmeasured = classes - measured - {""} if share else set()
+    groups = Counter(label for _, label in {(p.cluster, p.label) for p in kept})
+    if single := {label for label in unmeasured if groups[label] == 1}:
+        warnings.append(
+            f"{_named(single)}: a single image each, near-duplicates aside, which is trained on, "
+            "so that metrics do not cover it; add images, or move it to another class"
+        )
+    if small := unmeasured - single:
         warnings.append(
             f"no image of {_named(small)} is held out, because there are too few: metrics do not "
             "cover it; add images, or raise curate.holdout"

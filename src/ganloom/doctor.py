@@ -266,8 +266,8 @@ def _disk(project: Path) -> Iterator[Finding]:
         "fine" if fits else "missing",
         ""
         if fits
-        else "free space: dvc gc --all-branches --all-tags --all-experiments removes files that "
-        "no branch, tag or experiment uses",
+        else "free space: dvc gc --all-commits --all-experiments removes files that no commit or "
+        "experiment uses",
     )
 
 

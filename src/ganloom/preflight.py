@@ -35,15 +35,16 @@ def misplaced() -> str:
     return ""
 
 
-def unrecordable(stage: str) -> list[str]:
-    """Return why DVC could not record the result of a stage; [] if ``CHECKED`` is set."""
+def unrecordable() -> list[str]:
+    """Return why DVC could not record the result of some stage; [] if ``CHECKED`` is set."""
     if CHECKED in os.environ:
         return []
     from dvc.repo import Repo
 
     try:
         with Repo() as repo:
-            return conflicts(Path()) + rejections(repo, repo.stage.get_target(stage).outs)
+            outputs = [out for stage in repo.index.stages if stage.cmd for out in stage.outs]
+            return conflicts(Path()) + rejections(repo, outputs)
     except git.GitError as error:
         return [str(error)]
 

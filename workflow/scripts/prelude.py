@@ -51,7 +51,7 @@ def begin() -> Params:
         sys.exit(f"error: {error}")
     stage = os.environ.get("DVC_STAGE")
     if stage and not is_worker:
-        if problems := preflight.unrecordable(stage):
+        if problems := preflight.unrecordable():
             sys.exit("\n".join(f"error: {problem}" for problem in problems))
         edits.watch(stage)
     # The results of BLAS and torch depend on the number of threads. Snakemake exports

@@ -1,9 +1,10 @@
-"""Conversion of colours with embedded ICC profiles to sRGB."""
+"""Conversion of colours to sRGB, by embedded ICC profiles or as Adobe RGB."""
 
 from __future__ import annotations
 
 import functools
 import io
+import struct
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -13,6 +14,37 @@ MAX_PROFILE = 4 << 20
 # A profile that changes no colour by more than this, of 255, is equivalent to sRGB.
 _ROUNDING = 2
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC's name: Pillow's mode
+
+
+def _matrix_profile(white: _Xyz, primaries: tuple[_Xyz, _Xyz, _Xyz], gamma: float) -> bytes:
+    """Build an ICC profile, version 2, of an RGB space with one gamma for all channels."""
+
+    def xyz(values: _Xyz) -> bytes:
+        return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(65536 * v) for v in values))
+
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, round(256 * gamma))
+    tags = {b"wtpt": xyz(white)}
+    tags |= {c + b"XYZ": xyz(p) for c, p in zip((b"r", b"g", b"b"), primaries, strict=True)}
+    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    table, body = struct.pack(">I", len(tags)), b""
+    start = 128 + len(table) + 12 * len(tags)
+    for name, content in tags.items():
+        table += struct.pack(">4sII", name, start + len(body), len(content))
+        body += content
+    header = struct.pack(
+        ">I4xI4s4s4s12x4s28x12s",
+        start + len(body), 0x02400000, b"mntr", b"RGB ", b"XYZ ", b"acsp", xyz(white)[8:],
+    )  # fmt: skip
+    return header.ljust(128, b"\0") + table + body
+
+
+_Xyz = tuple[float, float, float]
+# Adobe RGB (1998), under D50: what EXIF means by the interoperability index R03.
+ADOBE_RGB = _matrix_profile(
+    (0.96420, 1.0, 0.82491),
+    ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+    563 / 256,
+)
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -67,9 +99,9 @@ def _space(profile: bytes) -> str | None:
     """Return Pillow's mode for a profile's colour space; None if damaged or not supported."""
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return _SPACES.get(opened.profile.xcolor_space)
     except (OSError, ValueError, TypeError):
         return None
-    return _SPACES.get(opened.profile.xcolor_space)
 
 
 @functools.lru_cache(maxsize=16)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageFile, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from ganloom.images import av1, colour, formats, levels, metadata
 from ganloom.images.formats import FORMATS, sniff
@@ -56,16 +56,16 @@ MAX_TILES = 100_000  # of an image; ten times as many as an image with a strip p
 
 # Formats in which a blank first frame is skipped. All frames that are examined have no more pixels
 # together than one image may have.
-_ANIMATED = {"GIF", "PNG", "WEBP"}
+_ANIMATED = {"AVIF", "GIF", "PNG", "WEBP"}
 _MAX_FRAMES = 100
 _BLANK = 4  # of 255: range of a channel in a blank image
 
-_LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # formats of masks
-# A drawing is invisible on white if less than a fiftieth of it differs from white by this, of 255.
-_FAINT, _SEEN = 32, 1 / 50
+_FAINT = 32  # of 255: a smaller difference from white is not seen
 _MOSTLY = 0.9  # opaque share from which the background matters only at edges and corners
 
 _EXIF_ORIENTATION = 0x0112
+_COLOUR_SPACE, _UNCALIBRATED = 0xA001, 0xFFFF
+_INTEROPERABILITY_INDEX, _ADOBE_RGB = 1, "R03"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -82,8 +82,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     """Decode an untrusted file.
 
     The image is rotated by its EXIF orientation, converted to sRGB and reduced to 8 bits (see
-    ``levels``). Transparency is composited on white, or on black if the drawing would be nearly
-    invisible on white. Of an animation, the first frame that is not blank is used.
+    ``levels``). Transparency is composited on white, or on black if more than half of the drawing
+    would vanish on white. Of an animation, the first frame that is not blank is used.
 
     Args:
         data: Content of the file.
@@ -119,8 +119,7 @@ def preview(data: bytes, max_pixels: int, side: int) -> Preview:
     """Decode like ``decode``, and shrink until the shorter side has ``side`` px; never enlarge.
 
     A JPEG is decoded at the smallest sufficient scale, down to an eighth: up to four times faster,
-        and
-    with a fraction of the memory.
+    and with a fraction of the memory.
 
     Raises:
         ImageError: See ``decode``.
@@ -170,12 +169,15 @@ def _load(data: bytes, max_pixels: int, side: int | None = None) -> _Loaded:
                 file.draft(file.mode, (side, side))
             coarseness = _coarseness(file)
             profile = profile or file.info.get("icc_profile")
-            image = _rgb(file, source, name, profile)
+            from_palette = file.mode in ("P", "PA")
+            image = _rgb(file, source, profile)
             orientation = _orientation(file)
             if name == "HEIF":  # its size is reliable only after decoding
                 width, height = file.size
         if is_animated and _is_blank(image):
             image = _first_drawn(data, name, max_pixels, profile) or image
+        if formats.is_lossless(data, name):
+            image = levels.unmasked(image, from_palette)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -261,7 +263,7 @@ def _first_drawn(
             frames = max_pixels // (file.width * file.height)
             for number in range(1, min(frames, _MAX_FRAMES)):
                 file.seek(number)
-                image = _rgb(file, source, name, profile)
+                image = _rgb(file, source, profile)
                 if not _is_blank(image):
                     return image
     except Exception:  # no more frames, or damaged ones: keep the first
@@ -272,14 +274,12 @@ def _first_drawn(
 # --- pixels ------------------------------------------------------------------------------------
 
 
-def _rgb(file: ImageFile.ImageFile, data: bytes, name: str, profile: bytes | None) -> Image.Image:
+def _rgb(file: ImageFile.ImageFile, data: bytes, profile: bytes | None) -> Image.Image:
     """Decode a frame as opaque sRGB of 8 bits."""
     shown = levels.of_8_bits(file, data)
     if shown.mode == "LAB":
         return colour.from_lab(shown)
-    from_palette = shown.mode in ("P", "PA")
-    image = _opaque(colour.to_srgb(shown, profile))
-    return levels.unmasked(image, from_palette) if name in _LOSSLESS else image
+    return _opaque(colour.to_srgb(shown, profile or _exif_profile(file)))
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -291,13 +291,24 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _is_lost_on_white(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether much is transparent, and hardly any of the drawing is darker than white."""
+    """Tell whether much is transparent, and more than half of the drawing would vanish on white.
+
+    White parts vanish if they touch the transparency. Those inside an outline do not.
+    """
+    from scipy import ndimage  # noqa: PLC0415  (its import takes longer than most images)
+
     alpha = pixels[..., 3]
     drawn = int(alpha.sum(dtype=np.int64))
     if not 0 < drawn < _MOSTLY * 255 * alpha.size:
         return False
-    is_seen = pixels[..., :3].min(axis=2) < 255 - _FAINT
-    return int(alpha[is_seen].sum(dtype=np.int64)) < _SEEN * drawn
+    darkness = (255 - pixels[..., :3].min(axis=2)).astype(np.uint16) * alpha // 255
+    is_white = darkness < _FAINT
+    if 2 * int(alpha[is_white].sum(dtype=np.int64)) <= drawn:
+        return False
+    regions, count = ndimage.label(is_white)
+    is_open = np.zeros(count + 1, bool)
+    is_open[regions[is_white & (alpha < _FAINT)]] = True
+    return 2 * int(alpha[is_white & is_open[regions]].sum(dtype=np.int64)) > drawn
 
 
 def _orientation(image: Image.Image) -> int:
@@ -306,6 +317,18 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:
         return 1
+
+
+def _exif_profile(image: Image.Image) -> bytes | None:
+    """Return the profile of Adobe RGB if EXIF declares it, as cameras do (DCF 2.0)."""
+    try:
+        exif = image.getexif()
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(_COLOUR_SPACE)
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(_INTEROPERABILITY_INDEX)
+    except Exception:  # EXIF is unreadable
+        return None
+    is_adobe = space == _UNCALIBRATED and str(index).strip(" \0") == _ADOBE_RGB
+    return colour.ADOBE_RGB if is_adobe else None
 
 
 def _coarseness(image: Image.Image) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import struct
+import zlib
 from typing import NamedTuple
 
 HEAD = 4096  # bytes at the start of a file that `sniff` and `is_picture` need
@@ -42,7 +42,9 @@ FORMATS = {
 _SHARED = re.compile(rb"....ftypmi[fa][1-9A-Z]|....ftypmsf1", re.DOTALL)
 _AVIF_BRANDS = {b"avif", b"avis"}
 
-CAMERA_RAW = "camera RAW"
+_LOSSLESS = {"PNG", "GIF", "TIFF", "BMP", "PPM"}  # beside WebP, which has both kinds
+
+CAMERA_RAW, SVG = "camera RAW", "SVG"
 # Image formats that are not supported.
 _UNREAD_PICTURES = {
     "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
@@ -66,8 +68,44 @@ _UNREAD_PICTURES = {
     "MNG": rb"[\x8a\x8b][MJ]NG\r\n",
     "Windows metafile": rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF",
     "PostScript": rb"%!PS|\xc5\xd0\xd3\xc6",
-    "SVG": (
-        rb"(?is)(?:\xef\xbb\xbf)?\s*<(?:svg[\s/>]"
+    "PCX": rb"\x0a[\0\2-\5]\x01[\1\2\4\x08]|\xb1\x68\xde\x3a",
+    "SGI": rb"\x01\xda[\0\1][\1\2]\0[\1-\3]",
+    "Sun raster": rb"\x59\xa6\x6a\x95",
+    "X bitmap (XBM)": rb"\s*(?:/\*.*?\*/\s*)?#define\s+\S*width\s+\d",
+    "X pixmap (XPM)": rb"/\* XPM \*/|! XPM2",
+    "PFM in colour": rb"PF\s+\d",
+    "bitmap without a file header (DIB)": rb"\x28\0\0\0.{8}\x01\0[\1\4\x08\x10\x18\x20]\0",
+    "GIMP brush": rb".{20}GIMP",
+    "Pixar": rb"\x80\xe8\0\0",
+    "PAM": rb"P7\s+(?:#|WIDTH|HEIGHT|DEPTH|MAXVAL|TUPLTYPE)|P7 332",
+    "PICT": rb".{522}\0\x11\x02\xff",
+    "IFF": rb"FORM....(?:ILBM|PBM |ACBM|DEEP|RGBN|RGB8)",
+    "Paint Shop Pro": rb"Paint Shop Pro Image File|~BK\0",
+    "CorelDRAW": rb"RIFF....CDR",
+    "Krita or OpenRaster": rb"PK\x03\x04.{26}mimetype(?:application/x-krita|image/openraster)",
+    "DPX": rb"SDPX|XPDS",
+    "Cineon": rb"\x80\x2a\x5f\xd7|\xd7\x5f\x2a\x80",
+    "JBIG2": rb"\x97JB2\r\n\x1a\n",
+    "FLIC": rb"....[\x11\x12]\xaf.{6}\x08\0",
+    "KTX": rb"\xabKTX [12][10]\xbb",
+    "VTF": rb"VTF\0\x07\0\0\0",
+    "BLP": rb"BLP[12]",
+    "farbfeld": rb"farbfeld",
+    "MIFF": rb"id=ImageMagick",
+    "Microsoft Paint (MSP)": rb"DanM|LinS",
+    "NIfTI": rb".{344}(?:n\+1|ni1)\0",
+    "NRRD": rb"NRRD000",
+    "Photo CD": rb".{2048}PCD_",
+    # Its header has no signature, but is improbable otherwise: a kind, an empty or a plausible
+    # palette, sizes, a depth that fits the kind.
+    "TGA": (
+        rb".(?:\0(?:[\2\x0a]\0{5}....(?!\0\0)..(?!\0\0)..[\x0f\x10\x18\x20]"
+        rb"|[\3\x0b]\0{5}....(?!\0\0)..(?!\0\0)..[\x08\x10])"
+        rb"|\x01[\1\x09]..(?:[^\0]\0|\0\x01)[\x0f\x10\x18\x20]....(?!\0\0)..(?!\0\0)..\x08)"
+        rb"[\0\1\x08\x10\x18\x20\x21\x28\x30\x38]"
+    ),
+    SVG: (
+        rb"(?is)\s*<(?:svg[\s/>]"
         rb"|[?!](?:(?!doctype\s+html|<(?:html|head|body)[\s>]).)*?<svg[\s/>])"
     ),
 }
@@ -87,6 +125,7 @@ def _compiled(starts: dict[str, bytes]) -> dict[str, re.Pattern[bytes]]:
     return {name: re.compile(start, re.DOTALL) for name, start in starts.items()}
 
 
+_GZIP = b"\x1f\x8b\x08"
 _PICTURES, _REST = _compiled(_UNREAD_PICTURES), _compiled(_OTHERS)
 
 
@@ -103,19 +142,53 @@ def _shared(data: bytes) -> str:
     return "AVIF" if brands & _AVIF_BRANDS else "HEIF"
 
 
+def is_lossless(data: bytes, name: str) -> bool:
+    """Tell whether a file in the supported format ``name`` keeps the values of pixels exactly."""
+    if name != "WEBP":
+        return name in _LOSSLESS
+    at = 12
+    while at + 8 <= len(data):
+        chunk = data[at : at + 4]
+        if chunk in (b"VP8L", b"VP8 "):
+            return chunk == b"VP8L"
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + (16 if chunk == b"ANMF" else size + size % 2)  # a frame contains chunks
+    return False
+
+
 def unread(data: bytes) -> str | None:
     """Return the name of an unsupported format; None if it is supported or unknown."""
     if sniff(data) == "TIFF":
         return CAMERA_RAW if _is_camera_raw(data) else None
     if sniff(data) is not None:
         return None
-    known = itertools.chain(_PICTURES.items(), _REST.items())
-    return next((name for name, start in known if start.match(data[:HEAD])), None)
+    return _unread_picture(data) or _first(_REST, data[:HEAD])
 
 
 def is_picture(head: bytes) -> bool:
     """Tell whether the first ``HEAD`` bytes of a file are those of an image, supported or not."""
-    return sniff(head) is not None or any(start.match(head) for start in _PICTURES.values())
+    return sniff(head) is not None or _unread_picture(head) is not None
+
+
+def _unread_picture(data: bytes) -> str | None:
+    head = data[:HEAD]
+    if found := _first(_PICTURES, head):
+        return found
+    return SVG if _PICTURES[SVG].match(_text(head)) else None
+
+
+def _first(known: dict[str, re.Pattern[bytes]], head: bytes) -> str | None:
+    return next((name for name, start in known.items() if start.match(head)), None)
+
+
+def _text(head: bytes) -> bytes:
+    """Return the ASCII characters of a text in UTF-8 or UTF-16, which gzip may have compressed."""
+    if head.startswith(_GZIP):
+        try:
+            head = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
+        except zlib.error:
+            return b""
+    return re.sub(rb"\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)|\0", b"", head)
 
 
 # --- camera RAW, whose container is TIFF ---------------------------------------------------------

@@ -335,7 +335,7 @@ def outline(x: float, y: float, side: float, angle: float) -> str:
 def turned(angle: float, symmetry: int) -> str:
     """Describe the rotation and symmetry of a training image."""
     steps = [
-        f"rotated by {angle:.1f}°" if angle else "",
+        f"rotated by {angle:.1f}°" if round(angle, 1) else "",
         f"turned by {symmetry % 4 * 90}°" if symmetry % 4 else "",
         "mirrored" if symmetry >= 4 else "",
     ]

@@ -287,7 +287,9 @@ def conclusion(settings: Iterable[Setting]) -> str:
         f"then {second.row.name} ({second.words(KID)})."
     )
     if best.runs < 2 or second.runs < 2:
-        return f"{lead} With a single seed this may be chance: run more, with `-S seed=2`."
+        return f"{lead} With a single seed this may be chance: run more, with -S seed=2."
+    if not (best.deviations[KID] or second.deviations[KID]):
+        return f"{lead} All runs of each are equal, so that nothing can be tested: run more seeds."
     from scipy.stats import ttest_ind_from_stats
 
     tested = ttest_ind_from_stats(

@@ -17,6 +17,7 @@ from ganloom.report.tables import parameters
 from ganloom.versions import version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")
+CANDIDATES = "data/candidates"  # lists that the stages search@SOURCE write, for people to commit
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Reproduction:
     Attributes:
         commit: Hash of the commit; "" without one.
         refusal: Error of Git if the commit is unknown; "" otherwise.
-        changes: Lines of ``git status --porcelain``.
+        changes: Lines of ``git status --porcelain``, without files that a run writes.
+        searched: Lists of candidates that differ from the commit.
         when: Local time of the report.
         machine: Properties of the machine by name.
         versions: Versions of Python and packages by name.
@@ -54,6 +56,7 @@ class Reproduction:
     commit: str
     refusal: str
     changes: list[str]
+    searched: list[str]
     when: str
     machine: dict[str, str]
     versions: dict[str, str]
@@ -63,11 +66,12 @@ class Reproduction:
 
 def reproduction(project: Path) -> Reproduction:
     """Collect the information about a project."""
-    commit, refusal, changes = _state(project)
+    commit, refusal, changes, searched = _state(project)
     return Reproduction(
         commit=commit,
         refusal=refusal,
         changes=changes,
+        searched=searched,
         when=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         machine=_machine(),
         versions={"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
@@ -76,17 +80,22 @@ def reproduction(project: Path) -> Reproduction:
     )
 
 
-def _state(project: Path) -> tuple[str, str, list[str]]:
-    """Return the commit, the reason why it is unknown, and the uncommitted changes."""
+def _state(project: Path) -> tuple[str, str, list[str], list[str]]:
+    """Return the commit, the reason why it is unknown, and what differs from it.
+
+    The differences are those that people made, and the lists of candidates that a run wrote.
+    """
+    status = ("status", "--porcelain")
     try:
         commit = git.commit(project)
         # The lock file records this run, so it always changes.
-        changes = git.ask(project, "status", "--porcelain", "--", ".", ":!dvc.lock")
+        changes = git.ask(project, *status, "--", ".", ":!dvc.lock", f":!{CANDIDATES}")
+        searched = git.ask(project, *status, "--untracked-files=all", "--", CANDIDATES)
     except git.NoRepositoryError:
-        return "", "", []
+        return "", "", [], []
     except git.GitError as error:
-        return "", str(error), []
-    return commit, "", changes.splitlines()
+        return "", str(error), [], []
+    return commit, "", changes.splitlines(), [line[3:] for line in searched.splitlines()]
 
 
 def _recipe(project: Path) -> Recipe | None:

@@ -42,8 +42,10 @@ CANDIDATE = (
 # File names of images, also in formats that cannot be decoded: such a file is listed and fails with
 # a reason, instead of being skipped silently.
 NAMED_AS_PICTURE = re.compile(
-    r"\.(jpe?g|jpe|jfif|a?png|gif|webp|bmp|dib|tiff?|p[bfgnp]m|avifs?|hei[cf]s?|hif"
-    r"|jp2|j2[ck]|jp[cfmx]|jxl|jxr|wdp|svgz?|ps[bd]|xcf|dcm|exr|hdr|qoi|tga"
+    r"\.(jpe?g|jpe|jfif|mpo|a?png|gif|webp|bmp|dib|tiff?|p[abfgnp]m|avifs?|hei[cf]s?|hif"
+    r"|jp2|j2[ck]|jp[cfmx]|jxl|jls|jxr|wdp|svgz?|ps[bdp]|pspimage|xcf|kra|ora|cdr|dcm|exr|hdr|qoi"
+    r"|tga|icb|vda|vst|[pd]cx|sgi|x[bp]m|pict?|pct|pcd|ilbm|lbm|dpx|jbig2?|jb2|fl[ci]|dds|ktx2?"
+    r"|vtf|blp|miff|nii|nrrd|fits|ico|icns|cur|[ew]mf|eps|djvu?|bpg|flif|[jm]ng"
     r"|cr[23w]|nef|nrw|arw|sr[2fw]|dng|orf|rw[2l]|raf|pef|x3f|3fr|iiq|erf|mrw|kdc|dcr)$",
     re.IGNORECASE,
 )

@@ -8,13 +8,14 @@ recorded as a failure. An unusable row is a candidate that fails with the reason
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from ganloom import params
+from ganloom import lists, params
 from ganloom.sources import Context, FetchError, Row, SourceError, candidate, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
 
@@ -82,36 +83,49 @@ def _is_local(known: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> Iterator[Line]:
-    readers = {".csv": _read_csv, ".jsonl": _read_jsonl, ".ndjson": _read_jsonl}
+    readers = {
+        ".csv": _read_csv,
+        ".tsv": _read_csv,
+        ".jsonl": _read_jsonl,
+        ".ndjson": _read_jsonl,
+    }
     suffix = path.suffix.lower()
     if suffix not in readers:
-        raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv or .jsonl")
-    # Invalid UTF-8 is decoded to surrogates, so that it makes only its own row unusable.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        yield from readers[suffix](path, file)
-
-
-def _read_csv(path: Path, file: TextIO) -> Iterator[Line]:
-    lines = list(file)
+        raise SourceError(f"path {path}: {suffix or 'no suffix'}; a list is .csv, .tsv or .jsonl")
+    data = path.read_bytes()
     try:
-        header, first = _header(lines)
+        # Invalid UTF-8 is decoded to surrogates, so that it makes only its own row unusable.
+        text = lists.decoded(data, "surrogateescape")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: damaged {lists.encoding(data)}: {lists.WAY_OUT}") from error
+    yield from readers[suffix](path, text)
+
+
+def _read_csv(path: Path, text: str) -> Iterator[Line]:
+    text, separator = lists.table(text, ["url"])
+    lines = list(io.StringIO(text, newline=""))
+    try:
+        header, first = _header(lines, separator)
     except csv.Error as error:
         raise SourceError(f"{path}, line 1: {error}") from error
     if "url" not in header:
-        raise SourceError(f"{path}, line 1: no column 'url', only {header}")
-    for number, cells in _records(lines, first, len(header)):
+        raise SourceError(
+            f"{path}, line 1: no column 'url', only {header}; the first line names the columns, "
+            "separated by commas, semicolons or tabs"
+        )
+    for number, cells in _records(lines, first, len(header), separator):
         known = cells if isinstance(cells, FetchError) else dict(zip(header, cells, strict=True))
         yield number, known
 
 
-def _header(lines: Sequence[str]) -> tuple[list[str], int]:
+def _header(lines: Sequence[str], separator: str) -> tuple[list[str], int]:
     """Return the names of the columns, and the number of the header's last line."""
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, delimiter=separator)
     return next(filter(None, reader), []), reader.line_num
 
 
 def _records(
-    lines: Sequence[str], start: int, width: int
+    lines: Sequence[str], start: int, width: int, separator: str
 ) -> Iterator[tuple[int, list[str] | FetchError]]:
     """Yield the non-empty rows of a CSV table, each with the number of its first line.
 
@@ -119,7 +133,8 @@ def _records(
     rejected; reading continues with the next line.
     """
     while start < len(lines):
-        reader = csv.reader(map(lines.__getitem__, range(start, len(lines))), strict=True)
+        rest = map(lines.__getitem__, range(start, len(lines)))
+        reader = csv.reader(rest, delimiter=separator, strict=True)
         begun = start
         try:
             for cells in reader:
@@ -137,12 +152,12 @@ def _text_only(cells: list[str]) -> list[str] | FetchError:
     try:
         "".join(cells).encode()
     except UnicodeEncodeError:
-        return FetchError("not UTF-8 text")
+        return FetchError(f"not UTF-8 text: {lists.WAY_OUT}")
     return cells
 
 
-def _read_jsonl(path: Path, file: TextIO) -> Iterator[Line]:
-    for number, line in enumerate(file, start=1):
+def _read_jsonl(path: Path, text: str) -> Iterator[Line]:
+    for number, line in enumerate(io.StringIO(text), start=1):
         if line.strip():
             yield number, _object(line)
 
@@ -152,7 +167,7 @@ def _object(line: str) -> Mapping[str, Any] | FetchError:
         line.encode()
         found = json.loads(line)
     except UnicodeEncodeError:
-        return FetchError("not UTF-8 text")
+        return FetchError(f"not UTF-8 text: {lists.WAY_OUT}")
     except (ValueError, RecursionError) as error:
         return FetchError(f"not JSON: {error}")
     return found if isinstance(found, dict) else FetchError("not an object with a 'url'")

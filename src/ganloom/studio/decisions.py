@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from filelock import FileLock
 
+from ganloom import lists
 from ganloom.curate import COLUMNS, Decision, parse_list
 from ganloom.images.shards import sha256
 
@@ -114,8 +115,9 @@ def _state(data: bytes, lines: Sequence[Decision]) -> State:
 
 
 def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided | None]) -> bytes:
-    """Apply changes to the content of the file."""
-    table = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    """Apply changes to the content of the file, which is UTF-8 afterwards."""
+    content, separator = lists.table(lists.decoded(data), COLUMNS)
+    table = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
     header = next(table, list(COLUMNS))
     at = [header.index(column) for column in COLUMNS]
     whole = {line.line: line.sha256 for line in lines}
@@ -134,7 +136,7 @@ def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided 
     rows.sort(key=lambda row: row[at[0]].strip().lower())
 
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows([header, *rows])
     return (BOM if data.startswith(BOM) else b"") + text.getvalue().encode()
 
 

@@ -54,6 +54,9 @@ TICKS_DEAD = 4
 STILL = 0.02
 TICKS_STILL = 6
 
+# Alarms need so many steps: ticks of a shorter training say nothing about it.
+MIN_STEPS = 100
+
 
 # --- evaluation ----------------------------------------------------------------------------------
 
@@ -234,10 +237,16 @@ class Alarm:
 
 
 def alarms(history: History, model: params.Model) -> list[Alarm]:
-    """List all alarms of a training so far, in the order of their first tick."""
+    """List all alarms of a training so far, in the order of their first tick.
+
+    There are none in the first ``MIN_STEPS`` steps.
+    """
     raised = []
     for kind, (holds, seen, advice) in _CHECKS.items():
-        held = [holds(history[: n + 1], model) for n in range(len(history))]
+        held = [
+            row["kimg"] * 1000 >= MIN_STEPS * model.batch and holds(history[: n + 1], model)
+            for n, row in enumerate(history)
+        ]
         if not any(held):
             continue
         row = history[held.index(True)]
