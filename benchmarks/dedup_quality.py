@@ -126,21 +126,21 @@ def designs(section: params.Dedup) -> None:
     context = Context(RECIPE.seed, RECIPE.network)
     read = kene.reader(spec, context)
     candidates = kene.search("kene", spec, context)
-    files = {row["id"]: read(row["url"]) for row in candidates if row["fault"] != "truncated"}
+    files = {row.id: read(row.url) for row in candidates if row.fault != "truncated"}
     truth: dict[str, str] = {}
     for row in candidates:
-        if row["id"] in files:
-            truth[sha256(files[row["id"]])] = row["design"] or row["id"]
-    original = {row["design"]: sha256(files[row["id"]]) for row in candidates if not row["fault"]}
+        if row.id in files:
+            truth[sha256(files[row.id])] = row.design or row.id
+    original = {row.design: sha256(files[row.id]) for row in candidates if not row.fault}
     members = found(files.values(), section)
     hits, totals, kept = Counter[str](), Counter[str](), Counter[str]()
     for row in candidates:
-        if row["design"] and row["fault"] and row["id"] in files:
-            digest = sha256(files[row["id"]])
-            together = members[digest].cluster == members[original[row["design"]]].cluster
-            totals[row["fault"]] += 1
-            hits[row["fault"]] += together
-            kept[row["fault"]] += members[digest].kind == "keeper" and together
+        if row.design and row.fault and row.id in files:
+            digest = sha256(files[row.id])
+            together = members[digest].cluster == members[original[row.design]].cluster
+            totals[row.fault] += 1
+            hits[row.fault] += together
+            kept[row.fault] += members[digest].kind == "keeper" and together
     joined = [m for m in members.values() if m.kind != "keeper"]
     wrong = sum(truth[m.sha256] != truth[m.cluster] for m in joined)
     print(f"kene: {len(joined)} joined {dict(Counter(m.kind for m in joined))}, {wrong} wrong")

@@ -94,9 +94,9 @@ def read(folder: Path) -> Digits:
     context = Context(seed=1, network=params.load(RECIPE).network)
     found = torchvision.search("mnist", spec, context)
     get = torchvision.reader(spec, context)
-    pixels = [np.asarray(decoding.decode(get(row["url"]), 10_000)) for row in found]
+    pixels = [np.asarray(decoding.decode(get(row.url), 10_000)) for row in found]
     # "7 - seven"
-    return np.stack(pixels), torch.tensor([int(row["label"][0]) for row in found])
+    return np.stack(pixels), torch.tensor([int(row.label[0]) for row in found])
 
 
 def pictures(real: Digits, model: params.Model, seed: int) -> Digits:

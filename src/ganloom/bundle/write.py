@@ -11,14 +11,15 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from ganloom import tables
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
-from ganloom.credits import COLUMNS, attribution
+from ganloom.credits import attribution
 from ganloom.files import write_whole
 from ganloom.images.shards import sha256
 from ganloom.models import ModelError
 from ganloom.privacy import shareable
 from ganloom.sampling.files import whole_folder
-from ganloom.sources import SourceError, read_rows
+from ganloom.tables import KeptRow, ManifestRow, TableError
 from ganloom.trained import trained
 from ganloom.versions import UNKNOWN, version
 
@@ -111,14 +112,14 @@ def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 def _credits(project: Path) -> str:
     try:
-        manifest = read_rows(project / "data/manifest.csv", COLUMNS)
-        kept = read_rows(project / "data/kept.csv", ["sha256"])
+        manifest = tables.read(project / "data/manifest.csv", ManifestRow)
+        kept = tables.read(project / "data/kept.csv", KeptRow)
     except FileNotFoundError as error:
         raise BundleError(
             f"{error.filename} does not exist, which is needed for the credits; to create it: "
             "dvc repro curate"
         ) from None
-    except SourceError as error:
+    except TableError as error:
         raise BundleError(f"{error}; to create it again: dvc repro curate") from None
     return attribution(manifest, kept, project / "data/slices")
 

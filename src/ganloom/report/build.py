@@ -11,7 +11,7 @@ from pathlib import Path
 from ganloom import params
 from ganloom.report import cloths, collection, experiments, models, reproduction
 from ganloom.report.page import page
-from ganloom.report.tables import read_json
+from ganloom.report.reading import read_json
 from ganloom.report.versions import WORKSPACE, versions
 
 # Limit for the images of all experiments together.

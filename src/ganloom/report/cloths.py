@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganloom.report.figures import Picture, counted, data_uri, number, picture_file
-from ganloom.report.tables import read_json
+from ganloom.report.reading import read_json
 
 
 @dataclass(frozen=True)

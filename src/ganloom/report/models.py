@@ -30,7 +30,7 @@ from ganloom.report.figures import (
     sheet_file,
     spread,
 )
-from ganloom.report.tables import flat, parameters, read_json
+from ganloom.report.reading import flat, parameters, read_json
 from ganloom.report.verdict import Evidence, Verdict, verdict
 
 # Shared by all models, so that the page stays small enough for e-mail.

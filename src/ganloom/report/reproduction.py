@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from ganloom import git
 from ganloom.params import PARAMS_FILE
 from ganloom.privacy import shareable
-from ganloom.report.tables import parameters
+from ganloom.report.reading import parameters
 from ganloom.versions import version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")

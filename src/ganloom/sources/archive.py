@@ -44,11 +44,11 @@ from ganloom.sources import (
     Context,
     FetchError,
     Reader,
-    Row,
     SourceError,
     candidate,
 )
 from ganloom.sources.names import decode, guess
+from ganloom.tables import Candidate
 from ganloom.web.client import WebError, browser
 
 DOWNLOADS = Path("work/archives")
@@ -104,7 +104,7 @@ class Opened(Protocol):
     def close(self) -> None: ...
 
 
-def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Candidate]:
     """List the images, as the source `folder` does, and the refused members.
 
     Raises:

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 from ganloom import params
-from ganloom.sources import Context, FetchError
-from ganloom.sources import candidate as source_row
+from ganloom.sources import Context, FetchError, candidate
+from ganloom.tables import Candidate
 
 Floats = NDArray[np.floating[Any]]
 Point = tuple[float, float]
@@ -39,7 +39,7 @@ Colour = tuple[int, int, int]
 # --- candidates --------------------------------------------------------------------------------
 
 
-class Candidate(NamedTuple):
+class Drawing(NamedTuple):
     """A result of the search: the photograph of a design, or a faulty version of it, or junk."""
 
     number: int  # of the design; of junk, a mere number
@@ -54,7 +54,7 @@ class Candidate(NamedTuple):
         return f"kene:{self.key}.{EXTENSIONS.get(self.fault, 'jpg')}"
 
 
-def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[str, str]]:
+def search(name: str, spec: params.KeneSource, context: Context) -> list[Candidate]:
     """List all candidates of a source, sorted by id, without drawing them.
 
     Args:
@@ -63,32 +63,32 @@ def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[st
         context: Settings that all sources share; only the seed is used.
 
     Returns:
-        Rows of the table of candidates, with two columns of ground truth: `design` is the id of the
-        design ("" for junk), `fault` the kind of fault ("" if there is none).
+        Candidates with the ground truth: `design` is the id of the design ("" for junk), `fault`
+        the kind of fault ("" if there is none).
     """
-    found = sorted(candidates(spec, context.seed), key=lambda c: c.key)
-    return [_row(name, spec, c) for c in found]
+    found = sorted(drawings(spec, context.seed), key=lambda drawing: drawing.key)
+    return [_candidate(name, spec, drawing) for drawing in found]
 
 
-def candidates(spec: params.KeneSource, seed: int) -> list[Candidate]:
+def drawings(spec: params.KeneSource, seed: int) -> list[Drawing]:
     """List the photographs, then the faults: each kind equally often, at most once per design."""
     total = round(spec.designs * spec.faults)
-    found = [Candidate(number, "") for number in range(spec.designs)]
+    found = [Drawing(number, "") for number in range(spec.designs)]
     for kind, fault in enumerate(FAULTS):
         count = len(range(kind, total, len(FAULTS)))
         struck = np.random.default_rng([seed, 0, kind]).permutation(spec.designs)[:count]
-        found += [Candidate(int(number), fault) for number in struck]
+        found += [Drawing(int(number), fault) for number in struck]
     return found
 
 
-def _row(name: str, spec: params.KeneSource, candidate: Candidate) -> dict[str, str]:
-    number, fault = candidate
+def _candidate(name: str, spec: params.KeneSource, drawing: Drawing) -> Candidate:
+    number, fault = drawing
     motif, palette = _family(spec, number)
     junk = fault in JUNK
-    return source_row(
+    return candidate(
         name,
-        candidate.key,
-        candidate.url,
+        drawing.key,
+        drawing.url,
         query=motif,
         title=f"{motif.capitalize()} design {number}, {palette}",
         creator="ganloom",
@@ -115,7 +115,7 @@ def reader(spec: params.KeneSource, context: Context) -> Callable[[str], bytes]:
         FetchError: No candidate has this URL (raised by the function).
     """
     seed = context.seed
-    known = {candidate.url: candidate for candidate in candidates(spec, seed)}
+    known = {drawing.url: drawing for drawing in drawings(spec, seed)}
 
     def read(url: str) -> bytes:
         if url not in known:
