@@ -123,7 +123,7 @@ def pictures(real: Digits, model: params.Model, seed: int) -> Digits:
         net, about = load_generator(folder / "out" / "generator.safetensors", "cpu")
     numbers = torch.arange(GENERATED) % net.inputs.classes
     made = generate(net, inputs(net.inputs, GENERATED, seed, "classifier", labels=numbers))
-    return made, torch.tensor([int(about["classes"][n]) for n in numbers])
+    return made, torch.tensor([int(about.classes[n]) for n in numbers])
 
 
 def classifier(real: Digits, made: Digits, way: str, seed: int) -> nn.Module:

@@ -18,7 +18,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -32,7 +31,7 @@ from ganloom import models, params
 from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.predictor import Predictor
+from ganloom.sampling.predictor import Predictor, PredictorInfo
 from ganloom.tables import Candidate, ManifestRow, columns
 from ganloom.training import checkpoint
 from ganloom.training.state import fresh
@@ -351,20 +350,21 @@ def checkpoints() -> list[Seed]:
 def _networks() -> dict[str, bytes]:
     """A generator that was taught classes and codes, a discriminator and a predictor, as files."""
     spec, told = _model(), Inputs(16, 2, (3,), 1)
-    about = {
+    common: dict[str, Any] = {
         "model": "cats",
         "resolution": 16,
         "condition": "onehot",
         "classes": ["cat", "dog"],
-        "inputs": asdict(told),
+        "inputs": told,
         "kimg": 0.5,
     }
-    shown = {"discriminator": spec.discriminator.model_dump(), "outputs": 5, **about}
-    made = {"generator": spec.generator.model_dump(), **about}
-    networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
+    shown = models.DiscriminatorInfo(**common, discriminator=spec.discriminator, outputs=5)
+    made = models.GeneratorInfo(**common, generator=spec.generator)
+    guessed = PredictorInfo(model="cats", resolution=16, channels=4, inputs=told)
+    networks: dict[str, tuple[nn.Module, models.Metadata]] = {
         "generator": (models.build_generator(spec.generator, 16, told, "onehot"), made),
         "discriminator": (models._discriminator(spec.discriminator, 16, told, "onehot", 5), shown),
-        "predictor": (Predictor(4, 16, told), {"channels": 4, "resolution": 16}),
+        "predictor": (Predictor(4, 16, told), guessed),
     }
     files = {}
     with tempfile.TemporaryDirectory() as folder:

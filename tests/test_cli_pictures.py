@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -49,7 +49,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     strengthen(save_model(tmp_path, "plain", PLAIN))
     torch.manual_seed(0)
     net = network.Enlarger(8, 2)
-    network.save(net, {"channels": 8, "layers": 2}, tmp_path / network.PATH)
+    info = network.EnlargerInfo(channels=8, layers=2, kimg=1.0)
+    models.save(net, info, tmp_path / network.PATH)
     other = ManifestRow(
         id="2", source="a", title="Other", creator="Nobody", licence="CC0", sha256="bb"
     )
@@ -72,23 +73,19 @@ def save_discriminator(model: str, told: Inputs) -> Path:
         kind="dcgan", channels=4, norm="none", dropout=0.0, dropout_kind="element",
         minibatch_stddev=False,
     )  # fmt: skip
-    condition = "onehot" if told.classes else None
+    condition: Literal["onehot"] | None = "onehot" if told.classes else None
     torch.manual_seed(3)
     net = models._discriminator(spec, 16, told, condition, 1)
-    about = {
-        "model": model,
-        "resolution": 16,
-        "discriminator": spec.model_dump(),
-        "condition": condition,
-        "classes": CLASSES[: told.classes],
-        "outputs": 1,
-        "inputs": {
-            "latent": told.latent,
-            "classes": told.classes,
-            "categorical": list(told.categorical),
-            "continuous": told.continuous,
-        },
-    }
+    about = models.DiscriminatorInfo(
+        model=model,
+        resolution=16,
+        kimg=1.0,
+        discriminator=spec,
+        condition=condition,
+        classes=CLASSES[: told.classes],
+        outputs=1,
+        inputs=told,
+    )
     path = Path("results/models") / model / "discriminator.safetensors"
     models.save(net, about, path)
     return path

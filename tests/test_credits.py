@@ -17,7 +17,7 @@ from ganloom.sources import Context, folder
 from ganloom.tables import KeptRow, ManifestRow
 
 
-def row(sha256: str, **known: str) -> dict[str, str]:
+def row(sha256: str, **known: str) -> ManifestRow:
     return ManifestRow(id=f"a/{sha256}", source="a", sha256=sha256, **known)
 
 

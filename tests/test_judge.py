@@ -297,7 +297,7 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
     assert holds("last", "average", 2)
     _, about = models.load_generator(out / "generator.safetensors", "cpu")
     _, last = models.load_generator(out / "last.safetensors", "cpu")
-    assert (about["kimg"], last["kimg"], read(out / "run.json")["kimg"]) == (0.08, 0.12, 0.12)
+    assert (about.kimg, last.kimg, read(out / "run.json")["kimg"]) == (0.08, 0.12, 0.12)
     chosen = read(out / "judgement.json")["chosen"]
     assert chosen["kimg"] == 0.08
     assert chosen["why"] == (

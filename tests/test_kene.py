@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from ganloom.params import KeneSource, load
 from ganloom.sources import Context, FetchError, kene
+from ganloom.tables import Candidate
 
 SEED = 3
 NETWORK = load(Path(__file__).parents[1] / "params.yaml").network
@@ -31,12 +32,12 @@ SPEC = KeneSource(
     palettes=["ayahuasca", "river", "clay", "night"],
     motifs=["meander", "cross", "hexagon", "maze"],
 )
-ROWS = {row.id: row for row in kene.search("kene", SPEC, CONTEXT)}
+ROWS: dict[str | None, Candidate] = {row.id: row for row in kene.search("kene", SPEC, CONTEXT)}
 READ = functools.cache(kene.reader(SPEC, CONTEXT))
 DECODED_COPIES = sorted(set(kene.COPIES) - {"truncated"})
 
 
-def faulty(fault: str) -> list[dict[str, str]]:
+def faulty(fault: str) -> list[Candidate]:
     return [row for row in ROWS.values() if row.fault == fault]
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -636,19 +635,26 @@ def test_a_fifth_network_judges_the_pixels(resolution: int, side: Any, places: i
 # --- files ---------------------------------------------------------------------------------------
 
 
-def described(spec: params.Model, told: Inputs) -> dict[str, Any]:
-    """The metadata of a file, as the training writes it."""
-    return {
-        "model": "m",
-        "resolution": spec.resolution,
-        "kimg": 0.5,
-        "generator": spec.generator.model_dump(),
-        "discriminator": spec.discriminator.model_dump(),
-        "outputs": models.outputs(spec, told),
-        "inputs": asdict(told),
-        "condition": spec.condition,
-        "classes": ["a", "b"][: told.classes],
-    }
+def described(spec: params.Model, told: Inputs) -> models.GeneratorInfo:
+    """The metadata of a generator, as the training writes it."""
+    return models.GeneratorInfo(
+        model="m",
+        resolution=spec.resolution,
+        kimg=0.5,
+        inputs=told,
+        condition=spec.condition,
+        classes=["a", "b"][: told.classes],
+        generator=spec.generator,
+    )
+
+
+def judge_described(spec: params.Model, told: Inputs) -> models.DiscriminatorInfo:
+    """The metadata of a discriminator, as the training writes it."""
+    common = dict(described(spec, told))
+    del common["generator"]
+    return models.DiscriminatorInfo(
+        **common, discriminator=spec.discriminator, outputs=models.outputs(spec, told)
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -665,7 +671,7 @@ def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
     again, found = models.load_generator(path, "cpu")
     v = told.draw(4)
     assert torch.equal(again(v), net.eval()(v))
-    assert found["generator"] == metadata["generator"]
+    assert found == metadata
     assert again.inputs == told
 
 
@@ -674,7 +680,7 @@ def test_a_file_rebuilds_the_same_verdicts(name: str, tmp_path: Path) -> None:
     spec, told, state, _ = begun(name)
     net = state.networks["discriminator"]
     path = tmp_path / "discriminator.safetensors"
-    models.save(net, described(spec, told), path)
+    models.save(net, judge_described(spec, told), path)
     before = torch.random.get_rng_state()
     again, _ = models.load_discriminator(path, "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -699,7 +705,7 @@ def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> No
     other.write_bytes(b"PK")
     with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
         models.load_generator(other, "cpu")
-    right = described(model(), Inputs(5))
+    right = described(model(), Inputs(5)).model_dump()
     for wrong in (right | {"generator": {"kind": "gone"}}, right):  # another version's; no weights
         tensors = {"a": torch.zeros(1)}
         other.write_bytes(safetensors.torch.save(tensors, {"ganloom": json.dumps(wrong)}))

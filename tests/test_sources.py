@@ -162,10 +162,10 @@ def test_what_cannot_be_read_is_counted_with_the_reason(tmp_path: Path) -> None:
         assert part in text
     for name, reason in (("gone.png", "dangling link"), ("pipe.png", "pipe"), ("zero.png", "pipe")):
         with pytest.raises(FetchError, match=f"{reason}.*: .*{name}"):
-            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
+            read_url(spec, (tmp_path / "in").as_uri() + f"/{name}")
     for name in ("../disk/2.png", "disk/../2.png", "disk/../a/1.png"):
         with pytest.raises(FetchError, match="outside"):
-            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
+            read_url(spec, (tmp_path / "in").as_uri() + f"/{name}")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def trained(tmp_path: Path) -> dict[str, Any]:
     start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0, "keep_statistics": False}
     for player in ("generator", "discriminator"):
         path = tmp_path / f"{player}.safetensors"
-        models.save(state.networks[player], {}, path)
+        models.save(state.networks[player], models.Metadata(), path)
         start[player] = hashlib.sha256(path.read_bytes()).hexdigest()
     return start
 
@@ -107,7 +107,8 @@ def test_lower_layers_of_d_stay_as_they_were(
 ) -> None:
     judge = model().discriminator.model_dump() | {"norm": norm}
     path = tmp_path / "discriminator.safetensors"
-    models.save(begun(model(discriminator=judge), 1).networks["discriminator"], {}, path)
+    net = begun(model(discriminator=judge), 1).networks["discriminator"]
+    models.save(net, models.Metadata(), path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     start = trained | {"freeze": layers, "discriminator": sha256}
     state = begun(model(start, discriminator=judge))

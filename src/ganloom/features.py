@@ -23,6 +23,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tqdm import tqdm
 
+from ganloom.device import best_device
 from ganloom.resampling import bilinear
 
 # The networks were trained at 224 and 260 px, but recognise small images best if these are enlarged
@@ -83,7 +84,7 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
     Returns:
         (N, 1280) float32 on the CPU.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     net = network(weights).to(device)
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     parts = [torch.empty(0, WIDTH)]

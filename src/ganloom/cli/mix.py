@@ -104,10 +104,10 @@ def _mix(options: argparse.Namespace) -> None:
     if options.steps is not None:
         steps = whole("--steps", options.steps, *STEPS)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
-    net, metadata = loaded(model.generator)
-    side = size or metadata["resolution"]
+    net, info = loaded(model.generator)
+    side = size or info.resolution
     _check_pixels("--size", side, steps * side**2)
-    classes = metadata["classes"] if net.inputs.classes else []
+    classes = info.classes
     a, b, ends = _ends(options, net, classes)
     v = mixing.between(net.inputs.latent, a, b, steps, spherical=not options.linear)
     pictures = generate(net, v[:, 0])
@@ -213,9 +213,9 @@ def _edit(options: argparse.Namespace) -> None:
     from ganloom.sampling import editing, files
     from ganloom.sampling.generate import generate
 
-    net, metadata = loaded(model.generator)
+    net, info = loaded(model.generator)
     try:
-        photo = editing.squared(data, metadata["resolution"], max_pixels)
+        photo = editing.squared(data, info.resolution, max_pixels)
         shown = photo if size is None else editing.squared(data, size, max_pixels)
     except ImageError as error:
         sys.exit(f"{options.photo}: {error}")
@@ -236,10 +236,10 @@ def _edit(options: argparse.Namespace) -> None:
             guess=guess.v,
             watch=watch,
         )
-    classes = metadata["classes"] if net.inputs.classes else []
+    classes = info.classes
     changes = editing.changes(net, inversion.v, classes)
     rows = [part for change in changes for part in change.v.split(COLUMNS)]
-    side = size or metadata["resolution"]
+    side = size or info.resolution
     columns = 2 + max(len(row) for row in rows)
     _check_pixels("--size", side, columns * len(rows) * side**2)
 

@@ -177,8 +177,8 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.weaving.groups import moved
     from ganloom.weaving.tile import make_tile
 
-    net, metadata = loaded(files.generator)
-    classes = metadata["classes"] if net.inputs.classes else []
+    net, info = loaded(files.generator)
+    classes = info.classes
     label = class_number(options.label, options.model, classes, "--class")
     judge = None if plan.choose is None else _judge(files.discriminator, plan.choose)
     enlarges = enlarger()
@@ -224,7 +224,7 @@ def _weave(options: argparse.Namespace) -> None:
     if not enlarges:
         print(NO_ENLARGER.format("tiles"))
     elif reach := _reach():
-        detailed = round(reach * weave.folded(metadata["resolution"], pattern.group)[1])
+        detailed = round(reach * weave.folded(info.resolution, pattern.group)[1])
         words = f"these have {plan.tile} px"
         if plan.tile > detailed:
             words += ", so finer detail is from the enlarger"

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ganloom import params
 from ganloom.images.decoding import decode
-from ganloom.models import Generator, ModelError
+from ganloom.models import Generator, ModelError, from_uint8
 from ganloom.sampling import inversion
 from ganloom.sampling.conditional import class_knob, code_knobs, turned
 from ganloom.sampling.inversion import Recovered, Watch
-from ganloom.sampling.predictor import as_input, load_predictor
+from ganloom.sampling.predictor import load_predictor
 
 STARTS, LEARNING_RATE, SEED = 4, 0.1, 0
 DIRECTIONS, REACH = 8, 6.0  # number of them; largest step along one, in standard deviations
@@ -81,7 +81,7 @@ def first_guess(predictor: Path, net: Generator, photo: NDArray[np.uint8]) -> Gu
     if not predictor.is_file():
         return Guess(None)
     try:
-        return Guess(load_predictor(predictor, net.inputs).guess(as_input(photo[None])))
+        return Guess(load_predictor(predictor, net.inputs).guess(from_uint8(photo[None])))
     except ModelError as error:
         return Guess(None, f"{error}; the search began without it")
 
@@ -107,7 +107,7 @@ def recover(
     """
     device = next(net.parameters()).device
     settings = params.Invert(images=1, steps=steps, starts=STARTS, loss=loss, lr=LEARNING_RATE)
-    target = as_input(photo[None]).to(device)
+    target = from_uint8(photo[None]).to(device)
     if guess is not None:
         guess = guess.to(target)
     return inversion.invert(net, target, settings, SEED, guess=guess, watch=watch)

@@ -29,7 +29,6 @@ from starlette.staticfiles import StaticFiles
 
 from ganloom import params
 from ganloom.curate import CurationError
-from ganloom.enlarging.network import EnlargerError
 from ganloom.images.decoding import ImageError
 from ganloom.images.shards import ShardError
 from ganloom.models import ModelError
@@ -257,7 +256,6 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             ShardError: problem(503),
             CurationError: problem(409),
             ImageError: problem(422),
-            EnlargerError: problem(422),
             ModelError: problem(422),
             SampleError: problem(422),
             FloatingPointError: problem(422),

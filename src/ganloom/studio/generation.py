@@ -128,7 +128,7 @@ def pictures(loaded: Loaded, v: Tensor) -> NDArray[np.uint8]:
     Raises:
         FloatingPointError: As in ``generate``.
     """
-    batch = max(1, min(64, PIXELS // loaded.about["resolution"] ** 2))
+    batch = max(1, min(64, PIXELS // loaded.info.resolution**2))
     return generate(loaded.net, v, batch)
 
 
@@ -143,7 +143,7 @@ def class_number(loaded: Loaded, label: str | None) -> int | None:
     """
     if label is None:
         return None
-    classes: list[str] = loaded.about["classes"]
+    classes = loaded.info.classes
     if label not in classes:
         names = ", ".join(classes) or "none; the model is unconditional"
         raise HTTPException(400, f"class {label!r} does not exist; classes: {names}")

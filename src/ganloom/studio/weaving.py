@@ -88,7 +88,7 @@ class Weaves:
         """Store settings, and generate their samples.
 
         Raises:
-            HTTPException, ModelError, EnlargerError, FloatingPointError: If that is impossible.
+            HTTPException, ModelError, FloatingPointError: If that is impossible.
         """
         loaded, enlarger = self.generators.load(payload.model), self.generators.enlarger()
         layout = loaded.net.inputs

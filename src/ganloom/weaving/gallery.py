@@ -75,8 +75,8 @@ def enlarged(
     enlarger = find(project)
     if enlarger is None:
         return {}
-    net, about = load_generator(home / "generator.safetensors", "cpu")
-    resolution: int = about["resolution"]
+    net, info = load_generator(home / "generator.safetensors", "cpu")
+    resolution = info.resolution
     v = inputs(net.inputs, sampling.grid**2, sampling.seed, "grid")
     v[:, : net.inputs.latent] *= sampling.truncation
     doublings = max(1, int(np.ceil(np.log2(SHOWN / resolution))))
