@@ -31,7 +31,7 @@ from ganloom import models, params
 from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.predictor import Predictor, PredictorInfo
+from ganloom.sampling.predictor import InputPredictor, PredictorInfo
 from ganloom.tables import Candidate, ManifestRow, columns
 from ganloom.training import checkpoint
 from ganloom.training.state import fresh
@@ -364,7 +364,7 @@ def _networks() -> dict[str, bytes]:
     networks: dict[str, tuple[nn.Module, models.Metadata]] = {
         "generator": (models.build_generator(spec.generator, 16, told, "onehot"), made),
         "discriminator": (models._discriminator(spec.discriminator, 16, told, "onehot", 5), shown),
-        "predictor": (Predictor(4, 16, told), guessed),
+        "predictor": (InputPredictor(4, 16, told), guessed),
     }
     files = {}
     with tempfile.TemporaryDirectory() as folder:

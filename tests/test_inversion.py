@@ -29,7 +29,7 @@ from ganloom.sampling.conditional import class_knob, code_knobs, turned
 from ganloom.sampling.generate import generate
 from ganloom.sampling.inversion import Recovered, apart, bound, invert, unbound
 from ganloom.sampling.latents import inputs
-from ganloom.sampling.predictor import Predictor, latent_loss, learn
+from ganloom.sampling.predictor import InputPredictor, latent_loss, learn
 
 ROOT = Path(__file__).parents[1]
 TOLD = Inputs(latent=6, classes=3, categorical=(4,), continuous=1)
@@ -220,7 +220,7 @@ def test_the_loss_of_a_guess_is_its_formula() -> None:
 
 @pytest.mark.parametrize("side", [8, 14, 28, 80])
 def test_a_predictor_takes_any_size(side: int) -> None:
-    assert Predictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
+    assert InputPredictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
 
 
 # --- the stages ----------------------------------------------------------------------------------

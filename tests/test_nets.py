@@ -23,7 +23,7 @@ from ganloom.features import LITE0, LITE2, Weights, features, maps, network, poo
 from ganloom.nets import blocks, conditioning, projected, resnet
 from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -424,7 +424,7 @@ def classes_of(spec: params.Model) -> int:
     return 2 if spec.condition else 0
 
 
-def begun(name: str) -> tuple[params.Model, Inputs, State, tuple[objectives.Phase, ...]]:
+def begun(name: str) -> tuple[params.Model, Inputs, TrainingState, tuple[objectives.Phase, ...]]:
     torch.manual_seed(1)
     spec = model(**MODELS[name])
     told = models.inputs(spec, classes_of(spec))
@@ -435,7 +435,11 @@ def begun(name: str) -> tuple[params.Model, Inputs, State, tuple[objectives.Phas
 
 
 def update(
-    spec: params.Model, told: Inputs, state: State, phase: objectives.Phase, shown: torch.Tensor
+    spec: params.Model,
+    told: Inputs,
+    state: TrainingState,
+    phase: objectives.Phase,
+    shown: torch.Tensor,
 ) -> None:
     """One update of one network, as the training loop does it."""
     v = told.draw(len(shown))
@@ -453,7 +457,7 @@ def update(
     phase.constrain(state.networks[phase.network])
 
 
-def weights(state: State, player: str) -> list[torch.Tensor]:
+def weights(state: TrainingState, player: str) -> list[torch.Tensor]:
     return [p.detach().clone() for p in state.networks[player].parameters()]
 
 
@@ -478,7 +482,7 @@ def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path
     spec, told, state, phases = begun(name)
     shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
 
-    def step(state: State, phases: tuple[objectives.Phase, ...]) -> None:
+    def step(state: TrainingState, phases: tuple[objectives.Phase, ...]) -> None:
         for phase in phases:
             update(spec, told, state, phase, shown)
 

@@ -29,7 +29,7 @@ from ganloom.images.shards import sha256, write_shards
 from ganloom.report import collection, figures, leftovers, models
 from ganloom.report.build import build
 from ganloom.report.copying import copying
-from ganloom.report.figures import Picture
+from ganloom.report.figures import EncodedImage
 from ganloom.report.versions import Version
 
 ROOT = Path(__file__).parents[1]
@@ -728,7 +728,7 @@ def test_a_page_of_ten_models_stays_small(
     encode = figures.picture
 
     @functools.cache  # all ten have the same pictures
-    def encoded(pixels: bytes, size: tuple[int, int], side: int, limit: int) -> Picture:
+    def encoded(pixels: bytes, size: tuple[int, int], side: int, limit: int) -> EncodedImage:
         return encode(Image.frombytes("RGB", size, pixels), side, limit)
 
     for module in (figures, models):

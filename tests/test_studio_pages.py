@@ -25,7 +25,7 @@ from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling import inversion
 from ganloom.sampling.directions import directions
-from ganloom.sampling.predictor import Predictor, PredictorInfo
+from ganloom.sampling.predictor import InputPredictor, PredictorInfo
 from ganloom.studio import editing
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.generators import EXAMPLE, EXAMPLE_FILE
@@ -450,7 +450,7 @@ def test_another_sites_page_sends_no_photograph(
 def test_a_predictor_begins_the_search_and_a_damaged_one_is_named(
     project: Path, client: TestClient
 ) -> None:
-    net = Predictor(4, 16, TOLD)
+    net = InputPredictor(4, 16, TOLD)
     path = project / "results/inversions/animals/predictor.safetensors"
     info = PredictorInfo(model="animals", resolution=16, channels=4, inputs=TOLD)
     models.save(net, info, path)

@@ -25,7 +25,7 @@ from ganloom.models import to_uint8
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, diffaugment, ema, energy, graphs, loop
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 CPU = torch.device("cpu")
 
@@ -371,9 +371,9 @@ def test_matching_brings_fakes_nearer(
 def test_a_phase_moves_its_own_network_alone(
     moved: str, kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states: list[State] = []
+    states: list[TrainingState] = []
 
-    def noted(*args: Any) -> State:
+    def noted(*args: Any) -> TrainingState:
         states.append(fresh(*args))
         return states[0]
 

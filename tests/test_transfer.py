@@ -13,7 +13,7 @@ from ganloom import models, params
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
 from ganloom.training import ema, transfer
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def model(start: dict[str, Any] | None = None, **changes: Any) -> params.Model:
     return params.Model.model_validate(told | changes | ({"init_from": start} if start else {}))
 
 
-def begun(spec: params.Model, seed: int = 2) -> State:
+def begun(spec: params.Model, seed: int = 2) -> TrainingState:
     torch.manual_seed(seed)
     return fresh(spec, Inputs(5), CPU)
 

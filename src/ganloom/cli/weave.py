@@ -187,7 +187,7 @@ def _weave(options: argparse.Namespace) -> None:
     v[:, : net.inputs.latent] *= plan.truncation
     number = weave.choose(judge, net, v) if judge else 0
     v = v[number : number + 1]
-    pattern = weave.Pattern(options.group, options.border, plan.place)
+    pattern = weave.ClothPattern(options.group, options.border, plan.place)
     samples = weave.pictures(net, weave.drift(net, v, plan.drift, plan.seed))
     with torch.inference_mode():
         if plan.cloth:

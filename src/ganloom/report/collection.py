@@ -20,7 +20,7 @@ from ganloom.credits import Credit, credits, processing
 from ganloom.images.arrays import apply_symmetry
 from ganloom.images.decoding import decode
 from ganloom.images.shards import Shards
-from ganloom.report.figures import Picture, counted, picture, sheet_file, spread
+from ganloom.report.figures import EncodedImage, counted, picture, sheet_file, spread
 from ganloom.tables import DroppedRow, KeptRow, ManifestRow, Row
 
 SHEET = 40  # images of a contact sheet
@@ -45,12 +45,12 @@ class ClusterRow:
 
 @dataclass(frozen=True)
 class Thumb:
-    picture: Picture
+    picture: EncodedImage
     alt: str
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """A step of the funnel: number of images that remain, and their share of the first step."""
 
     name: str
@@ -101,8 +101,8 @@ class Trace:
     the original's ``width`` x ``height``.
     """
 
-    crop: Picture
-    original: Picture
+    crop: EncodedImage
+    original: EncodedImage
     width: int
     height: int
     outline: str
@@ -111,8 +111,8 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Collection:
-    steps: list[Step]
+class CollectionResults:
+    steps: list[FunnelStep]
     images: int
     crops: int
     symmetries: int
@@ -126,10 +126,10 @@ class Collection:
     classes: list[Class]
     made_by: str
     traces: list[Trace]
-    preview: Picture | None
+    preview: EncodedImage | None
 
 
-class Originals:
+class TitledOriginals:
     """Fetched originals by SHA-256, with their titles from the manifest."""
 
     def __init__(self, project: Path, manifest: Sequence[ManifestRow], max_pixels: int) -> None:
@@ -152,7 +152,7 @@ class Originals:
         return [self.thumb(sha256) for sha256 in spread(available, count)]
 
 
-def collection(project: Path, max_pixels: int) -> Collection:
+def collection(project: Path, max_pixels: int) -> CollectionResults:
     """Collect the numbers and examples of each step from candidates to training images."""
     manifest = _rows(project / "data/manifest.csv", ManifestRow)
     clusters = _rows(project / "data/clusters.csv", ClusterRow)
@@ -160,12 +160,12 @@ def collection(project: Path, max_pixels: int) -> Collection:
     dropped = _rows(project / "data/dropped.csv", DroppedRow)
     unused = _rows(project / "data/slices/unused.csv", DroppedRow)
     index = pd.read_parquet(project / "data/slices/index.parquet")
-    originals = Originals(project, manifest, max_pixels)
+    originals = TitledOriginals(project, manifest, max_pixels)
     fetched = [row for row in manifest if not row.error]
     failed = [DroppedRow(sha256=row.sha256, reason=row.error) for row in manifest if row.error]
     used = {row.sha256 for row in kept}
     credited = [credit for credit in credits(manifest, used) if credit.creator or credit.page]
-    return Collection(
+    return CollectionResults(
         steps=_funnel(manifest, clusters, kept),
         images=len(index),
         crops=int(index["image"].nunique()),
@@ -198,7 +198,7 @@ def _rows(path: Path, kind: type[Row]) -> list[Row]:
 
 def _funnel(
     manifest: Sequence[ManifestRow], clusters: Sequence[ClusterRow], kept: Sequence[KeptRow]
-) -> list[Step]:
+) -> list[FunnelStep]:
     candidates = len(manifest)
     fetched = sum(not row.error for row in manifest)
     distinct = len({row.cluster for row in clusters})
@@ -227,7 +227,7 @@ def _funnel(
         ("Held out", split["holdout"], "not used for training", "curate"),
     )
     return [
-        Step(name, count, count / max(candidates, 1), note, stage)
+        FunnelStep(name, count, count / max(candidates, 1), note, stage)
         for name, count, note, stage in steps
     ]
 
@@ -237,7 +237,7 @@ def were(count: int) -> str:
     return "none were" if count == 0 else f"{count:,} {'was' if count == 1 else 'were'}"
 
 
-def _groups(clusters: Sequence[ClusterRow], originals: Originals) -> list[list[Thumb]]:
+def _groups(clusters: Sequence[ClusterRow], originals: TitledOriginals) -> list[list[Thumb]]:
     """Thumbnails of the largest groups of near-duplicates, sorted by distance to the keeper."""
     groups: defaultdict[str, list[ClusterRow]] = defaultdict(list)
     for row in clusters:
@@ -251,7 +251,7 @@ def _groups(clusters: Sequence[ClusterRow], originals: Originals) -> list[list[T
     return [[originals.thumb(row.sha256) for row in rows[:EXAMPLES]] for rows in several[:GROUPS]]
 
 
-def _reasons(stage: str, rows: Iterable[DroppedRow], originals: Originals) -> list[Reason]:
+def _reasons(stage: str, rows: Iterable[DroppedRow], originals: TitledOriginals) -> list[Reason]:
     """Group images by reason, the most frequent first."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -311,7 +311,7 @@ def _made_by(index: pd.DataFrame) -> str:
     return " and ".join(processing(index)) or "unchanged"
 
 
-def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterator[Trace]:
+def _traces(project: Path, index: pd.DataFrame, originals: TitledOriginals) -> Iterator[Trace]:
     """Trace one training image of each of a few originals."""
     crops = np.load(project / "data/slices/images.npy", mmap_mode="r")
     for n, sha256 in enumerate(spread(sorted(index.sha256.unique()), TRACES)):

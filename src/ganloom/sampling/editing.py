@@ -39,7 +39,7 @@ class Guess(NamedTuple):
     problem: str = ""
 
 
-class Change(NamedTuple):
+class Edit(NamedTuple):
     """An input of a generator at several settings of one class, code or direction.
 
     Attributes:
@@ -120,7 +120,7 @@ def strongest(net: Generator) -> Tensor:
     return directions(net, min(DIRECTIONS, net.inputs.latent), SEED)
 
 
-def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Change]:
+def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Edit]:
     """Changes that are possible in an input: of its class and codes, or else along directions of z.
 
     Args:
@@ -132,13 +132,13 @@ def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH)
     layout = net.inputs
     possible = []
     if layout.classes:
-        possible.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
+        possible.append(Edit(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
     for number, knob in enumerate(code_knobs(layout, SETTINGS), 1):
-        possible.append(Change(f"code {number}", turned(v, knob)[0]))
+        possible.append(Edit(f"code {number}", turned(v, knob)[0]))
     if not possible:
         steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
         for number, way in enumerate(strongest(net), 1):
             moved = v.repeat(len(steps), 1)
             moved[:, : layout.latent] += steps.to(v)[:, None] * way.to(v)
-            possible.append(Change(f"direction {number}", moved))
+            possible.append(Edit(f"direction {number}", moved))
     return possible

@@ -27,7 +27,7 @@ from ganloom.sampling.latents import inputs
 POINTS = 20
 
 
-class Predictor(nn.Module):
+class InputPredictor(nn.Module):
     """Strided convolutions down to 4 to 7 px, and a dense layer.
 
     Layer normalisation makes the prediction for an image independent of the rest of the batch.
@@ -76,7 +76,7 @@ class PredictorInfo(Metadata):
     inputs: Inputs
 
 
-def load_predictor(path: Path, layout: Inputs) -> Predictor:
+def load_predictor(path: Path, layout: Inputs) -> InputPredictor:
     """Load the predictor of a generator with this layout of the input, on the CPU, in eval mode.
 
     Raises:
@@ -85,7 +85,7 @@ def load_predictor(path: Path, layout: Inputs) -> Predictor:
     with refusing(path, "a predictor of this generator", "the stage `invert` makes it"):
         info, tensors = read(path, PredictorInfo)
         with torch.device("meta"):  # no initial weights: they are neither drawn nor allocated
-            net = Predictor(info.channels, info.resolution, layout)
+            net = InputPredictor(info.channels, info.resolution, layout)
         net.load_state_dict(tensors, assign=True)
     return net.eval()
 
@@ -93,7 +93,7 @@ def load_predictor(path: Path, layout: Inputs) -> Predictor:
 class Learned(NamedTuple):
     """A trained predictor, and its losses as means over equal parts of the steps, in order."""
 
-    net: Predictor
+    net: InputPredictor
     latent_loss: list[float]
     image_loss: list[float]
 
@@ -112,7 +112,7 @@ def learn(
     device = next(generator.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Predictor(spec.channels, images.shape[1], generator.inputs).to(device)
+        net = InputPredictor(spec.channels, images.shape[1], generator.inputs).to(device)
     adam = torch.optim.Adam(net.parameters(), lr=spec.lr)
     parameters = list(net.parameters())
     noted: list[Tensor] = []

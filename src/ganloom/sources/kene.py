@@ -141,7 +141,7 @@ def _design(spec: params.KeneSource, seed: int, number: int) -> bytes:
 # --- motifs: lines and fields of a tile ----------------------------------------------------------
 
 
-class Pattern(NamedTuple):
+class KenePattern(NamedTuple):
     """A periodic design: lines, and fields with another colour of the ground.
 
     The edges of fields are lines as well, so that the borders between colours are covered.
@@ -171,16 +171,16 @@ def _closed(*quadrant: Point) -> list[Point]:
     return list(dict.fromkeys([*upper, *[(-x, -y) for x, y in upper]]))
 
 
-def meander(rng: Generator) -> Pattern:
+def meander(rng: Generator) -> KenePattern:
     """Draw angular spirals on both sides of a base line, in sequence or in pairs."""
     spiral = [(0.0, 0.0), (0.0, 3.0), (2.0, 3.0), (2.0, 1.0), (1.0, 1.0), (1.0, 2.0)]
     if rng.random() < 0.5:
         lines = [[(-1.5, 0.0), (1.5, 0.0)], spiral, [(x, -y) for x, y in spiral]]
-        return Pattern(3, 7, lines, [])
-    return Pattern(5, 7, [[(-2.5, 0.0), (2.5, 0.0)], *_mirrored([spiral])], [])
+        return KenePattern(3, 7, lines, [])
+    return KenePattern(5, 7, [[(-2.5, 0.0), (2.5, 0.0)], *_mirrored([spiral])], [])
 
 
-def cross(rng: Generator) -> Pattern:
+def cross(rng: Generator) -> KenePattern:
     """Draw crosses with squares in the gaps, or stepped crosses with crosses in the gaps."""
     if rng.random() < 0.5:
         outline = _closed((1.5, 0.5), (0.5, 0.5), (0.5, 1.5))
@@ -190,10 +190,10 @@ def cross(rng: Generator) -> Pattern:
         outline = _closed((2.5, 0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5), (0.5, 2.5))
         gap = _shifted(_closed((0.5, 0.5)), 3, 3)
         side = 6
-    return Pattern(side, side, [], [(1, outline), (2, gap)])
+    return KenePattern(side, side, [], [(1, outline), (2, gap)])
 
 
-def hexagon(rng: Generator) -> Pattern:
+def hexagon(rng: Generator) -> KenePattern:
     """Draw elongated hexagons in a honeycomb, one inside each; rows alternate in colour."""
     rise = float(rng.choice([0.5, 1.0]))
     height = 4 * rise + 4
@@ -201,10 +201,10 @@ def hexagon(rng: Generator) -> Pattern:
     inner = _closed((1.0, rise - 0.4), (0.0, rise + 0.6))
     even, odd = [(1, outer), (0, inner)], [(0, outer), (2, inner)]
     fields = even + [(colour, _shifted(polygon, 2, height / 2)) for colour, polygon in odd]
-    return Pattern(4, height, [], fields)
+    return KenePattern(4, height, [], fields)
 
 
-def maze(rng: Generator) -> Pattern:
+def maze(rng: Generator) -> KenePattern:
     """Draw a random winding line, mirrored in both axes and joined to its mirror images."""
     free: set[Point] = {(i + 0.5, j + 0.5) for i in range(3) for j in range(3)}
     path: list[Point] = [(0.5, 0.5)]
@@ -220,10 +220,10 @@ def maze(rng: Generator) -> Pattern:
             lines.append(path[-2:])
         else:
             path.pop()
-    return Pattern(6, 6, _mirrored(lines), [])
+    return KenePattern(6, 6, _mirrored(lines), [])
 
 
-MOTIFS: dict[params.Motif, Callable[[Generator], Pattern]] = {
+MOTIFS: dict[params.Motif, Callable[[Generator], KenePattern]] = {
     "meander": meander,
     "cross": cross,
     "hexagon": hexagon,
@@ -278,7 +278,7 @@ REACH = 1.5  # pitches: the colour is constant farther from a line
 SHADES = 768  # colours of a ramp
 
 
-def _distances(pattern: Pattern) -> Floats:
+def _distances(pattern: KenePattern) -> Floats:
     """Compute the distance of each texel's centre from the nearest line: (H, W), in pitches.
 
     The result is periodic. The metric is Chebyshev's along each line, which keeps corners sharp,
@@ -305,7 +305,7 @@ def _distances(pattern: Pattern) -> Floats:
     return nearest
 
 
-def _fields(pattern: Pattern) -> NDArray[np.uint8]:
+def _fields(pattern: KenePattern) -> NDArray[np.uint8]:
     """Return the colour number of the ground at each texel: (H, W)."""
     tile = Image.new("L", _texels(pattern))
     draw = ImageDraw.Draw(tile)
@@ -316,7 +316,7 @@ def _fields(pattern: Pattern) -> NDArray[np.uint8]:
     return np.asarray(tile)
 
 
-def _texels(pattern: Pattern) -> tuple[int, int]:
+def _texels(pattern: KenePattern) -> tuple[int, int]:
     return round(pattern.width * TEXELS), round(pattern.height * TEXELS)
 
 
@@ -350,7 +350,7 @@ class View(NamedTuple):
     light: Floats
 
 
-def photograph(pattern: Pattern, palette: Palette, size: int, rng: Generator) -> Image.Image:
+def photograph(pattern: KenePattern, palette: Palette, size: int, rng: Generator) -> Image.Image:
     """Photograph a cloth with this pattern; the longest side has `size` px."""
     view = _view(size, rng)
     pitch = rng.uniform(0.07, 0.082)
@@ -388,7 +388,7 @@ def _view(size: int, rng: Generator) -> View:
     return View(u, v, light)
 
 
-def _dyed(pattern: Pattern, ramps: Floats, view: View, pitch: float, rng: Generator) -> Floats:
+def _dyed(pattern: KenePattern, ramps: Floats, view: View, pitch: float, rng: Generator) -> Floats:
     """Colour the cloth: (H, W, 3). Lines vary slightly in position and width, as if by hand."""
     x, y = (
         (w + 0.0035 * _smooth(rng, w.shape, 9)) * (TEXELS / pitch) + rng.uniform(0, 9 * TEXELS)

@@ -58,7 +58,7 @@ TICKS_STILL = 6
 # --- evaluation ----------------------------------------------------------------------------------
 
 
-class Judge(NamedTuple):
+class CheckpointJudge(NamedTuple):
     """Inputs that all evaluations of a training share.
 
     Attributes:
@@ -96,7 +96,7 @@ class Judge(NamedTuple):
 
 def prepare(  # noqa: PLR0917
     section: params.Judge, slices: Path, cache: Path, resolution: int, layout: Inputs, seed: int
-) -> Judge:
+) -> CheckpointJudge:
     """Read the real images and compute their features, without draws from the training's generator.
 
     Args:
@@ -124,7 +124,7 @@ def prepare(  # noqa: PLR0917
     label, _ = pd.factorize(data.index["label"], sort=True)
     shares = torch.from_numpy(in_proportion(label, section.samples, seed))
     v = inputs(layout, section.samples, seed, "judge", labels=shares)
-    return Judge(section, v, train, real, against)
+    return CheckpointJudge(section, v, train, real, against)
 
 
 def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
@@ -157,7 +157,7 @@ def _evaluated(history: History) -> list[dict[str, float]]:
 
 
 def judgement(
-    history: History, model: params.Model, judging: Judge | None, kimg: float
+    history: History, model: params.Model, judging: CheckpointJudge | None, kimg: float
 ) -> dict[str, Any]:
     """Build the content of ``judgement.json``.
 

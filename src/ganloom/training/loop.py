@@ -27,7 +27,7 @@ from ganloom.sampling.latents import inputs
 from ganloom.slices import HOLDOUT, TRAINING, in_proportion
 from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
 from ganloom.training.diffaugment import augment
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 # Seconds between checkpoints, and the largest share of time that they may take. Results do not
 # depend on either, except for the last good state of a training that diverges.
@@ -290,10 +290,10 @@ def _initial_statistics(  # noqa: PLR0917
 
 
 def _write(  # noqa: PLR0917
-    state: State,
+    state: TrainingState,
     name: str,
     model: params.Model,
-    judging: judge.Judge | None,
+    judging: judge.CheckpointJudge | None,
     classes: list[str],
     threads: int,
     out: Path,
@@ -346,7 +346,7 @@ def _write(  # noqa: PLR0917
     )
 
 
-def _architecture(state: State, layout: Inputs, resolution: int) -> dict[str, Any]:
+def _architecture(state: TrainingState, layout: Inputs, resolution: int) -> dict[str, Any]:
     v = torch.zeros(2, layout.width, device=state.device)
     x = torch.zeros(2, 3, resolution, resolution, device=state.device)
     condition = layout.parts(v)[1] if layout.classes else None
@@ -356,7 +356,7 @@ def _architecture(state: State, layout: Inputs, resolution: int) -> dict[str, An
     }
 
 
-def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Path) -> str:
+def _diverged(name: str, kimg: float, state: TrainingState, model: params.Model, out: Path) -> str:
     good = state.step * model.batch / 1000
     return (
         f"{name}: at {kimg:g} kimg a loss or weight is not finite (NaN or infinity). The last good "
