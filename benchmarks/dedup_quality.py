@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ganloom import params
-from ganloom.dedup import collection
+from ganloom.dedup import analysis
 from ganloom.dedup.group import Member
 from ganloom.images import arrays, decoding
 from ganloom.images.shards import Shards, sha256, write_shards
@@ -78,7 +78,7 @@ def found(files: Iterable[bytes], section: params.Dedup) -> dict[str, Member]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         write_shards(Path(folder), ((sha256(d), "x", d) for d in files))
         shards = Shards(Path(folder))
-        members = collection.find(shards, section, RECIPE.fetch.max_pixels, pool).members
+        members = analysis.find(shards, section, RECIPE.fetch.max_pixels, pool).members
     return {member.sha256: member for member in members}
 
 

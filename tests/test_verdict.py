@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from ganloom import params
 from ganloom.report import verdict as rules
-from ganloom.report.copying import copying
+from ganloom.report.copies import copying
 from ganloom.report.verdict import RULES, Evidence, duration, verdict
 
 ROOT = Path(__file__).parents[1]

@@ -30,7 +30,7 @@ from ganloom.metrics.neighbours import (
     thumbnails,
     training_thumbnails,
 )
-from ganloom.metrics.paths import evenness
+from ganloom.metrics.path_lengths import evenness
 from ganloom.metrics.protocol import FEWEST, compare, originality
 from ganloom.metrics.rounding import rounded
 from ganloom.models import Generator, load_discriminator, load_generator

@@ -17,7 +17,7 @@ from ganloom.files import write_whole
 from ganloom.images.shards import sha256
 from ganloom.models import GeneratorInfo, ModelError
 from ganloom.privacy import shareable
-from ganloom.sampling.files import whole_folder
+from ganloom.sampling.saving import whole_folder
 from ganloom.tables import KeptRow, ManifestRow, TableError
 from ganloom.trained import trained
 from ganloom.versions import UNKNOWN, version

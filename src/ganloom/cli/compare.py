@@ -50,7 +50,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     from ganloom.report.experiments import comparison, sheets
     from ganloom.report.page import page
-    from ganloom.report.versions import ExperimentError, versions_in_any_state
+    from ganloom.report.revisions import ExperimentError, versions_in_any_state
 
     try:
         versions = versions_in_any_state(Path(), options.experiments)

@@ -109,9 +109,9 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.enlarging import network
     from ganloom.export import folder_name
     from ganloom.images.sheets import contact_sheet
-    from ganloom.sampling.files import save, tagged_png, text, whole_folder
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import new
+    from ganloom.sampling.saving import save, tagged_png, text, whole_folder
     from ganloom.weaving.tile import enlarged
 
     net, info = loaded(files.generator)
@@ -188,7 +188,7 @@ def _animate(options: argparse.Namespace) -> None:
     if options.kind == "timelapse" and model_files.finished:
         sys.exit(f"--kind timelapse is not possible before {options.model} is trained again")
 
-    from ganloom.sampling import animation, files, paths
+    from ganloom.sampling import animation, paths, saving
     from ganloom.sampling.generate import film
 
     if suffix == ".gif":
@@ -235,8 +235,8 @@ def _animate(options: argparse.Namespace) -> None:
         size=size or info.resolution,
     )
     try:
-        with files.whole(out) as new:
-            animation.save(shown, new, options.fps, as_is=size is not None, made=files.text(made))
+        with saving.whole(out) as new:
+            animation.save(shown, new, options.fps, as_is=size is not None, made=saving.text(made))
     except OSError as error:
         cannot_write(out, error)
     seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6

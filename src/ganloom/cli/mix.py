@@ -97,7 +97,7 @@ def _mix(options: argparse.Namespace) -> None:
     moves = out.suffix.lower() in ANIMATIONS
 
     from ganloom.images.sheets import grid
-    from ganloom.sampling import animation, files, mixing
+    from ganloom.sampling import animation, mixing, saving
     from ganloom.sampling.generate import generate
 
     steps = mixing.FRAMES if moves else 8
@@ -117,15 +117,15 @@ def _mix(options: argparse.Namespace) -> None:
     try:
         if moves:
             frames = mixing.there_and_back(pictures)
-            with files.whole(out) as temporary:
+            with saving.whole(out) as temporary:
                 animation.save(
-                    frames, temporary, mixing.FPS, as_is=size is not None, made=files.text(made)
+                    frames, temporary, mixing.FPS, as_is=size is not None, made=saving.text(made)
                 )
             seconds = len(frames) / mixing.FPS
             print(f"{out}: {len(frames)} frames, {seconds:.1f} s")
         else:
             strip = grid(pictures, len(pictures))
-            files.save(strip, out, made)
+            saving.save(strip, out, made)
             print(f"{out}: {steps} images, {strip.shape[1]} x {strip.shape[0]} px")
     except OSError as error:
         cannot_write(out, error)
@@ -210,7 +210,7 @@ def _edit(options: argparse.Namespace) -> None:
 
     from ganloom.images.decoding import ImageError
     from ganloom.images.sheets import grid
-    from ganloom.sampling import editing, files
+    from ganloom.sampling import editing, saving
     from ganloom.sampling.generate import generate
 
     net, info = loaded(model.generator)
@@ -264,7 +264,7 @@ def _edit(options: argparse.Namespace) -> None:
         rows=[change.name for change in changes],
     )
     try:
-        files.save(grid(np.stack(sheet), columns), out, made)
+        saving.save(grid(np.stack(sheet), columns), out, made)
     except OSError as error:
         cannot_write(out, error)
     psnr, ms_ssim = float(inversion.psnr[-1]), float(inversion.ms_ssim[-1])

@@ -171,8 +171,8 @@ def _weave(options: argparse.Namespace) -> None:
 
     from ganloom.enlarging import network
     from ganloom.images.shards import sha256
-    from ganloom.sampling.files import save
     from ganloom.sampling.latents import new
+    from ganloom.sampling.saving import save
     from ganloom.weaving import weave
     from ganloom.weaving.groups import moved
     from ganloom.weaving.tile import make_tile

@@ -11,7 +11,7 @@ from ganloom.images.decoding import ImageError, decode
 from ganloom.metrics.catalogue import COMPARED, Metric
 from ganloom.report.figures import EncodedImage, number, picture
 from ganloom.report.models import Row, Values, columns, compare
-from ganloom.report.versions import Version
+from ganloom.report.revisions import Version
 
 MISSING = "–"
 SEED = "seed"

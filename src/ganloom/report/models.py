@@ -14,7 +14,7 @@ from PIL import Image
 from ganloom import params
 from ganloom.metrics.catalogue import COMPARED, Metric
 from ganloom.report.cloths import Cloths, cloths
-from ganloom.report.copying import Copying, copying
+from ganloom.report.copies import Copying, copying
 from ganloom.report.figures import (
     Chart,
     EncodedImage,

@@ -14,7 +14,7 @@ from typing import Any
 
 from ganloom import params
 from ganloom.metrics.catalogue import FEW_FOR_NEIGHBOURS
-from ganloom.report.copying import Copying
+from ganloom.report.copies import Copying
 from ganloom.report.figures import counted, number
 
 Values = Mapping[str, Any]

@@ -120,14 +120,13 @@ def strongest(net: Generator) -> Tensor:
     return directions(net, min(DIRECTIONS, net.inputs.latent), SEED)
 
 
-def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Edit]:
+def changes(net: Generator, v: Tensor, classes: list[str]) -> list[Edit]:
     """Changes that are possible in an input: of its class and codes, or else along directions of z.
 
     Args:
         net: Generator, in eval mode.
         v: (1, width).
         classes: Names of the classes.
-        reach: Largest step along a direction, in standard deviations.
     """
     layout = net.inputs
     possible = []
@@ -136,7 +135,7 @@ def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH)
     for number, knob in enumerate(code_knobs(layout, SETTINGS), 1):
         possible.append(Edit(f"code {number}", turned(v, knob)[0]))
     if not possible:
-        steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
+        steps = torch.tensor([-1, -0.5, 0.5, 1]) * REACH
         for number, way in enumerate(strongest(net), 1):
             moved = v.repeat(len(steps), 1)
             moved[:, : layout.latent] += steps.to(v)[:, None] * way.to(v)

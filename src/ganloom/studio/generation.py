@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.files import tagged_png
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Payload, page, posted
 from ganloom.studio.samples import Samples, StoredSample, sample

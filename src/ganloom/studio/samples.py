@@ -21,7 +21,7 @@ from torch import Tensor
 from ganloom.files import write_whole
 from ganloom.images.decoding import decode
 from ganloom.images.shards import sha256
-from ganloom.sampling.files import tagged_png
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generators import Loaded
 
 REMEMBERED = 2000  # samples, of a few hundred megabytes at most

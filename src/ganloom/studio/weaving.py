@@ -23,8 +23,8 @@ from starlette.routing import Route
 from torch import Tensor
 
 from ganloom.enlarging.network import Enlarger
-from ganloom.sampling.files import tagged_png
 from ganloom.sampling.latents import new
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generation import ModelName, Seed, class_number, input_of, pictures, with_codes
 from ganloom.studio.generators import Generators
 from ganloom.studio.guard import FOR_EVER, Payload, page, posted
