@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ganloom import params
-from ganloom.dedup import collection
+from ganloom.dedup import analysis
 from ganloom.dedup.group import Member
 from ganloom.images import arrays, decoding
 from ganloom.images.shards import Shards, sha256, write_shards
@@ -78,7 +78,7 @@ def found(files: Iterable[bytes], section: params.Dedup) -> dict[str, Member]:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         write_shards(Path(folder), ((sha256(d), "x", d) for d in files))
         shards = Shards(Path(folder))
-        members = collection.find(shards, section, RECIPE.fetch.max_pixels, pool).members
+        members = analysis.find(shards, section, RECIPE.fetch.max_pixels, pool).members
     return {member.sha256: member for member in members}
 
 
@@ -126,21 +126,21 @@ def designs(section: params.Dedup) -> None:
     context = Context(RECIPE.seed, RECIPE.network)
     read = kene.reader(spec, context)
     candidates = kene.search("kene", spec, context)
-    files = {row["id"]: read(row["url"]) for row in candidates if row["fault"] != "truncated"}
+    files = {row.id: read(row.url) for row in candidates if row.fault != "truncated"}
     truth: dict[str, str] = {}
     for row in candidates:
-        if row["id"] in files:
-            truth[sha256(files[row["id"]])] = row["design"] or row["id"]
-    original = {row["design"]: sha256(files[row["id"]]) for row in candidates if not row["fault"]}
+        if row.id in files:
+            truth[sha256(files[row.id])] = row.design or row.id
+    original = {row.design: sha256(files[row.id]) for row in candidates if not row.fault}
     members = found(files.values(), section)
     hits, totals, kept = Counter[str](), Counter[str](), Counter[str]()
     for row in candidates:
-        if row["design"] and row["fault"] and row["id"] in files:
-            digest = sha256(files[row["id"]])
-            together = members[digest].cluster == members[original[row["design"]]].cluster
-            totals[row["fault"]] += 1
-            hits[row["fault"]] += together
-            kept[row["fault"]] += members[digest].kind == "keeper" and together
+        if row.design and row.fault and row.id in files:
+            digest = sha256(files[row.id])
+            together = members[digest].cluster == members[original[row.design]].cluster
+            totals[row.fault] += 1
+            hits[row.fault] += together
+            kept[row.fault] += members[digest].kind == "keeper" and together
     joined = [m for m in members.values() if m.kind != "keeper"]
     wrong = sum(truth[m.sha256] != truth[m.cluster] for m in joined)
     print(f"kene: {len(joined)} joined {dict(Counter(m.kind for m in joined))}, {wrong} wrong")

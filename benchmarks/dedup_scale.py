@@ -109,12 +109,12 @@ def clocks() -> NDArray[np.float64]:
 
 
 def from_shards(folder: Path) -> NDArray[np.float64]:
-    from ganloom.dedup import collection  # noqa: PLC0415
+    from ganloom.dedup import analysis  # noqa: PLC0415
 
     start = clocks()
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(CORES, mp_context=spawn) as pool:
-        collection.find(Shards(folder), SECTION, 10**8, pool)
+        analysis.find(Shards(folder), SECTION, 10**8, pool)
     return clocks() - start
 
 

@@ -94,9 +94,9 @@ def read(folder: Path) -> Digits:
     context = Context(seed=1, network=RECIPE.network)
     found = torchvision.search("mnist", spec, context)
     get = torchvision.reader(spec, context)
-    pixels = [np.asarray(decoding.decode(get(row["url"]), 10_000)) for row in found]
+    pixels = [np.asarray(decoding.decode(get(row.url), 10_000)) for row in found]
     # "7 - seven"
-    return np.stack(pixels), torch.tensor([int(row["label"][0]) for row in found])
+    return np.stack(pixels), torch.tensor([int(row.label[0]) for row in found])
 
 
 def pictures(real: Digits, model: params.Model, seed: int) -> Digits:
@@ -123,7 +123,7 @@ def pictures(real: Digits, model: params.Model, seed: int) -> Digits:
         net, about = load_generator(folder / "out" / "generator.safetensors", "cpu")
     numbers = torch.arange(GENERATED) % net.inputs.classes
     made = generate(net, inputs(net.inputs, GENERATED, seed, "classifier", labels=numbers))
-    return made, torch.tensor([int(about["classes"][n]) for n in numbers])
+    return made, torch.tensor([int(about.classes[n]) for n in numbers])
 
 
 def classifier(real: Digits, made: Digits, way: str, seed: int) -> nn.Module:

@@ -110,10 +110,9 @@ def client(urls: list[str], folder: Path) -> None:
 
 def stage(urls: list[str], folder: Path) -> None:
     rows = [sources.candidate("web", f"{n}", url) for n, url in enumerate(urls)]
-    (folder / "spool").mkdir()
     context = sources.Context(1, NETWORK)
-    job = Job({}, LIMITS, context, folder / "spool", folder / "kept", {})
-    assert not any(r.manifest["error"] for r in fetch(rows, job, 2, lambda: None))
+    job = Job({}, LIMITS, context, folder / "raw", folder / "kept", {})
+    assert not any(r.manifest.error for r in fetch(rows, job, 2, lambda: None))
 
 
 def cpu() -> float:

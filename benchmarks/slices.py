@@ -96,7 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         named = {sha256(data): data for data in originals}
         write_shards(Path(folder), [(d, "jpg", data) for d, data in named.items()])
-        job = augment.Job(Path(folder), Path(folder) / "images.npy", SECTION, 1, 10**6)
+        job = augment.CropJob(Path(folder), Path(folder) / "images.npy", SECTION, 1, 10**6)
         spawn = multiprocessing.get_context("spawn")
         with Stopwatch() as ours, ProcessPoolExecutor(WORKERS, mp_context=spawn) as pool:
             augment.make(job, dict.fromkeys(named, ""), COUNT, (0,), pool)

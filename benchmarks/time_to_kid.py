@@ -67,7 +67,7 @@ class Evaluations:
         self.rows: list[tuple[float, float]] = []
         self.begun = time.perf_counter()
 
-    def __call__(self, judging: judge.Judge, generator: nn.Module) -> dict[str, float]:
+    def __call__(self, judging: judge.CheckpointJudge, generator: nn.Module) -> dict[str, float]:
         """Evaluate a generator.
 
         Raises:
@@ -82,7 +82,7 @@ class Evaluations:
         return row
 
 
-EVALUATE, PREPARE = judge.Judge.evaluate, judge.prepare
+EVALUATE, PREPARE = judge.CheckpointJudge.evaluate, judge.prepare
 
 
 def main() -> None:
@@ -143,18 +143,18 @@ def ganloom(
 ) -> list[tuple[float, float]]:
     evaluations = Evaluations(seconds)
 
-    def prepare(*given: Any) -> judge.Judge:  # the last call of the loop before training
+    def prepare(*given: Any) -> judge.CheckpointJudge:  # the last call of the loop before training
         judging = PREPARE(*given)
         evaluations.begun = time.perf_counter()
         return judging
 
-    def evaluate(judging: judge.Judge, average: nn.Module) -> dict[str, float]:
+    def evaluate(judging: judge.CheckpointJudge, average: nn.Module) -> dict[str, float]:
         return evaluations(judging, average)
 
     try:
         with (
             mock.patch.object(judge, "prepare", prepare),
-            mock.patch.object(judge.Judge, "evaluate", evaluate),
+            mock.patch.object(judge.CheckpointJudge, "evaluate", evaluate),
             tempfile.TemporaryDirectory() as folder,
         ):
             loop.train(

@@ -18,7 +18,6 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -32,8 +31,8 @@ from ganloom import models, params, recipes
 from ganloom.images import encoding, formats
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.predictor import Predictor
-from ganloom.sources import CANDIDATE
+from ganloom.sampling.predictor import InputPredictor, PredictorInfo
+from ganloom.tables import Candidate, ManifestRow, columns
 from ganloom.training import checkpoint
 from ganloom.training.state import fresh
 
@@ -224,8 +223,8 @@ def shards() -> list[Seed]:
 DIGESTS = [sha256(data) for data in MEMBERS.values()]
 
 
-def _table(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
-    lines = [columns, *([row.get(column, "") for column in columns] for row in rows)]
+def _table(header: Sequence[str], rows: Sequence[Mapping[str, str]]) -> bytes:
+    lines = [header, *([row.get(column, "") for column in header] for row in rows)]
     return "".join(",".join(line) + "\n" for line in lines).encode()
 
 
@@ -249,7 +248,7 @@ WEB = [_row("web", number, url) for number, url in enumerate(ADDRESSES)]
 
 def candidates() -> list[Seed]:
     """Lists of candidates, as Git gives them on; the paths are of a trial's folder."""
-    columns = [*CANDIDATE, "sha256", "bytes"]
+    header = [*columns(Candidate), "sha256", "bytes"]
     own = [
         _row("folder", 1, "file:pictures/a.png", sha256=DIGESTS[0], bytes="200"),
         _row("folder", 2, "file:pictures/../../secret.png"),
@@ -259,8 +258,8 @@ def candidates() -> list[Seed]:
         _row("kene", 1, "kene:0"),
     ]
     return [
-        Seed("candidates.csv", _table(columns, own)),
-        Seed("candidates.csv", _table(columns, [*own[:1], *WEB])),
+        Seed("candidates.csv", _table(header, own)),
+        Seed("candidates.csv", _table(header, [*own[:1], *WEB])),
     ]
 
 
@@ -289,12 +288,11 @@ def curation_lists() -> list[Seed]:
 
 
 def manifest() -> Seed:
-    columns = [*CANDIDATE, "error", "sha256", "bytes", "width", "height", "mime"]
     size = {"bytes": "200", "width": "8", "height": "6", "mime": "image/png"}
     url = "https://example.org/"
     rows = [_row("web", n, f"{url}{n}", sha256=digest, **size) for n, digest in enumerate(DIGESTS)]
     rows[-1] |= {"error": "empty file", "width": "", "height": "", "mime": ""}
-    return Seed("manifest.csv", _table(columns, rows))
+    return Seed("manifest.csv", _table(columns(ManifestRow), rows))
 
 
 def tables() -> list[Seed]:
@@ -352,20 +350,21 @@ def checkpoints() -> list[Seed]:
 def _networks() -> dict[str, bytes]:
     """A generator that was taught classes and codes, a discriminator and a predictor, as files."""
     spec, told = _model(), Inputs(16, 2, (3,), 1)
-    about = {
+    common: dict[str, Any] = {
         "model": "cats",
         "resolution": 16,
         "condition": "onehot",
         "classes": ["cat", "dog"],
-        "inputs": asdict(told),
+        "inputs": told,
         "kimg": 0.5,
     }
-    shown = {"discriminator": spec.discriminator.model_dump(), "outputs": 5, **about}
-    made = {"generator": spec.generator.model_dump(), **about}
-    networks: dict[str, tuple[nn.Module, dict[str, Any]]] = {
+    shown = models.DiscriminatorInfo(**common, discriminator=spec.discriminator, outputs=5)
+    made = models.GeneratorInfo(**common, generator=spec.generator)
+    guessed = PredictorInfo(model="cats", resolution=16, channels=4, inputs=told)
+    networks: dict[str, tuple[nn.Module, models.Metadata]] = {
         "generator": (models.build_generator(spec.generator, 16, told, "onehot"), made),
         "discriminator": (models._discriminator(spec.discriminator, 16, told, "onehot", 5), shown),
-        "predictor": (Predictor(4, 16, told), {"channels": 4, "resolution": 16}),
+        "predictor": (InputPredictor(4, 16, told), guessed),
     }
     files = {}
     with tempfile.TemporaryDirectory() as folder:

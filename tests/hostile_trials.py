@@ -43,7 +43,7 @@ import numpy as np
 import torch
 from hostile import DIGESTS, MEMBERS, ROOT, Seed
 
-from ganloom import cli, curate, fetch, models, params, recipes, sources
+from ganloom import cli, curate, fetch, models, params, recipes, sources, tables
 from ganloom.bundle import read as bundle
 from ganloom.dedup import fingerprint
 from ganloom.images import decoding, encoding
@@ -56,6 +56,7 @@ from ganloom.sources import FetchError, SourceError
 from ganloom.studio import collection, decisions, editing
 from ganloom.studio.generators import Generators
 from ganloom.studio.samples import SampleError, Samples
+from ganloom.tables import Candidate, ManifestRow, TableError
 from ganloom.training import checkpoint, state
 from ganloom.web import client
 from ganloom.web.address import Guard
@@ -114,7 +115,7 @@ def archive(name: str, data: bytes) -> None:
     for row in rows:
         try:
             with refusing(FetchError, ImageError):
-                decoding.probe(read(row["url"]), LIMITS.max_pixels)
+                decoding.probe(read(row.url), LIMITS.max_pixels)
         except Refused:
             refused += 1
     if refused == len(rows):
@@ -137,9 +138,8 @@ class Here(Executor):
 
 
 def candidates(name: str, data: bytes) -> None:
-    path, spool = Path(name), Path("spool")
+    path = Path(name)
     path.write_bytes(data)
-    spool.mkdir(exist_ok=True)
     common = {"licence": "CC0"}
     specs: dict[str, params.Source] = {
         "folder": params.FolderSource(kind="folder", path="pictures", **common),
@@ -149,13 +149,13 @@ def candidates(name: str, data: bytes) -> None:
         "digits": params.DigitsSource(kind="digits", path="."),
         "kene": TINY.sources["kene"].model_copy(update={"designs": 1}),
     }
-    job = fetch.Job(specs, LIMITS, CONTEXT, spool, Path("kept"), {})
-    with refusing(SourceError):
-        rows = fetch.merge(sources.read_rows(path, sources.CANDIDATE))
+    job = fetch.Job(specs, LIMITS, CONTEXT, Path("raw"), Path("kept"), {})
+    with refusing(SourceError, TableError):
+        rows = fetch.merge(tables.read(path, Candidate))
         results = fetch.fetch(rows, job, 1, lambda: None)
     with refusing(fetch.LostError):
         fetch.require_reached(results, LIMITS)
-    sources.write_rows(Path("made.csv"), [result.manifest for result in results], fetch.MANIFEST)
+    tables.write(Path("made.csv"), ManifestRow, [result.manifest for result in results])
 
 
 def address_list(name: str, data: bytes) -> None:
@@ -164,7 +164,7 @@ def address_list(name: str, data: bytes) -> None:
         rows = sources.candidates("mine", params.UrlsSource(kind="urls", path=name), CONTEXT)
     for row in rows:
         with refusing(client.WebError):
-            client.web_url(row["url"])
+            client.web_url(row.url)
 
 
 def curation_list(name: str, data: bytes) -> None:

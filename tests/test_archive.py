@@ -26,7 +26,8 @@ from ganloom import params, sources
 from ganloom.images import encoding
 from ganloom.images.shards import sha256
 from ganloom.params import ArchiveSource, load
-from ganloom.sources import Context, FetchError, Row, SourceError, archive
+from ganloom.sources import Context, FetchError, SourceError, archive
+from ganloom.tables import Candidate
 
 CONTEXT = Context(1, load(Path(__file__).parents[1] / "params.yaml").network)
 FILES = {
@@ -45,12 +46,12 @@ def spec(path: Path, **changes: Any) -> ArchiveSource:
     return ArchiveSource.model_validate({"kind": "archive", "path": str(path)} | values)
 
 
-def listed(path: Path, **changes: Any) -> list[Row]:
+def listed(path: Path, **changes: Any) -> list[Candidate]:
     return sources.candidates("mine", spec(path, **changes), CONTEXT)
 
 
-def read(path: Path, row: Row) -> bytes:
-    return archive.reader(spec(path), CONTEXT)(row["url"])
+def read(path: Path, row: Candidate) -> bytes:
+    return archive.reader(spec(path), CONTEXT)(row.url)
 
 
 def outcome(path: Path) -> dict[str, str]:
@@ -58,9 +59,9 @@ def outcome(path: Path) -> dict[str, str]:
     reader, found = archive.reader(spec(path), CONTEXT), {}
     for row in listed(path):
         try:
-            found[row["title"]] = reader(row["url"])[1:4].decode()
+            found[row.title] = reader(row.url)[1:4].decode()
         except FetchError as error:
-            found[row["title"]] = str(error)
+            found[row.title] = str(error)
     return found
 
 
@@ -113,32 +114,32 @@ def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
 def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
     path = put(name, MAKERS[name]())
     rows = listed(path)
-    assert [(row["title"], row["label"]) for row in rows] == [
+    assert [(row.title, row.label) for row in rows] == [
         ("cat/a.png", "cat"),
         ("cat/deep/b.PNG", "cat"),
         ("top.jpg", ""),
         ("no_suffix", ""),
     ]
-    assert [row["id"] for row in rows] == [
+    assert [row.id for row in rows] == [
         "mine/000000",
         "mine/000001",
         "mine/000002",
         "mine/000003",
     ]
-    assert rows[0]["bytes"] == str(len(FILES["cat/a.png"]))
-    assert rows[0]["licence"] == "CC0"
+    assert rows[0].bytes == str(len(FILES["cat/a.png"]))
+    assert rows[0].licence == "CC0"
     for row in (*rows, *reversed(rows)):  # in any order
-        assert read(path, row) == FILES[row["title"]]
+        assert read(path, row) == FILES[row.title]
     reader = archive.reader(spec(path), CONTEXT)
-    assert [reader(row["url"]) for row in reversed(rows)] == [
-        FILES[row["title"]] for row in reversed(rows)
+    assert [reader(row.url) for row in reversed(rows)] == [
+        FILES[row.title] for row in reversed(rows)
     ]
 
 
 def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
     def labels(*names: str) -> list[str]:
         path = put("a.zip", zipped(dict.fromkeys(names, FILES["cat/a.png"])))
-        return [row["label"] for row in listed(path)]
+        return [row.label for row in listed(path)]
 
     assert labels("pets/cat/1.png", "pets/dog/2.png", "pets/3.png") == ["cat", "dog", ""]
     assert labels("pets/1.png", "pets/2.png") == ["pets", "pets"]
@@ -187,15 +188,15 @@ def test_names_in_the_usual_code_pages_are_read(encoding: str, kind: str, put: A
     names = WORDS[encoding]
     path = put(f"a.{kind}", with_names(kind, names, encoding))
     rows = listed(path)
-    assert [row["title"] for row in rows] == names
-    assert [row["label"] for row in rows] == [name.partition("/")[0] for name in names]
+    assert [row.title for row in rows] == names
+    assert [row.label for row in rows] == [name.partition("/")[0] for name in names]
     assert [read(path, row) for row in rows] == [FILES["cat/a.png"]] * len(names)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_an_encoding_can_be_given_where_a_guess_is_wrong(kind: str, put: Any) -> None:
     path = put(f"a.{kind}", with_names(kind, ["고양이/1.png"], "cp949"))
-    assert [row["label"] for row in listed(path, encoding="cp949")] == ["고양이"]
+    assert [row.label for row in listed(path, encoding="cp949")] == ["고양이"]
     assert len(listed(path)) == 1
 
 
@@ -209,14 +210,14 @@ def test_a_name_in_unicode_beside_one_in_a_code_page_is_taken(put: Any) -> None:
         info.extra = extra(stored)
         with zipfile.ZipFile(file, "w") as made:
             made.writestr(info, FILES["cat/a.png"])
-        assert [row["label"] for row in listed(put("a.zip", file.getvalue()))] == [label]
+        assert [row.label for row in listed(put("a.zip", file.getvalue()))] == [label]
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
 def test_a_class_is_one_whether_its_accent_is_composed_or_not(make: Any, put: Any) -> None:
     names = [unicodedata.normalize(form, "café/1.png") for form in ("NFC", "NFD")]
     rows = listed(put("a", make(dict.fromkeys(names, FILES["cat/a.png"]))))
-    assert [row["label"] for row in rows] == ["café", "café"]
+    assert [row.label for row in rows] == ["café", "café"]
 
 
 def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
@@ -234,7 +235,7 @@ def test_arrays_become_png(shape: tuple[int, ...], put: Any) -> None:
     pictures = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     path = put("a.npz", npz(images=pictures, labels=[2, 0, 1], classes=["no", "yes", "maybe"]))
     rows = listed(path)
-    assert [row["label"] for row in rows] == ["maybe", "no", "yes"]
+    assert [row.label for row in rows] == ["maybe", "no", "yes"]
     for index, row in reversed(list(enumerate(rows))):
         with Image.open(io.BytesIO(read(path, row))) as opened:
             assert np.array_equal(np.asarray(opened), pictures[index].squeeze())
@@ -243,11 +244,11 @@ def test_arrays_become_png(shape: tuple[int, ...], put: Any) -> None:
 def test_positional_arrays_and_plain_labels(put: Any) -> None:
     file = io.BytesIO()
     np.savez(file, np.zeros((2, 4, 4), np.uint8), np.array([b"a", b"b"]))
-    assert [row["label"] for row in listed(put("a.npz", file.getvalue()))] == ["a", "b"]
+    assert [row.label for row in listed(put("a.npz", file.getvalue()))] == ["a", "b"]
     path = put("b.npz", npz(x=np.zeros((2, 4, 4), np.uint8), y=[7, 8]))
-    assert [row["label"] for row in listed(path)] == ["7", "8"]
+    assert [row.label for row in listed(path)] == ["7", "8"]
     path = put("c.npz", npz(x=np.zeros((2, 4, 4), np.uint8)))
-    assert [row["label"] for row in listed(path)] == ["", ""]
+    assert [row.label for row in listed(path)] == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -464,7 +465,7 @@ def test_mutated_archives_end_in_words(
         return
     for row in rows:
         try:
-            reader(row["url"])
+            reader(row.url)
         except FetchError as error:
             assert str(error)
 
@@ -473,7 +474,7 @@ def test_a_url_that_names_no_member_fails(put: Any) -> None:
     path = put("a.zip", MAKERS["a.zip"]())
     for url in ("archive:99/x.png", "archive:-1/x.png", "file:///etc/passwd", "archive:1e9/"):
         with pytest.raises(FetchError):
-            read(path, {"url": url})
+            archive.reader(spec(path), CONTEXT)(url)
 
 
 # --- getting it --------------------------------------------------------------------------------
@@ -504,6 +505,6 @@ def test_a_real_collection_is_the_same_as_in_its_folder(
     rows, reader = listed(path), archive.reader(spec(path), CONTEXT)
     plain = params.FolderSource(kind="folder", path=str(folder), licence="CC0")
     expected = sources.candidates("mine", plain, CONTEXT)
-    assert {(sha256(reader(row["url"])), row["label"]) for row in rows} == {
-        (row["sha256"], row["label"]) for row in expected
+    assert {(sha256(reader(row.url)), row.label) for row in rows} == {
+        (row.sha256, row.label) for row in expected
     }

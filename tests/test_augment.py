@@ -60,7 +60,7 @@ def make(
     by_digest = {sha256(encoding.png(p)): p for p in pictures}
     write_shards(folder, [(d, "png", encoding.png(p)) for d, p in by_digest.items()])
     augment._open_shards.cache_clear()
-    job = augment.Job(folder, folder / "images.npy", section, seed, max_pixels=10**6)
+    job = augment.CropJob(folder, folder / "images.npy", section, seed, max_pixels=10**6)
     labels = {digest: f"label of {digest[:4]}" for digest in by_digest}
     index, unused = augment.make(job, labels, rows, arrays.SYMMETRIES[section.symmetries], pool)
     return np.load(job.images), index, unused, by_digest

@@ -12,20 +12,20 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import safetensors.torch
 from conftest import full_disk
 from starlette.testclient import TestClient
 from test_studio_pages import ADDRESS, TOLD, make, save_model
 
-from ganloom import params
+from ganloom import params, tables
 from ganloom.bundle import read, write
 from ganloom.bundle.read import BundleError, opened
 from ganloom.cli import main
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.studio.app import Studio, create_app
+from ganloom.tables import KeptRow, ManifestRow
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,11 +39,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("contact: null", "contact: someone@example.org", 1)
     (folder / "params.yaml").write_text(f"# in {Path.home()}/secret\n{text}")
-    row = dict.fromkeys(("id", "url", "page", "licence_url", "error"), "")
-    row |= {"sha256": "1", "title": "Cloth", "creator": "R. Vasquez", "licence": "CC BY 4.0"}
-    (folder / "data").mkdir()
-    for name in ("manifest.csv", "kept.csv"):
-        pd.DataFrame([row]).to_csv(folder / "data" / name, index=False)
+    row = ManifestRow(
+        id="a/1",
+        source="a",
+        sha256="1",
+        title="Cloth",
+        creator="R. Vasquez",
+        licence="CC BY 4.0",
+    )
+    tables.write(folder / "data/manifest.csv", ManifestRow, [row])
+    kept = KeptRow(sha256="1", label="", split="train")
+    tables.write(folder / "data/kept.csv", KeptRow, [kept])
     monkeypatch.chdir(folder)
     return folder
 

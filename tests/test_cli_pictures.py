@@ -6,8 +6,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -18,16 +19,25 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 from test_studio_pages import CLASSES, save_model
 
-from ganloom import models, params
+from ganloom import models, params, tables
 from ganloom.cli import main, weave
 from ganloom.enlarging import network
 from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import new
+from ganloom.tables import KeptRow, ManifestRow
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS
 from ganloom.weaving.origin import CREDITS, LENGTH, origin
 
-HEADER = "id,url,page,title,creator,licence,licence_url,error,sha256\n"
+CLOTH = ManifestRow(
+    id="1",
+    source="a",
+    page="https://example.org/1",
+    title="Manta\n roja",
+    creator="Señora Q.",
+    licence="CC BY 4.0",
+    sha256="aa",
+)
 PLAIN = Inputs(latent=16)
 ROOT = Path(__file__).parents[1]
 
@@ -39,15 +49,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     strengthen(save_model(tmp_path, "plain", PLAIN))
     torch.manual_seed(0)
     net = network.Enlarger(8, 2)
-    network.save(net, {"channels": 8, "layers": 2}, tmp_path / network.PATH)
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "manifest.csv").write_text(
-        HEADER + '1,,https://example.org/1,"Manta\n roja",Señora Q.,CC BY 4.0,,,aa\n'
-        "2,,,Other,Nobody,CC0,,,bb\n",
-        encoding="utf-8",
+    info = network.EnlargerInfo(channels=8, layers=2, kimg=1.0)
+    models.save(net, info, tmp_path / network.PATH)
+    other = ManifestRow(
+        id="2", source="a", title="Other", creator="Nobody", licence="CC0", sha256="bb"
     )
-    (data / "kept.csv").write_text("sha256,label,split\naa,,train\n")
+    tables.write(tmp_path / "data/manifest.csv", ManifestRow, [CLOTH, other])
+    kept = KeptRow(sha256="aa", label="", split="train")
+    tables.write(tmp_path / "data/kept.csv", KeptRow, [kept])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -64,23 +73,19 @@ def save_discriminator(model: str, told: Inputs) -> Path:
         kind="dcgan", channels=4, norm="none", dropout=0.0, dropout_kind="element",
         minibatch_stddev=False,
     )  # fmt: skip
-    condition = "onehot" if told.classes else None
+    condition: Literal["onehot"] | None = "onehot" if told.classes else None
     torch.manual_seed(3)
     net = models._discriminator(spec, 16, told, condition, 1)
-    about = {
-        "model": model,
-        "resolution": 16,
-        "discriminator": spec.model_dump(),
-        "condition": condition,
-        "classes": CLASSES[: told.classes],
-        "outputs": 1,
-        "inputs": {
-            "latent": told.latent,
-            "classes": told.classes,
-            "categorical": list(told.categorical),
-            "continuous": told.continuous,
-        },
-    }
+    about = models.DiscriminatorInfo(
+        model=model,
+        resolution=16,
+        kimg=1.0,
+        discriminator=spec,
+        condition=condition,
+        classes=CLASSES[: told.classes],
+        outputs=1,
+        inputs=told,
+    )
     path = Path("results/models") / model / "discriminator.safetensors"
     models.save(net, about, path)
     return path
@@ -269,10 +274,14 @@ def test_unknown_credits_are_said_and_left_out(capsys: pytest.CaptureFixture[str
 
 
 def test_metadata_stay_small_however_large_the_collection_is() -> None:
-    rows = [f"{i},,,{'é' * 5000},N{i:04},L{i:04},,,{i}\n" for i in range(1000)]
-    Path("data/manifest.csv").write_text(HEADER + "".join(rows), encoding="utf-8")
-    kept = "".join(f"{i},train\n" for i in range(1000))
-    Path("data/kept.csv").write_text(f"sha256,split\n{kept}")
+    title = "é" * 5000
+    manifest = [
+        replace(CLOTH, sha256=f"{i}", title=title, creator=f"N{i:04}", licence=f"L{i:04}")
+        for i in range(1000)
+    ]
+    tables.write(Path("data/manifest.csv"), ManifestRow, manifest)
+    kept = [KeptRow(sha256=f"{i}", label="", split="train") for i in range(1000)]
+    tables.write(Path("data/kept.csv"), KeptRow, kept)
     found = origin(Path())
     assert len(found["credits"]) == CREDITS + 1
     assert found["credits"][-1] == "and 800 more: ganloom credits"

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ganloom import params
+from ganloom import params, tables
 from ganloom.cli import main
-from ganloom.credits import COLUMNS, attribution, credits, is_web_address, markdown
+from ganloom.credits import attribution, credits, is_web_address, markdown
 from ganloom.images.encoding import save_png
 from ganloom.sources import Context, folder
+from ganloom.tables import KeptRow, ManifestRow
 
 
-def row(sha256: str, **known: str) -> dict[str, str]:
-    return dict.fromkeys(COLUMNS, "") | {"id": f"a/{sha256}", "sha256": sha256} | known
+def row(sha256: str, **known: str) -> ManifestRow:
+    return ManifestRow(id=f"a/{sha256}", source="a", sha256=sha256, **known)
 
 
+HEADER = ",".join(tables.columns(ManifestRow)).encode()
 CLOTH = row(
     "1",
     title="Cloth",
@@ -39,7 +42,7 @@ def test_a_line_has_title_author_source_and_licence() -> None:
 
 
 def test_only_what_is_used_is_credited_and_once() -> None:
-    again = CLOTH | {"id": "b/1", "title": "Another name for it"}
+    again = replace(CLOTH, id="b/1", title="Another name for it")
     other = row("2", title="Not kept")
     failed = row("3", title="Never came", error="HTTP 404")
     found = credits([CLOTH, again, other, failed], {"1", "3"})
@@ -68,7 +71,7 @@ def test_only_what_was_trained_on_and_done_is_said(
 ) -> None:
     manifest = [CLOTH, row("2", title="Held"), row("3", title="Too small for a slice")]
     splits = {"1": "train", "2": "holdout", "3": "train"}
-    kept = [{"sha256": sha256, "split": split} for sha256, split in splits.items()]
+    kept = [KeptRow(sha256=sha256, label="", split=split) for sha256, split in splits.items()]
     columns = ["sha256", "image", "symmetry", "angle"]
     pd.DataFrame(rows, columns=columns).to_parquet(tmp_path / "index.parquet")
     text = attribution(manifest, kept, tmp_path)
@@ -86,8 +89,8 @@ def test_a_folder_has_an_author_if_one_is_given(tmp_path: Path) -> None:
     spec = params.FolderSource(kind="folder", path=str(tmp_path), licence="CC0-1.0")
     named = spec.model_copy(update={"creator": "R. Vasquez"})
     context = Context(1, params.load(Path(__file__).parents[1] / "params.yaml").network)
-    assert folder.search("mine", spec, context)[0]["creator"] == ""
-    assert folder.search("mine", named, context)[0]["creator"] == "R. Vasquez"
+    assert folder.search("mine", spec, context)[0].creator == ""
+    assert folder.search("mine", named, context)[0].creator == "R. Vasquez"
 
 
 def test_a_file_of_ones_own_shows_its_title_and_no_path() -> None:
@@ -134,8 +137,11 @@ def test_only_web_addresses_become_links(url: str, good: bool) -> None:
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        (b"id,url\na,b\n", r"manifest.csv, line 1: no column 'page', only \['id', 'url'\]"),
-        (",".join(COLUMNS).encode() + b"\na,b\n", "manifest.csv, line 2: more or fewer cells"),
+        (b"id,url\na,b\n", r"manifest.csv, line 1: no column 'source', only \['id', 'url'\]"),
+        (
+            ",".join(tables.columns(ManifestRow)).encode() + b"\na,b\n",
+            "manifest.csv, line 2: more or fewer cells",
+        ),
         (b"\xff\xfe", "manifest.csv: cannot be read as UTF-8 text"),
     ],
 )
@@ -144,7 +150,7 @@ def test_a_damaged_manifest_is_named(
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/manifest.csv").write_bytes(manifest)
-    (tmp_path / "data/kept.csv").write_text("sha256\n")
+    (tmp_path / "data/kept.csv").write_text("sha256,label,split\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=message):
         main(["credits"])

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from ganloom.dedup import collection, detail, fingerprint, group, quality, search
+from ganloom.dedup import analysis, detail, fingerprint, group, quality, search
 from ganloom.images import arrays, decoding, encoding
 from ganloom.images.shards import Shards, sha256, write_shards
 from ganloom.params import Dedup
@@ -406,10 +406,10 @@ def test_what_differs_from_the_rest_is_off_topic() -> None:
     page = Image.new("RGB", (120, 120), "white")
     page.paste("black", (10, 10, 110, 14))
     features = np.stack([p.descriptor for p in [*prints, printed("page", page)]])
-    away = collection.off_topic(features)
+    away = analysis.off_topic(features)
     assert int(away.argmax()) == 20
     assert away[20] > 3
-    assert collection.off_topic(features[:3]).tolist() == [0, 0, 0]
+    assert analysis.off_topic(features[:3]).tolist() == [0, 0, 0]
 
 
 # --- crops ---------------------------------------------------------------------------------------
@@ -445,13 +445,13 @@ def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
     write_shards(tmp_path, [(sha256(data), "png", data) for data in files])
     section = SECTION.model_copy(update={"deep": True, "symmetries": False})
     with ThreadPoolExecutor(2) as pool:
-        found = collection.find(Shards(tmp_path), section, 10**6, pool)
+        found = analysis.find(Shards(tmp_path), section, 10**6, pool)
     members = {m.sha256: m for m in found.members}
     assert [members[name].cluster for name in names] == [*names[:6], *names[:3]]
     assert [members[name].kind for name in names[6:]] == ["deep"] * 3
     assert found.features.shape == (9, 1280)
     assert found.features.dtype == np.float16
-    rows = list(collection.rows(found))
+    rows = list(analysis.rows(found))
     assert [row["sha256"] for row in rows] == sorted(names) == found.prints["sha256"].tolist()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ganloom import params
+from ganloom import models, params
 from ganloom.enlarging import network, proof, training
 from ganloom.enlarging.crops import SIDE, CropError, Originals, cut
 from ganloom.enlarging.degradation import degrade
@@ -225,7 +225,7 @@ def test_an_enlarger_comes_back_from_its_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = network.Enlarger(4, 1).eval()
     path = tmp_path / "results/enlarger/enlarger.safetensors"
-    network.save(net, {"channels": 4, "layers": 1}, path)
+    models.save(net, network.EnlargerInfo(channels=4, layers=1, kimg=1.0), path)
     found = network.find(tmp_path)
     assert found is not None
     pictures = CROPS[:2, :16, :16]
@@ -241,13 +241,14 @@ def test_a_file_that_is_no_enlarger_is_named(tmp_path: Path, content: bytes | st
     if content == "other":
         safetensors.torch.save_file({"x": torch.zeros(1)}, path)
     elif content == "weights":
-        network.save(network.Enlarger(4, 1), {"channels": 8, "layers": 1}, path)
+        info = network.EnlargerInfo(channels=8, layers=1, kimg=1.0)
+        models.save(network.Enlarger(4, 1), info, path)
     else:
         assert isinstance(content, bytes)
         path.write_bytes(content)
-    with pytest.raises(network.EnlargerError, match=r"enlarger\.safetensors: not an enlarger"):
+    with pytest.raises(models.ModelError, match=r"enlarger\.safetensors: not an enlarger"):
         network.load(path)
-    with pytest.raises(network.EnlargerError, match="does not exist"):
+    with pytest.raises(models.ModelError, match=r"no such file.*stage `enlarger`"):
         network.load(tmp_path / "none")
 
 

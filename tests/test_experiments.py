@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from ganloom import cli, recipes
 from ganloom.report.experiments import Setting, comparison, sheets
-from ganloom.report.versions import ExperimentError, Version, versions, versions_in_any_state
+from ganloom.report.revisions import ExperimentError, Version, versions, versions_in_any_state
 
 ROOT = Path(__file__).parents[1]
 PIXELS, BYTES = 10_000, 500_000

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from ganloom import tables
 from ganloom.cli import main
 from ganloom.export import CONTENTS, FORMS, ExportError, export, folder_name
-from ganloom.fetch import MANIFEST
 from ganloom.images import arrays, encoding
 from ganloom.images.shards import sha256, write_shards
-from ganloom.sources import write_rows
+from ganloom.tables import KeptRow, ManifestRow
 
 LABELS = ["bird", "bird", "cat", "cat"]
 
@@ -37,19 +37,25 @@ def make(project: Path, labels: list[str]) -> list[str]:
     hashes = [sha256(original) for original in originals]
     write_shards(data / "raw", ((h, "png", o) for h, o in zip(hashes, originals, strict=True)))
     rows = [
-        dict.fromkeys(MANIFEST, "")
-        | {"id": f"a/{n}", "source": "a", "label": label, "sha256": h, "mime": "image/png"}
-        | {"title": f"Number {n}", "licence": "CC0-1.0"}
+        ManifestRow(
+            id=f"a/{n}",
+            source="a",
+            label=label,
+            sha256=h,
+            mime="image/png",
+            title=f"Number {n}",
+            licence="CC0-1.0",
+        )
         for n, (h, label) in enumerate(zip(hashes, labels, strict=True))
     ]
-    broken = dict.fromkeys(MANIFEST, "") | {"id": "a/x", "source": "a", "error": "empty file"}
-    write_rows(data / "manifest.csv", [*rows, broken], MANIFEST)
+    broken = ManifestRow(id="a/x", source="a", error="empty file")
+    tables.write(data / "manifest.csv", ManifestRow, [*rows, broken])
     splits = ["train"] * (len(labels) - 1) + ["holdout"]
     kept = [
-        {"sha256": h, "label": label, "split": split}
+        KeptRow(sha256=h, label=label, split=split)
         for h, label, split in zip(hashes, labels, splits, strict=True)
     ]
-    write_rows(data / "kept.csv", kept, ("sha256", "label", "split"))
+    tables.write(data / "kept.csv", KeptRow, kept)
     (data / "slices").mkdir()
     rng = np.random.default_rng(0)
     for array, table, used in (
@@ -196,7 +202,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     (project / "data/slices/holdout.npy").unlink()
     with pytest.raises(ExportError, match="dvc repro"):
         export("slices", "folder", project, tmp_path / "out")
-    (project / "data/manifest.csv").write_text(",".join(MANIFEST) + "\n")
+    tables.write(project / "data/manifest.csv", ManifestRow, [])
     with pytest.raises(ExportError, match="does not know"):
         export("kept", "folder", project, tmp_path / "out")
     with pytest.raises(ExportError, match="cannot be made"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,8 @@ from conftest import Server
 from PIL import Image
 from ruamel.yaml import YAML
 
-from ganloom import params, sources
+from ganloom import params, sources, tables
 from ganloom.fetch import (
-    LOG,
-    MANIFEST,
     Job,
     LostError,
     Result,
@@ -36,8 +35,9 @@ from ganloom.fetch import (
     unread,
 )
 from ganloom.images import encoding
-from ganloom.images.shards import Shards, pack_shards, sha256
-from ganloom.sources import Row, SourceError
+from ganloom.images.shards import Shards, sha256
+from ganloom.sources import SourceError
+from ganloom.tables import Candidate, LogRow, ManifestRow
 
 ROOT = Path(__file__).parents[1]
 NETWORK = params.load(ROOT / "params.yaml").network
@@ -70,24 +70,19 @@ def folder(tmp_path: Path) -> params.FolderSource:
 
 
 def fetched(
-    spec: params.FolderSource, rows: list[Row], raw: Path, workers: int = 1
-) -> dict[str, Row]:
-    spool = raw / "spool"
-    spool.mkdir(parents=True)
-    job = Job({"mine": spec}, LIMITS, CONTEXT, spool, raw.parent / "kept", {})
+    spec: params.FolderSource, rows: list[Candidate], raw: Path, workers: int = 1
+) -> dict[str, ManifestRow]:
+    job = Job({"mine": spec}, LIMITS, CONTEXT, raw, raw.parent / "kept", {})
     results = fetch(rows, job, workers, lambda: None)
-    pack_shards(raw, spool)
-    assert [result.log["id"] for result in results] == [row["id"] for row in rows]
-    assert all(tuple(result.manifest) == MANIFEST for result in results)
-    assert all(tuple(result.log) == LOG for result in results)
-    return {result.manifest["id"].removeprefix("mine/"): result.manifest for result in results}
+    assert [result.log.id for result in results] == [row.id for row in rows]
+    return {result.manifest.id.removeprefix("mine/"): result.manifest for result in results}
 
 
 def test_every_candidate_is_fetched_or_has_a_reason(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
     manifest = fetched(folder, sources.candidates("mine", folder, CONTEXT), tmp_path / "raw")
-    errors = {key: row["error"] for key, row in manifest.items()}
+    errors = {key: row.error for key, row in manifest.items()}
     assert errors == {
         "a.png": "",
         "b/turned.png": "",
@@ -103,16 +98,16 @@ def test_every_candidate_is_fetched_or_has_a_reason(
     )
 
     shards = Shards(tmp_path / "raw")
-    assert set(shards) == {row["sha256"] for row in manifest.values() if not row["error"]}
+    assert set(shards) == {row.sha256 for row in manifest.values() if not row.error}
     assert len(shards) == 2  # a copy under another name is the same original
     turned = manifest["b/turned.png"]
-    assert shards[turned["sha256"]] == png(30, 20, seed=1)
-    assert (turned["width"], turned["height"], turned["mime"]) == ("20", "30", "image/png")
-    assert (turned["label"], turned["licence"]) == ("b", "CC0")
-    assert manifest["copy_of_a.jpg"]["mime"] == "image/png"  # by content, not by name
+    assert shards[turned.sha256] == png(30, 20, seed=1)
+    assert (turned.width, turned.height, turned.mime) == ("20", "30", "image/png")
+    assert (turned.label, turned.licence) == ("b", "CC0")
+    assert manifest["copy_of_a.jpg"].mime == "image/png"  # by content, not by name
     broken = manifest["broken.png"]
-    assert broken["sha256"] == sha256(png(seed=2)[:-400])
-    assert (broken["bytes"], broken["width"]) == (str(len(png(seed=2)) - 400), "")
+    assert broken.sha256 == sha256(png(seed=2)[:-400])
+    assert (broken.bytes, broken.width) == (str(len(png(seed=2)) - 400), "")
 
 
 def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Path) -> None:
@@ -131,10 +126,10 @@ def test_a_file_edited_or_removed_since_the_search_fails(
     Path(folder.path, "a.png").write_bytes(png(seed=9))
     Path(folder.path, "b/turned.png").unlink()
     manifest = fetched(folder, rows, tmp_path / "raw")
-    assert manifest["a.png"]["error"].startswith("changed since it was listed")
-    assert manifest["a.png"]["sha256"] == sha256(png(seed=9))
-    assert manifest["b/turned.png"]["error"] == "cannot be read: No such file or directory"
-    assert manifest["copy_of_a.jpg"]["error"] == ""
+    assert manifest["a.png"].error.startswith("changed since it was listed")
+    assert manifest["a.png"].sha256 == sha256(png(seed=9))
+    assert manifest["b/turned.png"].error == "cannot be read: No such file or directory"
+    assert manifest["copy_of_a.jpg"].error == ""
 
 
 def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> None:
@@ -156,43 +151,36 @@ def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> No
 NOWHERE = params.FolderSource(kind="folder", path=".", licence="")
 
 
-def listed(key: str, url: str, **known: str) -> Row:
+def listed(key: str, url: str, **known: str) -> Candidate:
     return sources.candidate("mine", key, url, **known)
 
 
 def from_the_web(
-    rows: list[Row],
+    rows: list[Candidate],
     project: Path,
     limits: params.Fetch = LIMITS,
     workers: int = 1,
     shards: Mapping[str, bytes] | None = None,
 ) -> list[Result]:
-    raw = project / "raw"
-    spool = raw / "spool"
-    spool.mkdir(parents=True)
     network = NETWORK.model_copy(update={"loopback": True, "attempts": 1})
     job = Job(
         {"mine": NOWHERE},
         limits,
         CONTEXT._replace(network=network),
-        spool,
+        project / "raw",
         project / "kept",
         shards or {},
     )
     results = fetch(rows, job, workers, lambda: None)
-    pack_shards(raw, spool)
-    shutil.rmtree(spool)
-    assert all(tuple(result.manifest) == MANIFEST for result in results)
-    assert all(tuple(result.log) == LOG for result in results)
     return results
 
 
 def errors(results: list[Result]) -> list[str]:
-    return [result.manifest["error"] for result in results]
+    return [result.manifest.error for result in results]
 
 
 def logged(results: list[Result], column: str) -> list[str]:
-    return [result.log[column] for result in results]
+    return [getattr(result.log, column) for result in results]
 
 
 @pytest.mark.usefixtures("outside")
@@ -222,11 +210,11 @@ def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_
         "forbidden by robots.txt",
         "refused address: 169.254.169.254 is no public address",
     ]
-    assert results[0].manifest["mime"] == "image/png"
-    assert Shards(tmp_path / "raw")[results[0].manifest["sha256"]] == png()
+    assert results[0].manifest.mime == "image/png"
+    assert Shards(tmp_path / "raw")[results[0].manifest.sha256] == png()
     assert logged(results, "http_status") == ["200"] * 4 + ["404", "200", "200", "", ""]
     assert logged(results, "status") == ["fetched"] + ["failed"] * 8
-    lost = [result.manifest["id"] for result in results if result.lost]
+    lost = [result.manifest.id for result in results if result.lost]
     assert lost == ["mine/empty.png", "mine/gone.png", "mine/page.png"]
     assert by_host(results) == [
         "127.0.0.1: 1 of 9 fetched; failed: 1 truncated PNG, 1 too many pixels, 1 empty file, "
@@ -256,8 +244,8 @@ def test_a_format_that_is_not_read_is_not_lost(server: Server, tmp_path: Path) -
     assert require_reached(results, LIMITS) == ""
     manifest = [result.manifest for result in results]
     assert failures(manifest) == "4 format not read"
-    heic = {"error": "format not read: HEIC; pip install --editable '.[heic]'"}
-    assert unread([*manifest, manifest[0] | heic]) == (
+    heic = "format not read: HEIC; pip install --editable '.[heic]'"
+    assert unread([*manifest, replace(manifest[0], error=heic)]) == (
         "left out for their format: 2 JPEG XL, 1 camera RAW, 1 SVG, 1 HEIC; to read HEIC: "
         "pip install --editable '.[heic]', then: dvc repro --single-item --force fetch; "
         "convert the others to PNG or JPEG, and run the same command again"
@@ -266,7 +254,7 @@ def test_a_format_that_is_not_read_is_not_lost(server: Server, tmp_path: Path) -
         "left out for their format: 1 JPEG XL; "
         "convert them to PNG or JPEG, and run the same command again"
     )
-    assert unread([row | {"error": ""} for row in manifest]) == ""
+    assert unread([replace(row, error="") for row in manifest]) == ""
 
 
 def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
@@ -280,8 +268,8 @@ def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
     spec = params.FolderSource(kind="folder", path=str(pictures), licence="CC0")
     manifest = fetched(spec, sources.candidates("mine", spec, CONTEXT), tmp_path / "raw")
     assert list(manifest) == [*UNREAD, "f.avif", "without_suffix"]
-    assert manifest["f.avif"]["mime"] == "image/avif"
-    assert manifest["d.svg"]["sha256"] == sha256(UNREAD["d.svg"])
+    assert manifest["f.avif"].mime == "image/avif"
+    assert manifest["d.svg"].sha256 == sha256(UNREAD["d.svg"])
     assert failures(manifest.values()) == "5 format not read"
 
 
@@ -296,7 +284,7 @@ def test_a_row_that_nobody_could_have_listed_fails_alone(
         listed("no host", "http://[::1"),
         listed("blank", "http://[::ffff:192.1 .0.1]/e.png"),
         listed("no path", "file://["),
-        listed("long", good["url"], bytes="9" * 5000),
+        listed("long", good.url, bytes="9" * 5000),
     ]
     spool = tmp_path / "spool"
     spool.mkdir()
@@ -332,13 +320,13 @@ def test_a_placeholder_is_no_picture(server: Server, tmp_path: Path) -> None:
         "wanted": redirect(server, "/6.png", removed),
     }
     rows = [listed(key, url, licence="CC0") for key, url in urls.items()]
-    rows[-1]["sha256"] = sha256(png(seed=1))
+    rows[-1] = replace(rows[-1], sha256=sha256(png(seed=1)))
     first = from_the_web(rows, tmp_path / "first")
     reason = f"placeholder: 3 different pictures lead to {server.url('/en/removed.png')}"
     assert errors(first) == [reason] * 4 + [""] * 6
     assert [result.lost for result in first] == [True] * 4 + [False] * 6
     assert logged(first, "status") == ["failed"] * 4 + ["fetched"] * 6
-    assert {result.manifest["sha256"] for result in first[:4]} == {""}
+    assert {result.manifest.sha256 for result in first[:4]} == {""}
     assert repeated(first) == [
         f"127.0.0.1: 3 addresses gave the same file; copies, or a placeholder? {urls['copy']}"
     ]
@@ -353,7 +341,7 @@ def test_a_placeholder_is_no_picture(server: Server, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "again" / "kept", tmp_path / "back" / "kept")
     server.serve("/1.png", png(seed=9))
     back = from_the_web(rows[:-1], tmp_path / "back", workers=2)
-    assert back[0].manifest["sha256"] == sha256(png(seed=9))
+    assert back[0].manifest.sha256 == sha256(png(seed=9))
     assert errors(back)[1:] == [reason.replace("3 diff", "2 diff")] * 3 + [""] * 5
     assert logged(back, "taken_from") == ["network"] * 4 + ["kept"] * 5
 
@@ -366,7 +354,7 @@ def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
         for number in range(6)
     ]
     rows += [listed("copy", server.serve("/copy", png(seed=0))), listed("gone", server.url("/x"))]
-    rows[5]["sha256"] = sha256(png(seed=5))
+    rows[5] = replace(rows[5], sha256=sha256(png(seed=5)))
     first = from_the_web(rows, tmp_path / "first")
     shutil.copytree(tmp_path / "first" / "kept", tmp_path / "again" / "kept")
     again = from_the_web(rows[::-1], tmp_path / "again", workers=2)[::-1]
@@ -392,8 +380,8 @@ def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Pa
     results = from_the_web(rows, tmp_path)
     assert all(errors(results))
     manifest = tmp_path / "manifest.csv"
-    sources.write_rows(manifest, [result.manifest for result in results], MANIFEST)
-    assert [row["error"] for row in sources.read_rows(manifest)] == errors(results)
+    tables.write(manifest, ManifestRow, [result.manifest for result in results])
+    assert [row.error for row in tables.read(manifest, ManifestRow)] == errors(results)
 
 
 @pytest.mark.usefixtures("outside")
@@ -414,7 +402,7 @@ def test_a_file_that_was_kept_but_damaged_is_fetched_again(server: Server, tmp_p
     for path in (tmp_path / "two" / "kept" / "files").iterdir():
         path.write_bytes(png(seed=6))
     results = from_the_web(rows, tmp_path / "two")
-    assert results[0].manifest["sha256"] == sha256(png())
+    assert results[0].manifest.sha256 == sha256(png())
     assert logged(results, "taken_from") == ["network"]
 
 
@@ -425,9 +413,9 @@ def test_another_file_than_was_listed_fails_and_counts_as_lost(
     url = server.serve("/a.png", png(seed=1))
     wanted = sha256(png())
     (result,) = from_the_web([listed("a", url, sha256=wanted)], tmp_path)
-    assert result.manifest["error"].startswith("changed since it was listed")
+    assert result.manifest.error.startswith("changed since it was listed")
     # What was wanted stays known: to who replays the manifest, and to lists of decisions.
-    assert result.manifest["sha256"] == wanted
+    assert result.manifest.sha256 == wanted
     assert result.lost
 
 
@@ -443,8 +431,8 @@ def test_a_file_that_does_not_come_leaves_no_hash_but_the_one_that_was_wanted(
         listed("c", page),
     ]
     results = from_the_web(rows, tmp_path)
-    assert [result.manifest["sha256"] for result in results] == [wanted, "", ""]
-    assert [result.manifest["bytes"] for result in results] == ["", "", ""]
+    assert [result.manifest.sha256 for result in results] == [wanted, "", ""]
+    assert [result.manifest.bytes for result in results] == ["", "", ""]
 
 
 @pytest.mark.usefixtures("outside")
@@ -475,7 +463,7 @@ def test_what_has_no_licence_fits_no_pattern(tmp_path: Path, licence: str) -> No
     (result,) = from_the_web(
         [listed("a", "http://127.0.0.1:9/", licence=licence)], tmp_path, limits
     )
-    assert result.manifest["error"].startswith("licence not allowed")
+    assert result.manifest.error.startswith("licence not allowed")
 
 
 def test_merged_rows_keep_what_is_wanted_of_the_address() -> None:
@@ -483,10 +471,10 @@ def test_merged_rows_keep_what_is_wanted_of_the_address() -> None:
     pinned = listed("a", url, sha256="1" * 64, label="river")
     licensed = listed("b", url, licence="CC0", creator="R. Vasquez")
     (row,) = merge([pinned, licensed])
-    assert (row["id"], row["licence"]) == (licensed["id"], "CC0")
-    assert (row["sha256"], row["label"]) == ("1" * 64, "river")
+    assert (row.id, row.licence) == (licensed.id, "CC0")
+    assert (row.sha256, row.label) == ("1" * 64, "river")
     with pytest.raises(SourceError, match="want different bytes"):
-        merge([pinned, licensed | {"sha256": "2" * 64}])
+        merge([pinned, replace(licensed, sha256="2" * 64)])
 
 
 @pytest.mark.usefixtures("outside")
@@ -494,7 +482,7 @@ def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: 
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
     first = from_the_web(rows, tmp_path / "first")
     replayed = [
-        row | {"sha256": result.manifest["sha256"]} for row, result in zip(rows, first, strict=True)
+        replace(row, sha256=result.manifest.sha256) for row, result in zip(rows, first, strict=True)
     ]
     server.stop()
     shards = Shards(tmp_path / "first" / "raw")
@@ -505,7 +493,7 @@ def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: 
         assert path.read_bytes() == (tmp_path / "again" / "raw" / path.name).read_bytes()
     # What is not there is asked for.
     (result,) = from_the_web(rows[:1], tmp_path / "third", shards=shards)
-    assert result.manifest["error"] == "cannot connect: Connection refused"
+    assert result.manifest.error == "cannot connect: Connection refused"
 
 
 def test_candidates_with_one_address_are_one() -> None:
@@ -521,14 +509,22 @@ def test_candidates_with_one_address_are_one() -> None:
         listed("h", "http://a.example/3.png", title="One"),
         listed("i", "http://a.example/3.png", title="Two"),
     ]
-    merged = [row["id"] for row in merge(rows)]
+    merged = [row.id for row in merge(rows)]
     assert merged == ["mine/a", "mine/c", "mine/e", "mine/f", "mine/g", "mine/h"]
     assert merge(reversed(rows)) == merge(rows)
 
 
+LOG = LogRow(**dict.fromkeys(tables.columns(LogRow), ""))
+
+
 def lost(count: int, of: int, host: str = "a.example") -> list[Result]:
     return [
-        Result({"error": "HTTP 404: Not Found" if n < count else ""}, {}, host, lost=n < count)
+        Result(
+            ManifestRow(id=f"{n}", source="web", error="HTTP 404: Not Found" if n < count else ""),
+            LOG,
+            host,
+            lost=n < count,
+        )
         for n in range(of)
     ]
 
@@ -585,12 +581,11 @@ def test_the_stages_run_one_after_another(folder: params.FolderSource, tmp_path:
         assert done.returncode == 0, done.stderr
     assert "fetched 5 of 8 candidates (4 different files); failed: 1 " in done.stdout
     assert (tmp_path / "data" / ".checked").is_file()
-    manifest = sources.read_rows(tmp_path / "data" / "manifest.csv")
-    assert tuple(manifest[0]) == MANIFEST
-    assert [row["id"] for row in manifest] == sorted(row["id"] for row in manifest)
-    log = sources.read_rows(tmp_path / "data" / "fetch_log.csv")
-    assert [row["status"] for row in log].count("fetched") == 5
-    assert all(row["retrieved_at"].endswith("+00:00") for row in log)
+    manifest = tables.read(tmp_path / "data" / "manifest.csv", ManifestRow)
+    assert [row.id for row in manifest] == sorted(row.id for row in manifest)
+    log = tables.read(tmp_path / "data" / "fetch_log.csv", LogRow)
+    assert [row.status for row in log].count("fetched") == 5
+    assert all(row.retrieved_at.endswith("+00:00") for row in log)
     assert {path.name for path in (tmp_path / "data" / "raw").iterdir()} == {
         f"0{digit}.tar" for digit in "0123456789abcdef"
     }
@@ -619,7 +614,7 @@ def test_a_missing_path_stops_at_the_check(tmp_path: Path) -> None:
 # --- the stages, over the network --------------------------------------------------------------
 
 
-def write_web_project(project: Path, rows: list[Row], **limits: Any) -> None:
+def write_web_project(project: Path, rows: list[Candidate], **limits: Any) -> None:
     """A project with candidates on the web, as a search would have left them."""
     network = dict(NETWORK) | {"loopback": True, "attempts": 1}
     write_params(
@@ -628,7 +623,7 @@ def write_web_project(project: Path, rows: list[Row], **limits: Any) -> None:
         network=network,
         fetch=dict(LIMITS) | limits,
     )
-    sources.write_rows(project / "data" / "candidates" / "mine.csv", rows, list(rows[0]))
+    tables.write(project / "data" / "candidates" / "mine.csv", Candidate, rows)
 
 
 def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
@@ -704,7 +699,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
 
 def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) -> None:
     rows = [listed("a", server.serve("/a.png", png()), sha256=sha256(png()))]
-    rows.append(rows[0] | {"id": "mine/b", "sha256": ""})
+    rows.append(replace(rows[0], id="mine/b", sha256=""))
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     write_web_project(tmp_path / "first", rows)
@@ -748,8 +743,8 @@ def test_an_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path)
     columns = ("url", "sha256", "licence", "creator", "error", "width", "height", "mime")
     before, after = (
         sorted(
-            tuple(row[column] for column in columns)
-            for row in sources.read_rows(project / "data" / "manifest.csv")
+            tuple(getattr(row, column) for column in columns)
+            for row in tables.read(project / "data" / "manifest.csv", ManifestRow)
         )
         for project in (first, second)
     )

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from ganloom.sampling.conditional import class_knob, code_knobs, turned
 from ganloom.sampling.generate import generate
 from ganloom.sampling.inversion import Recovered, apart, bound, invert, unbound
 from ganloom.sampling.latents import inputs
-from ganloom.sampling.predictor import Predictor, as_input, latent_loss, learn
+from ganloom.sampling.predictor import InputPredictor, latent_loss, learn
 
 ROOT = Path(__file__).parents[1]
 TOLD = Inputs(latent=6, classes=3, categorical=(4,), continuous=1)
@@ -221,7 +220,7 @@ def test_the_loss_of_a_guess_is_its_formula() -> None:
 
 @pytest.mark.parametrize("side", [8, 14, 28, 80])
 def test_a_predictor_takes_any_size(side: int) -> None:
-    assert Predictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
+    assert InputPredictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
 
 
 # --- the stages ----------------------------------------------------------------------------------
@@ -253,15 +252,15 @@ def make_project(folder: Path, told: Inputs, holdout: int) -> None:
     net = models.build_generator(spec, SIDE, told, model["condition"])
     for weight in net.parameters():  # the first weights make flat grey
         weight.data *= 10
-    about = {
-        "model": "tried",
-        "resolution": SIDE,
-        "generator": model["generator"],
-        "condition": model["condition"],
-        "classes": NAMES[: told.classes],
-        "inputs": asdict(told),
-        "kimg": 1.0,
-    }
+    about = models.GeneratorInfo(
+        model="tried",
+        resolution=SIDE,
+        generator=spec,
+        condition=model["condition"],
+        classes=NAMES[: told.classes],
+        inputs=told,
+        kimg=1.0,
+    )
     models.save(net, about, folder / "results/models/tried/generator.safetensors")
     timeline = folder / "results/models/tried/timeline"
     timeline.mkdir()
@@ -452,4 +451,4 @@ def test_an_animation_that_is_not_possible_says_why(tried: None, options: str, w
 
 def test_pictures_become_inputs_as_outputs_become_pictures() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    assert np.array_equal(models.to_uint8(as_input(pixels)), pixels)
+    assert np.array_equal(models.to_uint8(models.from_uint8(pixels)), pixels)

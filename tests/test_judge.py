@@ -22,7 +22,7 @@ from ganloom import models, params, recipes
 from ganloom.nets.inputs import Inputs
 from ganloom.slices import split_holdout
 from ganloom.training import checkpoint, ema, judge, loop
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 ROOT = Path(__file__).parents[1]
 TINY = params.parse(recipes.values(ROOT / "recipes/tiny.yaml", ROOT))
@@ -274,21 +274,21 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, dict[str, Tensor]]] = []
-    states: list[State] = []
+    states: list[TrainingState] = []
 
-    def noted(*args: Any) -> State:
+    def noted(*args: Any) -> TrainingState:
         states.append(fresh(*args))
         return states[0]
 
     monkeypatch.setattr(loop, "fresh", noted)
-    look = judge.Judge.evaluate
+    look = judge.CheckpointJudge.evaluate
 
-    def watched(self: judge.Judge, average: Any) -> dict[str, float]:
+    def watched(self: judge.CheckpointJudge, average: Any) -> dict[str, float]:
         nets = states[0].networks
         seen.append({name: copy.deepcopy(net.state_dict()) for name, net in nets.items()})
         return look(self, average)
 
-    monkeypatch.setattr(judge.Judge, "evaluate", watched)
+    monkeypatch.setattr(judge.CheckpointJudge, "evaluate", watched)
     with_kids(monkeypatch, 0.3, 0.1, 0.2)
     out = run(tmp_path, slices)
 
@@ -305,7 +305,7 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
     assert holds("last", "average", 2)
     _, about = models.load_generator(out / "generator.safetensors", "cpu")
     _, last = models.load_generator(out / "last.safetensors", "cpu")
-    assert (about["kimg"], last["kimg"], read(out / "run.json")["kimg"]) == (0.08, 0.12, 0.12)
+    assert (about.kimg, last.kimg, read(out / "run.json")["kimg"]) == (0.08, 0.12, 0.12)
     chosen = read(out / "judgement.json")["chosen"]
     assert chosen["kimg"] == 0.08
     assert chosen["why"] == (
@@ -347,7 +347,7 @@ def test_a_killed_training_keeps_its_best_state(
     """Killed after the best look, after another one, and before anything is written."""
     kids = {1: 0.3, 2: 0.1, 3: 0.2, 4: 0.4}
 
-    def measured(self: judge.Judge, average: Any) -> dict[str, float]:
+    def measured(self: judge.CheckpointJudge, average: Any) -> dict[str, float]:
         return dict.fromkeys(judge.METRICS, kids[next(ticks)])
 
     def kill(after: int, victim: Any) -> Any:
@@ -361,7 +361,7 @@ def test_a_killed_training_keeps_its_best_state(
         return dies
 
     section = JUDGE.model_copy(update={"patience": 2})
-    monkeypatch.setattr(judge.Judge, "evaluate", measured)
+    monkeypatch.setattr(judge.CheckpointJudge, "evaluate", measured)
     ticks = iter(range(1, 6))
     undisturbed = contents(run(tmp_path / "a", slices, section, ticks=5))
     update, write = ema.update, loop._write

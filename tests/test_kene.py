@@ -17,7 +17,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from ganloom.params import KeneSource, load
-from ganloom.sources import CANDIDATE, Context, FetchError, kene
+from ganloom.sources import Context, FetchError, kene
+from ganloom.tables import Candidate
 
 SEED = 3
 NETWORK = load(Path(__file__).parents[1] / "params.yaml").network
@@ -31,13 +32,13 @@ SPEC = KeneSource(
     palettes=["ayahuasca", "river", "clay", "night"],
     motifs=["meander", "cross", "hexagon", "maze"],
 )
-ROWS = {row["id"]: row for row in kene.search("kene", SPEC, CONTEXT)}
+ROWS = {row.id: row for row in kene.search("kene", SPEC, CONTEXT)}
 READ = functools.cache(kene.reader(SPEC, CONTEXT))
 DECODED_COPIES = sorted(set(kene.COPIES) - {"truncated"})
 
 
-def faulty(fault: str) -> list[dict[str, str]]:
-    return [row for row in ROWS.values() if row["fault"] == fault]
+def faulty(fault: str) -> list[Candidate]:
+    return [row for row in ROWS.values() if row.fault == fault]
 
 
 def opened(data: bytes) -> Image.Image:
@@ -63,47 +64,46 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 
 def test_candidates_have_the_contracted_columns_and_the_ground_truth() -> None:
     for key, row in ROWS.items():
-        assert tuple(row) == (*CANDIDATE, "design", "fault")
-        assert row["id"] == key
-        assert row["licence"] == "CC0-1.0"
-        assert row["query"] in SPEC.motifs
-        junk = row["fault"] in ("blank", "off_topic")
-        assert (row["label"] == "other") == junk
-        assert (row["design"] == "") == junk
-        if not row["fault"]:
-            assert row["design"] == row["id"]
+        assert row.id == key
+        assert row.licence == "CC0-1.0"
+        assert row.query in SPEC.motifs
+        junk = row.fault in ("blank", "off_topic")
+        assert (row.label == "other") == junk
+        assert (row.design == "") == junk
+        if not row.fault:
+            assert row.design == row.id
         elif not junk:
-            assert ROWS[row["design"]]["label"] == row["label"]
-            assert not ROWS[row["design"]]["fault"]
+            assert ROWS[row.design or ""].label == row.label
+            assert not ROWS[row.design or ""].fault
     assert list(ROWS) == sorted(ROWS)
 
 
 def test_search_finds_every_design_and_as_many_faults_as_asked_for() -> None:
     assert len(ROWS) == 16 + 32
-    assert Counter(row["fault"] for row in ROWS.values()) == {
+    assert Counter(row.fault for row in ROWS.values()) == {
         "": 16,
         **dict.fromkeys(kene.FAULTS, 2),
     }
     assert set(kene.FAULTS) == {*kene.COPIES, *kene.JUNK}
-    assert len({row["url"] for row in ROWS.values()}) == len(ROWS)
+    assert len({row.url for row in ROWS.values()}) == len(ROWS)
 
 
 @pytest.mark.parametrize(("designs", "faults", "rows"), [(1, 0.0, 1), (1, 4.0, 5), (12, 0.5, 18)])
 def test_search_of_small_collections(designs: int, faults: float, rows: int) -> None:
     spec = SPEC.model_copy(update={"designs": designs, "faults": faults})
     found = kene.search("kene", spec, CONTEXT)
-    assert len({row["id"] for row in found}) == rows
+    assert len({row.id for row in found}) == rows
 
 
 def test_motifs_and_palettes_come_equally_often_and_only_those_asked_for() -> None:
-    designs = [row for row in ROWS.values() if not row["fault"]]
-    families = Counter((row["label"], row["title"].split()[-1]) for row in designs)
+    designs = [row for row in ROWS.values() if not row.fault]
+    families = Counter((row.label, row.title.split()[-1]) for row in designs)
     assert families == Counter(itertools.product(SPEC.motifs, SPEC.palettes))
 
     narrow = SPEC.model_copy(update={"motifs": ["maze"], "palettes": ["night"]})
     rows = kene.search("kene", narrow, CONTEXT)
-    assert {row["query"] for row in rows} == {"maze"}
-    assert all(row["title"].endswith(", night") for row in rows)
+    assert {row.query for row in rows} == {"maze"}
+    assert all(row.title.endswith(", night") for row in rows)
 
 
 def test_an_unknown_url_is_refused_by_name() -> None:
@@ -115,7 +115,7 @@ def test_an_unknown_url_is_refused_by_name() -> None:
 
 
 def test_designs_differ_and_fill_the_size_with_contrast() -> None:
-    images = {key: opened(READ(row["url"])) for key, row in ROWS.items() if not row["fault"]}
+    images = {key: opened(READ(row.url)) for key, row in ROWS.items() if not row.fault}
     for image in images.values():
         assert image.mode == "RGB"
         assert max(image.size) == SPEC.size
@@ -139,10 +139,10 @@ def test_lines_stay_clear_where_a_slice_is_reduced_to_a_small_training_image() -
 def test_every_palette_has_its_own_colours() -> None:
     colours: dict[str, np.ndarray] = {}
     for row in ROWS.values():
-        if not row["fault"]:
-            coarse = np.asarray(opened(READ(row["url"]))) // 64 @ (16, 4, 1)
+        if not row.fault:
+            coarse = np.asarray(opened(READ(row.url))) // 64 @ (16, 4, 1)
             share = np.bincount(coarse.ravel(), minlength=64) / coarse.size / 4
-            palette = row["title"].split()[-1]
+            palette = row.title.split()[-1]
             colours[palette] = colours.get(palette, 0) + share
     for a, b in itertools.combinations(colours.values(), 2):
         assert np.abs(a - b).sum() / 2 > 0.15
@@ -156,21 +156,21 @@ def test_a_copy_shows_its_design(fault: str) -> None:
     rows = faulty(fault)
     assert rows
     for row in rows:
-        copy, design = looks(READ(row["url"])), looks(READ(ROWS[row["design"]]["url"]))
+        copy, design = looks(READ(row.url)), looks(READ(ROWS[row.design or ""].url))
         if fault == "flipped":
             assert difference(copy, design) > 6
             copy = ImageOps.mirror(copy)
         assert difference(copy, design) < 20
-        designs = (other for other in ROWS.values() if not other["fault"])
-        closest = min(designs, key=lambda other: difference(copy, looks(READ(other["url"]))))
-        assert closest["id"] == row["design"]
+        designs = (other for other in ROWS.values() if not other.fault)
+        closest = min(designs, key=lambda other: difference(copy, looks(READ(other.url))))
+        assert closest.id == row.design
 
 
 def test_an_exact_copy_has_the_same_bytes_and_no_other_fault_has() -> None:
     for row in ROWS.values():
-        if row["fault"] and row["design"]:
-            same = READ(row["url"]) == READ(ROWS[row["design"]]["url"])
-            assert same == (row["fault"] == "copied")
+        if row.fault and row.design:
+            same = READ(row.url) == READ(ROWS[row.design or ""].url)
+            assert same == (row.fault == "copied")
 
 
 @pytest.mark.parametrize(
@@ -179,20 +179,20 @@ def test_an_exact_copy_has_the_same_bytes_and_no_other_fault_has() -> None:
 )
 def test_smaller_copies_are_smaller(fault: str, low: float, high: float) -> None:
     for row in faulty(fault):
-        copy, design = opened(READ(row["url"])), opened(READ(ROWS[row["design"]]["url"]))
+        copy, design = opened(READ(row.url)), opened(READ(ROWS[row.design or ""].url))
         assert low <= copy.width / design.width <= high
 
 
 def test_a_recompressed_copy_has_fewer_bytes_and_as_many_pixels() -> None:
     for row in faulty("recompressed"):
-        copy, design = READ(row["url"]), READ(ROWS[row["design"]]["url"])
+        copy, design = READ(row.url), READ(ROWS[row.design or ""].url)
         assert len(copy) < 0.8 * len(design)
         assert opened(copy).size == opened(design).size
 
 
 def test_a_watermark_changes_the_middle_only() -> None:
     for row in faulty("watermarked"):
-        copy, design = looks(READ(row["url"])), looks(READ(ROWS[row["design"]]["url"]))
+        copy, design = looks(READ(row.url)), looks(READ(ROWS[row.design or ""].url))
         change = np.abs(np.asarray(copy, np.int16) - np.asarray(design, np.int16)).max(axis=2)
         h, w = change.shape
         assert change[h // 3 : -h // 3, w // 3 : -w // 3].max() > 60
@@ -201,8 +201,8 @@ def test_a_watermark_changes_the_middle_only() -> None:
 
 def test_a_truncated_file_cannot_be_decoded() -> None:
     for row in faulty("truncated"):
-        data = READ(row["url"])
-        assert READ(ROWS[row["design"]]["url"]).startswith(data)
+        data = READ(row.url)
+        assert READ(ROWS[row.design or ""].url).startswith(data)
         with pytest.raises(OSError, match="truncated"):
             opened(data)
 
@@ -220,21 +220,21 @@ def test_a_truncated_file_cannot_be_decoded() -> None:
 )
 def test_formats_are_what_they_say(fault: str, format: str, mode: str, extension: str) -> None:
     for row in faulty(fault):
-        image = opened(READ(row["url"]))
+        image = opened(READ(row.url))
         assert (image.format, image.mode) == (format, mode)
-        assert row["url"].endswith(f".{extension}")
+        assert row.url.endswith(f".{extension}")
 
 
 def test_a_rotated_copy_is_upright_only_by_its_exif() -> None:
     for row in faulty("rotated"):
-        copy, design = opened(READ(row["url"])), opened(READ(ROWS[row["design"]]["url"]))
+        copy, design = opened(READ(row.url)), opened(READ(ROWS[row.design or ""].url))
         assert copy.getexif()[0x0112] == 6
         assert copy.size == design.size[::-1]
 
 
 def test_an_animation_moves_after_its_first_frame() -> None:
     for row in faulty("animated"):
-        image = opened(READ(row["url"]))
+        image = opened(READ(row.url))
         assert getattr(image, "n_frames", 1) == 3
         first = image.convert("RGB")
         image.seek(2)
@@ -243,16 +243,16 @@ def test_an_animation_moves_after_its_first_frame() -> None:
 
 def test_transparent_pixels_hide_a_colour_that_nobody_should_see() -> None:
     for row in faulty("transparent"):
-        corner = opened(READ(row["url"])).getpixel((0, 0))
+        corner = opened(READ(row.url)).getpixel((0, 0))
         assert corner == (255, 0, 255, 0)
 
 
 def test_junk_is_blank_or_shows_no_design() -> None:
     for row in faulty("blank"):
-        assert np.asarray(opened(READ(row["url"])).convert("L")).std() < 2
-    designs = [looks(READ(row["url"])) for row in ROWS.values() if not row["fault"]]
+        assert np.asarray(opened(READ(row.url)).convert("L")).std() < 2
+    designs = [looks(READ(row.url)) for row in ROWS.values() if not row.fault]
     for row in faulty("off_topic"):
-        image = looks(READ(row["url"]))
+        image = looks(READ(row.url))
         assert np.asarray(image.convert("L")).std() > 8
         assert min(difference(image, design) for design in designs) > 20
 
@@ -267,12 +267,12 @@ spec = KeneSource.model_validate_json(sys.argv[1])
 context = Context(int(sys.argv[2]), Network.model_validate_json(sys.argv[3]))
 read = kene.reader(spec, context)
 for row in reversed(kene.search("kene", spec, context)):
-    print(row["url"], hashlib.sha256(read(row["url"])).hexdigest())
+    print(row.url, hashlib.sha256(read(row.url)).hexdigest())
 """
 
 
 def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
-    here = {row["url"]: hashlib.sha256(READ(row["url"])).hexdigest() for row in ROWS.values()}
+    here = {row.url: hashlib.sha256(READ(row.url)).hexdigest() for row in ROWS.values()}
     arguments = [PRINT_HASHES, SPEC.model_dump_json(), str(SEED), NETWORK.model_dump_json()]
     lines = subprocess.run(
         [sys.executable, "-c", *arguments],

@@ -39,7 +39,7 @@ from ganloom.metrics.neighbours import (
     thumbnails,
     training_thumbnails,
 )
-from ganloom.metrics.paths import evenness
+from ganloom.metrics.path_lengths import evenness
 from ganloom.metrics.prdc import prdc
 from ganloom.metrics.protocol import compare, originality
 from ganloom.metrics.rounding import readable

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ganloom.features import LITE0, LITE2, Weights, features, maps, network, poo
 from ganloom.nets import blocks, conditioning, projected, resnet
 from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
@@ -425,7 +424,7 @@ def classes_of(spec: params.Model) -> int:
     return 2 if spec.condition else 0
 
 
-def begun(name: str) -> tuple[params.Model, Inputs, State, tuple[objectives.Phase, ...]]:
+def begun(name: str) -> tuple[params.Model, Inputs, TrainingState, tuple[objectives.Phase, ...]]:
     torch.manual_seed(1)
     spec = model(**MODELS[name])
     told = models.inputs(spec, classes_of(spec))
@@ -436,7 +435,11 @@ def begun(name: str) -> tuple[params.Model, Inputs, State, tuple[objectives.Phas
 
 
 def update(
-    spec: params.Model, told: Inputs, state: State, phase: objectives.Phase, shown: torch.Tensor
+    spec: params.Model,
+    told: Inputs,
+    state: TrainingState,
+    phase: objectives.Phase,
+    shown: torch.Tensor,
 ) -> None:
     """One update of one network, as the training loop does it."""
     v = told.draw(len(shown))
@@ -454,7 +457,7 @@ def update(
     phase.constrain(state.networks[phase.network])
 
 
-def weights(state: State, player: str) -> list[torch.Tensor]:
+def weights(state: TrainingState, player: str) -> list[torch.Tensor]:
     return [p.detach().clone() for p in state.networks[player].parameters()]
 
 
@@ -479,7 +482,7 @@ def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path
     spec, told, state, phases = begun(name)
     shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
 
-    def step(state: State, phases: tuple[objectives.Phase, ...]) -> None:
+    def step(state: TrainingState, phases: tuple[objectives.Phase, ...]) -> None:
         for phase in phases:
             update(spec, told, state, phase, shown)
 
@@ -636,19 +639,26 @@ def test_a_fifth_network_judges_the_pixels(resolution: int, side: Any, places: i
 # --- files ---------------------------------------------------------------------------------------
 
 
-def described(spec: params.Model, told: Inputs) -> dict[str, Any]:
-    """The metadata of a file, as the training writes it."""
-    return {
-        "model": "m",
-        "resolution": spec.resolution,
-        "kimg": 0.5,
-        "generator": spec.generator.model_dump(),
-        "discriminator": spec.discriminator.model_dump(),
-        "outputs": models.outputs(spec, told),
-        "inputs": asdict(told),
-        "condition": spec.condition,
-        "classes": ["a", "b"][: told.classes],
-    }
+def described(spec: params.Model, told: Inputs) -> models.GeneratorInfo:
+    """The metadata of a generator, as the training writes it."""
+    return models.GeneratorInfo(
+        model="m",
+        resolution=spec.resolution,
+        kimg=0.5,
+        inputs=told,
+        condition=spec.condition,
+        classes=["a", "b"][: told.classes],
+        generator=spec.generator,
+    )
+
+
+def judge_described(spec: params.Model, told: Inputs) -> models.DiscriminatorInfo:
+    """The metadata of a discriminator, as the training writes it."""
+    common = dict(described(spec, told))
+    del common["generator"]
+    return models.DiscriminatorInfo(
+        **common, discriminator=spec.discriminator, outputs=models.outputs(spec, told)
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -665,7 +675,7 @@ def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
     again, found = models.load_generator(path, "cpu")
     v = told.draw(4)
     assert torch.equal(again(v), net.eval()(v))
-    assert found["generator"] == metadata["generator"]
+    assert found == metadata
     assert again.inputs == told
 
 
@@ -674,7 +684,7 @@ def test_a_file_rebuilds_the_same_verdicts(name: str, tmp_path: Path) -> None:
     spec, told, state, _ = begun(name)
     net = state.networks["discriminator"]
     path = tmp_path / "discriminator.safetensors"
-    models.save(net, described(spec, told), path)
+    models.save(net, judge_described(spec, told), path)
     before = torch.random.get_rng_state()
     again, _ = models.load_discriminator(path, "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -699,7 +709,7 @@ def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> No
     other.write_bytes(b"PK")
     with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
         models.load_generator(other, "cpu")
-    right = described(model(), Inputs(5))
+    right = described(model(), Inputs(5)).model_dump()
     for wrong in (right | {"generator": {"kind": "gone"}}, right):  # another version's; no weights
         tensors = {"a": torch.zeros(1)}
         other.write_bytes(safetensors.torch.save(tensors, {"ganloom": json.dumps(wrong)}))

@@ -352,4 +352,4 @@ def test_every_model_of_a_recipe_trains_for_two_ticks(
         images = net(net.inputs.draw(3))
     assert images.shape == (3, 3, side, side)
     assert images.isfinite().all()
-    assert about["classes"] == (["a", "b"] if spec.condition else [])
+    assert about.classes == (["a", "b"] if spec.condition else [])

@@ -26,11 +26,11 @@ from ruamel.yaml import YAML
 from ganloom import params
 from ganloom.images import encoding, sheets
 from ganloom.images.shards import sha256, write_shards
-from ganloom.report import collection, figures, leftovers, models
+from ganloom.report import figures, leftovers, models, originals
 from ganloom.report.build import build
-from ganloom.report.copying import copying
-from ganloom.report.figures import Picture
-from ganloom.report.versions import Version
+from ganloom.report.copies import copying
+from ganloom.report.figures import EncodedImage
+from ganloom.report.revisions import Version
 
 ROOT = Path(__file__).parents[1]
 HOSTILE = """<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7 * 7 }}"""
@@ -344,8 +344,8 @@ def test_text_from_the_data_stays_text(page: str, read: Reader) -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_tells_where_training_images_come_from(project: Path) -> None:
-    traces = collection.collection(project, max_pixels=10_000).traces
-    assert len(traces) == collection.TRACES
+    traces = originals.collection(project, max_pixels=10_000).traces
+    assert len(traces) == originals.TRACES
     assert {trace.original.width for trace in traces} == {320}
     assert any("turned by 270°" in trace.turned for trace in traces)
     assert any("mirrored" in trace.turned for trace in traces)
@@ -746,7 +746,7 @@ def test_a_page_of_ten_models_stays_small(
     encode = figures.picture
 
     @functools.cache  # all ten have the same pictures
-    def encoded(pixels: bytes, size: tuple[int, int], side: int, limit: int) -> Picture:
+    def encoded(pixels: bytes, size: tuple[int, int], side: int, limit: int) -> EncodedImage:
         return encode(Image.frombytes("RGB", size, pixels), side, limit)
 
     for module in (figures, models):
@@ -800,18 +800,18 @@ def test_films_share_what_the_page_has_for_them(project: Path) -> None:
     ],
 )
 def test_reasons_are_counted_by_kind(reason: str, general: str) -> None:
-    assert collection.general(reason) == general
+    assert originals.general(reason) == general
 
 
 def test_an_outline_follows_the_index() -> None:
-    assert collection.outline(50, 40, 20, 0) == "40.0,30.0 60.0,30.0 60.0,50.0 40.0,50.0"
+    assert originals.outline(50, 40, 20, 0) == "40.0,30.0 60.0,30.0 60.0,50.0 40.0,50.0"
     # A quarter turn counter-clockwise: the crop's top left corner lies at the bottom left.
-    assert collection.outline(50, 40, 20, 90).startswith("40.0,50.0 40.0,30.0")
+    assert originals.outline(50, 40, 20, 90).startswith("40.0,50.0 40.0,30.0")
 
 
 def test_a_crop_is_told_in_words() -> None:
-    assert collection.turned(0, 0) == collection.turned(-1e-9, 0) == "unchanged"
-    assert collection.turned(-3.25, 5) == "rotated by -3.2°, then turned by 90°, then mirrored"
+    assert originals.turned(0, 0) == originals.turned(-1e-9, 0) == "unchanged"
+    assert originals.turned(-3.25, 5) == "rotated by -3.2°, then turned by 90°, then mirrored"
 
 
 @pytest.mark.parametrize(

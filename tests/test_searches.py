@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,7 +21,6 @@ from ganloom import params, sources
 from ganloom.images.shards import sha256
 from ganloom.sources import (
     Context,
-    Row,
     SourceError,
     SourceWarning,
     archive,
@@ -29,6 +29,7 @@ from ganloom.sources import (
     openverse,
     pages,
 )
+from ganloom.tables import Candidate
 
 ROOT = Path(__file__).parents[1]
 NETWORK = params.load(ROOT / "params.yaml").network.model_copy(
@@ -95,7 +96,7 @@ def source(kind: str, *searches: tuple[str, int], **more: Any) -> Any:
     )
 
 
-def found(spec: Any, context: Context = CONTEXT) -> list[Row]:
+def found(spec: Any, context: Context = CONTEXT) -> list[Candidate]:
     return sources.candidates("web", spec, context)
 
 
@@ -158,20 +159,20 @@ def commons_search(total: int, page: int = 50) -> Callable[[Query], Answer]:
 def test_commons_tells_author_licence_and_page(site: Web) -> None:
     site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("shipibo art", 5)))
-    assert row == {
-        "id": f"web/{keywords.url_key(row['url'])}",
-        "source": "web",
-        "query": "shipibo art",
-        "url": "https://upload.wikimedia.org/wikipedia/commons/a/a2/Kené_1.jpg",
-        "page": "https://commons.wikimedia.org/wiki/File:Kené_1.jpg",
-        "title": "Kené 1.jpg",
-        "creator": "Ana María & B",
-        "licence": "CC BY-SA 4.0",
-        "licence_url": "https://creativecommons.org/licenses/by-sa/4.0",
-        "label": "",
-        "sha1": f"{1:040x}",
-        "bytes": "1353326",
-    }
+    assert row == Candidate(
+        id=f"web/{keywords.url_key(row.url)}",
+        source="web",
+        query="shipibo art",
+        url="https://upload.wikimedia.org/wikipedia/commons/a/a2/Kené_1.jpg",
+        page="https://commons.wikimedia.org/wiki/File:Kené_1.jpg",
+        title="Kené 1.jpg",
+        creator="Ana María & B",
+        licence="CC BY-SA 4.0",
+        licence_url="https://creativecommons.org/licenses/by-sa/4.0",
+        label="",
+        sha1=f"{1:040x}",
+        bytes="1353326",
+    )
     [(_, query)] = site.asked
     assert query["gsrsearch"] == "filetype:bitmap shipibo art"
     assert (query["gsrnamespace"], query["maxlag"], query["formatversion"]) == ("6", "5", "2")
@@ -184,8 +185,8 @@ def test_commons_tells_author_licence_and_page(site: Web) -> None:
 def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
     site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("art", 5), width=960))
-    assert row["url"].endswith("/960px-Kené_1.jpg")
-    assert row["bytes"] == ""  # the scaled one's size nobody knows
+    assert row.url.endswith("/960px-Kené_1.jpg")
+    assert row.bytes == ""  # the scaled one's size nobody knows
     [(_, query)] = site.asked
     assert (query["iiurlwidth"], query["gsrsearch"]) == ("960", "filetype:bitmap|drawing art")
 
@@ -198,7 +199,7 @@ def test_commons_goes_on_until_there_is_enough(site: Web) -> None:
     rows = found(source("commons", ("art", 60)))
     assert len(site.asked) == 2
     # The best sixty of the search, whatever the order in the answer.
-    assert {row["title"] for row in rows} == {f"Kené {n}.jpg" for n in range(1, 61)}
+    assert {row.title for row in rows} == {f"Kené {n}.jpg" for n in range(1, 61)}
 
 
 def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> None:
@@ -210,7 +211,7 @@ def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> N
     second = {"batchcomplete": True, "query": {"pages": [file_page(1), file_page(2)]}}
     site["/w/api.php"] = lambda query: as_json(second if "iistart" in query else first)
     rows = found(source("commons", ("art", 2)))
-    assert sorted(row["title"] for row in rows) == ["Kené 1.jpg", "Kené 2.jpg"]
+    assert sorted(row.title for row in rows) == ["Kené 1.jpg", "Kené 2.jpg"]
 
 
 def test_keywords_are_merged_by_url(site: Web) -> None:
@@ -218,7 +219,7 @@ def test_keywords_are_merged_by_url(site: Web) -> None:
         3 if query["gsrsearch"].endswith("art") else 2
     )(query)
     rows = found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
-    assert {row["title"]: row["query"] for row in rows} == {
+    assert {row.title: row.query for row in rows} == {
         "Kené 1.jpg": "art; weaving; weaving art",
         "Kené 2.jpg": "art; weaving",
         "Kené 3.jpg": "art",
@@ -341,11 +342,11 @@ def openverse_search(total: int) -> Callable[[Query], Answer]:
 def test_openverse_tells_author_licence_and_page(site: Web) -> None:
     site["/v1/images/"] = openverse_search(1)
     [row] = found(source("openverse", ("tapestry", 9)))
-    assert row["url"] == "https://live.staticflickr.com/3080/1_b.jpg"
-    assert row["page"] == "https://www.flickr.com/photos/someone/1"
-    assert (row["title"], row["creator"]) == ("Tapestry 1", "Some One")
-    assert row["licence"] == "CC BY-NC-SA 2.0"
-    assert row["licence_url"] == "https://creativecommons.org/licenses/by-nc-sa/2.0/"
+    assert row.url == "https://live.staticflickr.com/3080/1_b.jpg"
+    assert row.page == "https://www.flickr.com/photos/someone/1"
+    assert (row.title, row.creator) == ("Tapestry 1", "Some One")
+    assert row.licence == "CC BY-NC-SA 2.0"
+    assert row.licence_url == "https://creativecommons.org/licenses/by-nc-sa/2.0/"
 
 
 @pytest.mark.parametrize(
@@ -444,11 +445,11 @@ def test_google_gives_addresses_where_its_page_is_understood(engine: Web) -> Non
     engine["/search"] = paged(GOOGLE_PAGE)
     rows = found(source("google", ("shipibo art", 300)))
     # Neither Google's own thumbnails nor an address with a password.
-    assert {row["url"] for row in rows} == {
+    assert {row.url for row in rows} == {
         "https://example.org/a%20b.jpg",
         "https://example.net/kene-2.png",
     }
-    assert {row["query"] for row in rows} == {"shipibo art"}
+    assert {row.query for row in rows} == {"shipibo art"}
     assert [query["q"] for _, query in engine.asked] == ["shipibo art"] * 2
     assert [query["start"] for _, query in engine.asked] == ["0", "100"]  # ends at an empty page
 
@@ -481,7 +482,7 @@ def test_more_than_a_search_shows_is_told(engine: Web) -> None:
 def test_bing_gives_addresses(engine: Web) -> None:
     engine["/images/async"] = paged(BING_PAGE)
     [row] = found(source("bing", ("shipibo & kené", 9)))
-    assert row["url"] == "https://example.org/textile.jpg"
+    assert row.url == "https://example.org/textile.jpg"
     assert engine.asked[0][1]["q"] == "shipibo & kené"
 
 
@@ -580,9 +581,10 @@ def test_no_answer_brings_down_what_reads_it(answer: dict[str, Any], part: Any) 
             assert "Openverse" in str(error)
     assert all(isinstance(value, (str, int)) for value in commons.continuation(answer).values())
     for row in found_rows:
-        assert row["url"].startswith(("http://", "https://"))
-        assert all(isinstance(value, str) for value in row.values())
-        assert all(len(value) <= 2048 and value.isprintable() for value in row.values())
+        assert row.url.startswith(("http://", "https://"))
+        cells = [value for value in asdict(row).values() if value is not None]
+        assert all(isinstance(value, str) for value in cells)
+        assert all(len(value) <= 2048 and value.isprintable() for value in cells)
 
 
 @settings(max_examples=200, deadline=None)
@@ -649,7 +651,7 @@ def test_an_archive_is_downloaded_once_and_checked(
         licence="CC0",
     )
     [row] = found(spec)
-    assert archive.reader(spec, CONTEXT)(row["url"]) == b"a picture"
+    assert archive.reader(spec, CONTEXT)(row.url) == b"a picture"
     assert len(site.asked) == 1
     assert [p.name for p in (tmp_path / "work/archives").iterdir()] == [spec.sha256]
 

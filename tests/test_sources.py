@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganloom import sources
+from ganloom import sources, tables
 from ganloom.images import decoding, encoding
 from ganloom.images.shards import sha256
 from ganloom.params import DigitsSource, FolderSource, TorchvisionSource, load
 from ganloom.sources import Context, FetchError, SourceError, SourceWarning
+from ganloom.tables import Candidate
 
 CONTEXT = Context(1, load(Path(__file__).parents[1] / "params.yaml").network)
 LIMIT = 1_000_000
@@ -39,16 +40,21 @@ def folder(path: Path | str) -> FolderSource:
     return FolderSource(kind="folder", path=str(path), licence="CC0")
 
 
-def listed(spec: Any, name: str = "mine") -> list[sources.Row]:
+def listed(spec: Any, name: str = "mine") -> list[Candidate]:
     return sources.candidates(name, spec, CONTEXT)
 
 
-def read(spec: Any, row: sources.Row) -> bytes:
-    return sources.module(spec.kind).reader(spec, CONTEXT)(row["url"])
+def read_url(spec: Any, url: str) -> bytes:
+    reader: sources.Reader = sources.module(spec.kind).reader(spec, CONTEXT)
+    return reader(url)
 
 
-def ids(rows: list[sources.Row]) -> list[str]:
-    return [row["id"] for row in rows]
+def read(spec: Any, row: Candidate) -> bytes:
+    return read_url(spec, row.url)
+
+
+def ids(rows: list[Candidate]) -> list[str]:
+    return [row.id for row in rows]
 
 
 # --- folder ------------------------------------------------------------------------------------
@@ -59,11 +65,10 @@ def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
     put(tmp_path / "a.png", picture(2))
     rows = listed(folder(tmp_path))
     assert ids(rows) == ["mine/a.png", "mine/cat/deep/b.PNG"]
-    assert [row["label"] for row in rows] == ["", "cat"]
-    assert rows[0]["sha256"] == sha256(picture(2))
-    assert rows[0]["bytes"] == str(len(picture(2)))
-    assert rows[0]["licence"] == "CC0"
-    assert set(sources.CANDIDATE) < set(rows[0])
+    assert [row.label for row in rows] == ["", "cat"]
+    assert rows[0].sha256 == sha256(picture(2))
+    assert rows[0].bytes == str(len(picture(2)))
+    assert rows[0].licence == "CC0"
     assert read(folder(tmp_path), rows[1]) == picture(1)
 
 
@@ -71,14 +76,14 @@ def test_a_class_is_one_whether_its_accent_is_composed_or_not(tmp_path: Path) ->
     for form in ("NFC", "NFD"):
         put(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png", picture())
     rows = listed(folder(tmp_path))
-    assert [row["label"] for row in rows] == ["café", "café"]
+    assert [row.label for row in rows] == ["café", "café"]
     assert [read(folder(tmp_path), row) for row in rows] == [picture()] * 2
 
 
 def test_a_licence_may_be_unknown(tmp_path: Path) -> None:
     put(tmp_path / "a.png", picture())
     [row] = listed(FolderSource(kind="folder", path=str(tmp_path), licence=None))
-    assert row["licence"] == ""
+    assert row.licence == ""
 
 
 def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Path) -> None:
@@ -109,7 +114,7 @@ def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> 
     for spec in (folder(tmp_path / "in"), folder(tmp_path / "link to in")):
         with pytest.warns(SourceWarning) as warned:
             rows = listed(spec)
-        assert {row["id"]: (row["label"], row["sha256"]) for row in rows} == {
+        assert {row.id: (row.label, row.sha256) for row in rows} == {
             "mine/cat/1.png": ("cat", sha256(picture(1))),
             "mine/cat/old/2.png": ("cat", sha256(picture(2))),
             "mine/dog/3.png": ("dog", sha256(picture(4))),
@@ -117,7 +122,7 @@ def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> 
             "mine/same.png": ("", sha256(picture(4))),
             "mine/whole disk/other.png": ("whole disk", sha256(picture(5))),
         }
-        assert [sha256(read(spec, row)) for row in rows] == [row["sha256"] for row in rows]
+        assert [sha256(read(spec, row)) for row in rows] == [row.sha256 for row in rows]
         [text] = [str(warning.message) for warning in warned]  # nothing is left out
         assert "in/cat -> ../disk/cats, 2 in all" in text
         assert "dvc repro --force search@mine" in text
@@ -157,10 +162,10 @@ def test_what_cannot_be_read_is_counted_with_the_reason(tmp_path: Path) -> None:
         assert part in text
     for name, reason in (("gone.png", "dangling link"), ("pipe.png", "pipe"), ("zero.png", "pipe")):
         with pytest.raises(FetchError, match=f"{reason}.*: .*{name}"):
-            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
+            read_url(spec, (tmp_path / "in").as_uri() + f"/{name}")
     for name in ("../disk/2.png", "disk/../2.png", "disk/../a/1.png"):
         with pytest.raises(FetchError, match="outside"):
-            read(spec, {"url": (tmp_path / "in").as_uri() + f"/{name}"})
+            read_url(spec, (tmp_path / "in").as_uri() + f"/{name}")
 
 
 @pytest.mark.parametrize(
@@ -179,10 +184,10 @@ def test_weird_names_survive_the_table(tmp_path: Path, name: bytes, key: str) ->
     Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name)).write_bytes(picture())
     spec = folder(tmp_path / "in")
     rows = listed(spec)
-    sources.write_rows(tmp_path / "rows.csv", rows, list(rows[0]))
-    [row] = sources.read_rows(tmp_path / "rows.csv")
+    tables.write(tmp_path / "rows.csv", Candidate, rows)
+    [row] = tables.read(tmp_path / "rows.csv", Candidate)
     assert row == rows[0]
-    assert row["id"] == f"mine/{key}"
+    assert row.id == f"mine/{key}"
     assert read(spec, row) == picture()
 
 
@@ -196,9 +201,9 @@ def test_any_name_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, nam
     root = tmp_path_factory.mktemp("names")
     put(root / f"x{name}.png", picture())
     [row] = listed(folder(root))
-    sources.write_rows(root / "rows.csv", [row], list(row))
+    tables.write(root / "rows.csv", Candidate, [row])
     assert (root / "rows.csv").read_bytes().count(b"\n") == 2  # a header and one line
-    assert read(folder(root), sources.read_rows(root / "rows.csv")[0]) == picture()
+    assert read(folder(root), tables.read(root / "rows.csv", Candidate)[0]) == picture()
 
 
 def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +211,7 @@ def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.Mo
     put(tmp_path / "my data" / "a.png", picture())
     spec = folder("my data")
     [row] = listed(spec)
-    assert row["url"] == "file:my%20data/a.png"
+    assert row.url == "file:my%20data/a.png"
     assert read(spec, row) == picture()
 
 
@@ -231,8 +236,8 @@ def test_a_real_folder_of_classes(shared_data: Path) -> None:
     spec = folder(shared_data / "decor")
     rows = listed(spec)
     assert len(rows) == 485
-    assert len({row["label"] for row in rows}) == 14
-    assert sha256(read(spec, rows[7])) == rows[7]["sha256"]
+    assert len({row.label for row in rows}) == 14
+    assert sha256(read(spec, rows[7])) == rows[7].sha256
 
 
 # --- digits ------------------------------------------------------------------------------------
@@ -242,11 +247,11 @@ def test_digits_are_grey_pictures_with_their_label() -> None:
     spec = DigitsSource(kind="digits", path="src/ganloom/sources/digits.py")
     rows = sources.module("digits").search("digits", spec, CONTEXT)
     assert len(rows) == 1797
-    assert (rows[12]["id"], rows[12]["label"]) == ("digits/0012", "2")
+    assert (rows[12].id, rows[12].label) == ("digits/0012", "2")
     found = np.asarray(decoding.decode(read(spec, rows[12]), LIMIT))
     assert found.shape == (8, 8, 3)
     assert (found.min(), found.max()) == (0, 255)
-    assert len({row["label"] for row in rows}) == 10
+    assert len({row.label for row in rows}) == 10
 
 
 # --- torchvision -------------------------------------------------------------------------------
@@ -281,8 +286,8 @@ def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
     spec = torchvision(mnist, split="all")
     rows = listed(spec)
     assert len(rows) == 12
-    assert (rows[0]["id"], rows[0]["url"]) == ("mine/test/000000", "torchvision:MNIST/test/0")
-    assert (rows[-1]["id"], rows[-1]["label"]) == ("mine/train/000005", "9 - nine")
+    assert (rows[0].id, rows[0].url) == ("mine/test/000000", "torchvision:MNIST/test/0")
+    assert (rows[-1].id, rows[-1].label) == ("mine/train/000005", "9 - nine")
     found = np.asarray(decoding.decode(read(spec, rows[1]), LIMIT))
     assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
 
@@ -308,13 +313,13 @@ def test_a_picture_that_is_not_in_the_set_fails(mnist: Path, url: str) -> None:
         (digits, f"digits:{key.replace('0', '-1').replace('99', '9999')}"),
     ):
         with pytest.raises(FetchError, match="no such"):
-            read(spec, {"url": address})
+            read_url(spec, address)
 
 
 def test_classes_and_limit_choose(mnist: Path) -> None:
     rows = listed(torchvision(mnist, classes=["1 - one", "3 - three"], limit=3))
     assert ids(rows) == ["mine/test/000000", "mine/test/000001", "mine/test/000002"]
-    assert {row["label"] for row in rows} == {"1 - one", "3 - three"}
+    assert {row.label for row in rows} == {"1 - one", "3 - three"}
 
 
 @pytest.mark.parametrize(
@@ -402,5 +407,5 @@ def test_the_real_mnist_test_set(shared_data: Path) -> None:
     assert len(rows) == 1028
     found = np.asarray(decoding.decode(read(spec, rows[0]), LIMIT))
     assert found.shape == (28, 28, 3)
-    assert rows[0]["id"] == "mine/test/000000"  # the famous first seven
+    assert rows[0].id == "mine/test/000000"  # the famous first seven
     assert found[..., 0].sum() == 18454

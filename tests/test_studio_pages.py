@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -25,7 +25,7 @@ from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling import inversion
 from ganloom.sampling.directions import directions
-from ganloom.sampling.predictor import Predictor
+from ganloom.sampling.predictor import InputPredictor, PredictorInfo
 from ganloom.studio import editing
 from ganloom.studio.app import Studio, create_app
 from ganloom.studio.generators import EXAMPLE, EXAMPLE_FILE
@@ -44,24 +44,19 @@ def save_model(project: Path, name: str, told: Inputs = TOLD, seed: int = 1) -> 
         dropout_kind="element",
     )  # fmt: skip
     torch.manual_seed(seed)
-    condition = "onehot" if told.classes else None
+    condition: Literal["onehot"] | None = "onehot" if told.classes else None
     net = models.build_generator(spec, 16, told, condition)
     for weights in net.parameters():  # fresh ones hardly show what they are told
         torch.nn.init.normal_(weights, 0, 0.3)
-    about = {
-        "model": name,
-        "resolution": 16,
-        "generator": spec.model_dump(),
-        "condition": condition,
-        "classes": CLASSES[: told.classes],
-        "inputs": {
-            "latent": told.latent,
-            "classes": told.classes,
-            "categorical": list(told.categorical),
-            "continuous": told.continuous,
-        },
-        "kimg": 1.0,
-    }
+    about = models.GeneratorInfo(
+        model=name,
+        resolution=16,
+        generator=spec,
+        condition=condition,
+        classes=CLASSES[: told.classes],
+        inputs=told,
+        kimg=1.0,
+    )
     path = project / "results/models" / name / "generator.safetensors"
     models.save(net, about, path)
     return path
@@ -455,9 +450,10 @@ def test_another_sites_page_sends_no_photograph(
 def test_a_predictor_begins_the_search_and_a_damaged_one_is_named(
     project: Path, client: TestClient
 ) -> None:
-    net = Predictor(4, 16, TOLD)
+    net = InputPredictor(4, 16, TOLD)
     path = project / "results/inversions/animals/predictor.safetensors"
-    models.save(net, {"channels": 4, "resolution": 16, "model": "animals"}, path)
+    info = PredictorInfo(model="animals", resolution=16, channels=4, inputs=TOLD)
+    models.save(net, info, path)
     upload(client, picture())
     search = outcome(client)
     assert (search["state"], search["note"]) == ("done", "")

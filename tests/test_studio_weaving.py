@@ -17,6 +17,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 from test_studio_pages import ADDRESS, OWN, make, pixels, post, said, save_model
 
+from ganloom import models
 from ganloom.enlarging import network
 from ganloom.enlarging.network import Enlarger
 from ganloom.images.shards import sha256
@@ -41,7 +42,7 @@ def save_enlarger(project: Path, seed: int = 1) -> Path:
     """An untrained enlarger."""
     torch.manual_seed(seed)
     path = project / network.PATH
-    network.save(Enlarger(4, 1), {"channels": 4, "layers": 1}, path)
+    models.save(Enlarger(4, 1), network.EnlargerInfo(channels=4, layers=1, kimg=1.0), path)
     return path
 
 

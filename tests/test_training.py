@@ -25,7 +25,7 @@ from ganloom.models import to_uint8
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
 from ganloom.training import checkpoint, data, diffaugment, ema, energy, graphs, loop
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 CPU = torch.device("cpu")
 
@@ -371,9 +371,9 @@ def test_matching_brings_fakes_nearer(
 def test_a_phase_moves_its_own_network_alone(
     moved: str, kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states: list[State] = []
+    states: list[TrainingState] = []
 
-    def noted(*args: Any) -> State:
+    def noted(*args: Any) -> TrainingState:
         states.append(fresh(*args))
         return states[0]
 
@@ -421,15 +421,16 @@ def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     assert [frame["kimg"] for frame in timeline] == [0, 0.024, 0.056, 0.08]
     kimg = pd.read_csv(out / "history/plots/metrics/kimg.tsv", sep="\t")
     assert kimg.to_dict("list") == {"step": [1, 2, 3], "kimg": [0.024, 0.056, 0.08]}
-    spec = {"model": "tiny", "resolution": 16, "kimg": 0.08}
     generator, metadata = models.load_generator(out / "generator.safetensors", "cpu")
-    assert metadata == {
-        **spec,
-        "generator": model().generator.model_dump(),
-        "inputs": {"latent": 6, "classes": 0, "categorical": [], "continuous": 0},
-        "condition": None,
-        "classes": [],
-    }
+    assert metadata == models.GeneratorInfo(
+        model="tiny",
+        resolution=16,
+        kimg=0.08,
+        inputs=Inputs(6),
+        condition=None,
+        classes=[],
+        generator=model().generator,
+    )
     facts = json.loads((out / "run.json").read_text())
     assert facts["resumed"] == 0
     assert facts["threads"] == 1
@@ -622,7 +623,7 @@ def test_divergence_keeps_the_last_good_state(
     with pytest.raises(loop.DivergedError, match=r"tiny: at 0.056 kimg .* at 0.024 kimg, is in"):
         run(tmp_path, slices)
     net, metadata = models.load_generator(tmp_path / "out/generator.safetensors", "cpu")
-    assert metadata["kimg"] == 0.024
+    assert metadata.kimg == 0.024
     assert all(p.isfinite().all() for p in net.parameters())
     frames = json.loads((tmp_path / "out/timeline/timeline.json").read_text())
     assert [frame["kimg"] for frame in frames] == [0, 0.024]
@@ -739,7 +740,7 @@ def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
         )
         out = run(tmp_path / condition, slices, spec)
         net, about = models.load_generator(out / "generator.safetensors", "cpu")
-        assert about["classes"] == ["class 0", "class 1", "class 2"]
+        assert about.classes == ["class 0", "class 1", "class 2"]
         labels = torch.arange(30) % 3
         with torch.no_grad():
             made = to_uint8(net(net.inputs.draw(30, labels))).mean(axis=(1, 2))

@@ -13,7 +13,7 @@ from ganloom import models, params
 from ganloom.nets import blocks
 from ganloom.nets.inputs import Inputs
 from ganloom.training import ema, transfer
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def model(start: dict[str, Any] | None = None, **changes: Any) -> params.Model:
     return params.Model.model_validate(told | changes | ({"init_from": start} if start else {}))
 
 
-def begun(spec: params.Model, seed: int = 2) -> State:
+def begun(spec: params.Model, seed: int = 2) -> TrainingState:
     torch.manual_seed(seed)
     return fresh(spec, Inputs(5), CPU)
 
@@ -47,7 +47,7 @@ def trained(tmp_path: Path) -> dict[str, Any]:
     start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0, "keep_statistics": False}
     for player in ("generator", "discriminator"):
         path = tmp_path / f"{player}.safetensors"
-        models.save(state.networks[player], {}, path)
+        models.save(state.networks[player], models.Metadata(), path)
         start[player] = hashlib.sha256(path.read_bytes()).hexdigest()
     return start
 
@@ -107,7 +107,8 @@ def test_lower_layers_of_d_stay_as_they_were(
 ) -> None:
     judge = model().discriminator.model_dump() | {"norm": norm}
     path = tmp_path / "discriminator.safetensors"
-    models.save(begun(model(discriminator=judge), 1).networks["discriminator"], {}, path)
+    net = begun(model(discriminator=judge), 1).networks["discriminator"]
+    models.save(net, models.Metadata(), path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     start = trained | {"freeze": layers, "discriminator": sha256}
     state = begun(model(start, discriminator=judge))

@@ -16,17 +16,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from ganloom import params, sources
+from ganloom import params, sources, tables
 from ganloom.images import encoding
 from ganloom.images.shards import sha256
-from ganloom.sources import Context, Row, SourceError, SourceWarning
+from ganloom.sources import Context, SourceError, SourceWarning
+from ganloom.tables import Candidate
 
 ROOT = Path(__file__).parents[1]
 CONTEXT = Context(1, params.load(ROOT / "params.yaml").network)
 HASH = "ab" * 32
 
 
-def listed(path: Path) -> list[Row]:
+def listed(path: Path) -> list[Candidate]:
     return sources.candidates("mine", params.UrlsSource(kind="urls", path=str(path)), CONTEXT)
 
 
@@ -42,15 +43,14 @@ def test_a_csv_tells_what_it_knows(tmp_path: Path) -> None:
         f"https://a.org/1.jpg,cat,CC0,https://cc.org/0,Ana,{HASH.upper()},x\n"
         "https://a.org/2.jpg,,,not a page,,,\n",
     )
-    rows = {row["url"]: row for row in listed(path)}
+    rows = {row.url: row for row in listed(path)}
     first, second = rows["https://a.org/1.jpg"], rows["https://a.org/2.jpg"]
-    assert (first["label"], first["licence"], first["creator"]) == ("cat", "CC0", "Ana")
-    assert (first["licence_url"], first["sha256"]) == ("https://cc.org/0", HASH)
-    assert (second["label"], second["licence_url"], second["sha256"]) == ("", "", "")
-    assert set(sources.CANDIDATE) < set(first)
+    assert (first.label, first.licence, first.creator) == ("cat", "CC0", "Ana")
+    assert (first.licence_url, first.sha256) == ("https://cc.org/0", HASH)
+    assert (second.label, second.licence_url, second.sha256) == ("", "", "")
     # The same id, whatever else is in the list.
     alone = put(tmp_path / "alone.csv", "url\nhttps://a.org/2.jpg\n")
-    assert [row["id"] for row in listed(alone)] == [second["id"]]
+    assert [row.id for row in listed(alone)] == [second.id]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -67,9 +67,9 @@ def test_a_list_of_any_spreadsheet_is_read(
     path = tmp_path / "list.csv"
     path.write_bytes(text.encode(encoding))
     (row,) = listed(path)
-    assert row["url"].startswith("https://a.org/1.jpg")
-    assert row["label"] == "ä"
-    assert row["title"].startswith("Kené, a; b")
+    assert row.url.startswith("https://a.org/1.jpg")
+    assert row.label == "ä"
+    assert row.title.startswith("Kené, a; b")
 
 
 def test_a_row_in_an_old_code_page_says_what_to_do(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_a_row_in_an_old_code_page_says_what_to_do(tmp_path: Path) -> None:
 def test_jsonl_means_the_same(tmp_path: Path) -> None:
     lines = [{"url": "https://a.org/1.jpg", "label": 3, "sha256": HASH}, {"url": "http://b.org/"}]
     path = put(tmp_path / "list.jsonl", "\n\n".join(json.dumps(line) for line in lines))
-    rows = {row["url"]: row for row in listed(path)}
-    assert rows["https://a.org/1.jpg"]["label"] == "3"
-    assert rows["https://a.org/1.jpg"]["sha256"] == HASH
+    rows = {row.url: row for row in listed(path)}
+    assert rows["https://a.org/1.jpg"].label == "3"
+    assert rows["https://a.org/1.jpg"].sha256 == HASH
     assert "http://b.org/" in rows
 
 
@@ -94,7 +94,7 @@ def test_a_manifest_leaves_out_what_only_its_project_has(tmp_path: Path) -> None
     )
     with pytest.warns(SourceWarning, match="1 rows .* are not on the web"):
         [row] = listed(path)
-    assert row["url"] == "https://a.org/1"
+    assert row.url == "https://a.org/1"
 
 
 def test_an_address_listed_twice_is_one_that_knows_more(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_address_listed_twice_is_one_that_knows_more(tmp_path: Path) -> None:
         f"url,title,sha256\nhttps://a.org/1,,{HASH}\nhttps://a.org/1,One,\nhttps://a.org/1,Two,\n",
     )
     [row] = listed(path)
-    assert (row["title"], row["sha256"]) == ("One", HASH)
+    assert (row.title, row.sha256) == ("One", HASH)
 
 
 GOOD = "https://a.org/1.jpg", "https://a.org/2.jpg"
@@ -113,13 +113,13 @@ def refusals(path: Path) -> dict[str, str]:
     """The rows that cannot be used, with their reasons; the good ones are there as well."""
     with pytest.warns(SourceWarning, match=r"rows of .* cannot be used") as warned:
         rows = listed(path)
-    usable = [row["url"] for row in rows if not row["refusal"]]
+    usable = [row.url for row in rows if not row.refusal]
     assert sorted(usable) == list(GOOD)
     assert len(warned) == 1
-    found = {row["id"]: row["refusal"] for row in rows if row["refusal"]}
+    found = {row.id: row.refusal for row in rows if row.refusal}
     # What the stage writes and `fetch` reads.
-    sources.write_rows(path.with_suffix(".out"), rows, list(rows[0]))
-    assert sources.read_rows(path.with_suffix(".out"), sources.CANDIDATE) == rows
+    tables.write(path.with_suffix(".out"), Candidate, rows)
+    assert tables.read(path.with_suffix(".out"), Candidate) == rows
     return found
 
 
@@ -190,7 +190,7 @@ def test_a_quote_that_is_never_closed_swallows_no_other_row(tmp_path: Path) -> N
     path = put(tmp_path / "list.csv", "\n".join(["url,title", *lines]))
     assert list(refusals(path)) == ["mine/line-000003", "mine/line-000004", "mine/line-000006"]
     path = put(tmp_path / "title.csv", 'url,title\nhttps://a.org/1,"two\nlines"\n')
-    assert [row["title"] for row in listed(path)] == ["two lines"]
+    assert [row.title for row in listed(path)] == ["two lines"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_no_list_brings_down_the_search(data: bytes, suffix: str, tmp_path: Path
     except SourceError as error:
         assert "sources.mine" in str(error)
         return
-    assert all(row["url"].startswith("http") != bool(row["refusal"]) for row in rows)
+    assert all(row.url.startswith("http") != bool(row.refusal) for row in rows)
 
 
 # --- the stages ----------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def write_params(project: Path, found: dict[str, Any]) -> None:
         yaml.dump(values, file)
 
 
-def table(path: Path) -> dict[str, Row]:
+def table(path: Path) -> dict[str, dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return {row["url"].rpartition("/")[2]: row for row in csv.DictReader(file)}
 
@@ -351,7 +351,7 @@ def test_a_search_without_results_says_so_and_the_others_go_on(tmp_path: Path) -
         "`commons` and `openverse` are made for this, and dependable\n"
     )
     header = (tmp_path / "data/candidates/google.csv").read_text()
-    assert header == ",".join(sources.CANDIDATE) + "\n"
+    assert header == ",".join(tables.columns(Candidate)) + "\n"
     assert run("search", "mine", cwd=tmp_path).returncode == 0
     done = run("fetch", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from ganloom import params, recipes
 from ganloom.report import verdict as rules
-from ganloom.report.copying import copying
+from ganloom.report.copies import copying
 from ganloom.report.verdict import RULES, Evidence, duration, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,7 @@ def test_a_time_is_told_in_one_unit(seconds: float, words: str) -> None:
 STEPS = (rules._train, rules._train_longer, rules._diversify, rules._forget)
 
 
-def options(known: Evidence, step: Callable[[Evidence], rules.Step]) -> list[str]:
+def options(known: Evidence, step: Callable[[Evidence], rules.NextStep]) -> list[str]:
     """What the command of a step changes: "models.dcgan.kimg=120"."""
     words = shlex.split(step(known).command)
     assert words[:3] == ["dvc", "exp", "run"]

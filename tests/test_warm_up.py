@@ -14,7 +14,7 @@ from test_training import Killed, contents, model, slices
 
 from ganloom import models, params
 from ganloom.training import checkpoint, loop, warm_up
-from ganloom.training.state import State
+from ganloom.training.state import TrainingState
 
 __all__ = ["slices"]
 
@@ -104,8 +104,8 @@ def test_a_warm_up_that_diverges_is_no_finished_one(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = contents(run(tmp_path / "a", slices, spec()))
-    finite = State.finite
-    monkeypatch.setattr(State, "finite", lambda state: state.step < 20 and finite(state))
+    finite = TrainingState.finite
+    monkeypatch.setattr(TrainingState, "finite", lambda state: state.step < 20 and finite(state))
     for _ in range(2):  # the same again, however often the command is repeated
         with pytest.raises(loop.DivergedError, match=r"warm_up: .* last good state"):
             run(tmp_path / "b", slices, spec())

@@ -11,7 +11,7 @@ from ganloom.enlarging.network import Enlarger, enlarge
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS, refold
 from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import Pattern, tile_within, weave
+from ganloom.weaving.weave import ClothPattern, tile_within, weave
 
 Array = NDArray[np.uint8]
 
@@ -114,10 +114,12 @@ def test_a_cloth_drifts_from_its_first_tile_to_its_last() -> None:
 
 
 def test_a_cloth_is_woven_of_a_sample(enlarger: Enlarger) -> None:
-    pattern = Pattern("cmm", border="pm2m", place=(0.25, 0))
+    pattern = ClothPattern("cmm", border="pm2m", place=(0.25, 0))
     cloth = weave(picture(32)[None], pattern, (256, 384), enlarger, tile=128)
     assert cloth.shape == (256, 384, 3)
-    other = weave(picture(32)[None], Pattern("cmm", border="pm2m"), (256, 384), enlarger, tile=128)
+    other = weave(
+        picture(32)[None], ClothPattern("cmm", border="pm2m"), (256, 384), enlarger, tile=128
+    )
     assert (cloth != other).any()
 
 

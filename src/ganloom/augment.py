@@ -64,7 +64,7 @@ class Box(NamedTuple):
     angle: float
 
 
-class Job(NamedTuple):
+class CropJob(NamedTuple):
     """Settings of all crops of a split.
 
     Attributes:
@@ -322,7 +322,7 @@ def augment(
     if isinstance(section, params.Slices):
         count, holdout_count = section.count, section.holdout_count
         smallest = min(section.sizes)
-    job = Job(shards, out / "images.npy", section, seed, max_pixels)
+    job = CropJob(shards, out / "images.npy", section, seed, max_pixels)
     beside = job._replace(images=out / "holdout.npy")
     symmetries = SYMMETRIES[section.symmetries]
     train, unused = make(job, labels["train"], count, symmetries, pool)
@@ -352,7 +352,7 @@ def _preview(crops: Array, index: pd.DataFrame, seed: int) -> Image.Image:
 
 
 def make(
-    job: Job,
+    job: CropJob,
     labels: Mapping[str, str],
     rows: int | None,
     symmetries: Sequence[int],
@@ -436,14 +436,14 @@ def _spread(count: int, digests: Sequence[str], seed: int) -> dict[str, int]:
 _open_shards = functools.cache(Shards)
 
 
-def _survey(job: Job, digest: str) -> tuple[int, int, int, int]:
+def _survey(job: CropJob, digest: str) -> tuple[int, int, int, int]:
     image = decode(_open_shards(job.shards)[digest], job.max_pixels)
     if job.section.border is None:
         return 0, 0, image.width, image.height
     return inner_box(np.asarray(image), job.section.border)
 
 
-def _crop(job: Job, task: Task) -> list[Box]:
+def _crop(job: CropJob, task: Task) -> list[Box]:
     """Write the crops of an original, and return their boxes in px of the whole original."""
     image = decode(_open_shards(job.shards)[task.sha256], job.max_pixels).crop(task.inner)
     section = job.section

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
+
+from ganloom.tables import KeptRow, ManifestRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNKNOWN = ("", "unknown")
-
-# Columns of data/manifest.csv that credits need.
-COLUMNS = (
-    "id", "url", "page", "title", "creator", "licence", "licence_url", "error", "sha256",
-)  # fmt: skip
 
 
 class Credit(NamedTuple):
@@ -29,29 +26,29 @@ class Credit(NamedTuple):
     licence_url: str
 
 
-def credits(manifest: Sequence[Mapping[str, str]], used: Collection[str]) -> list[Credit]:
+def credits(manifest: Sequence[ManifestRow], used: Collection[str]) -> list[Credit]:
     """Build the credits of the images in use, one for each, sorted by author.
 
     Args:
-        manifest: Rows of data/manifest.csv.
+        manifest: All rows of data/manifest.csv.
         used: The sha256 of each image in use.
     """
     return sorted(
         Credit(
-            row["creator"],
-            row["title"] or row["id"],
-            row["page"] or (row["url"] if is_web_address(row["url"]) else ""),
-            row["licence"],
-            row["licence_url"],
+            row.creator,
+            row.title or row.id,
+            row.page or (row.url if is_web_address(row.url) else ""),
+            row.licence,
+            row.licence_url,
         )
         for sha256, row in fetched(manifest).items()
         if sha256 in used
     )
 
 
-def fetched(manifest: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+def fetched(manifest: Sequence[ManifestRow]) -> dict[str, ManifestRow]:
     """Select fetched rows by sha256; of several candidates with the same file, the first counts."""
-    return {row["sha256"]: row for row in reversed(manifest) if not row["error"]}
+    return {row.sha256: row for row in reversed(manifest) if not row.error}
 
 
 def is_web_address(text: str) -> bool:
@@ -78,19 +75,17 @@ def processing(index: pd.DataFrame) -> list[str]:
     return [word for word, done in was_done.items() if done]
 
 
-def attribution(
-    manifest: Sequence[Mapping[str, str]], kept: Sequence[Mapping[str, str]], slices: Path
-) -> str:
+def attribution(manifest: Sequence[ManifestRow], kept: Sequence[KeptRow], slices: Path) -> str:
     """Format the credits of a project in Markdown.
 
     Args:
-        manifest: Rows of data/manifest.csv.
-        kept: Rows of data/kept.csv.
+        manifest: All rows of data/manifest.csv.
+        kept: All rows of data/kept.csv.
         slices: Folder data/slices. If it does not exist yet, all kept images that are not held out
             count as trained on.
     """
-    held = {row["sha256"] for row in kept if row.get("split") == "holdout"}
-    trained, how = {row["sha256"] for row in kept} - held, ""
+    held = {row.sha256 for row in kept if row.split == "holdout"}
+    trained, how = {row.sha256 for row in kept} - held, ""
     if (path := slices / "index.parquet").is_file():
         import pandas as pd  # noqa: PLC0415 (slow to import, and rarely needed)
 

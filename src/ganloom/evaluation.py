@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom.features import LITE2, features
+from ganloom.files import write_json
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
 from ganloom.metrics.catalogue import KEY_METRICS, measures, warnings
@@ -30,7 +30,7 @@ from ganloom.metrics.neighbours import (
     thumbnails,
     training_thumbnails,
 )
-from ganloom.metrics.paths import evenness
+from ganloom.metrics.path_lengths import evenness
 from ganloom.metrics.protocol import FEWEST, compare, originality
 from ganloom.metrics.rounding import rounded
 from ganloom.models import Generator, load_discriminator, load_generator
@@ -129,7 +129,6 @@ class Evaluation:
         # Under the model's name, so that DVC's columns are called `dcgan.kid_lite2`.
         key_metrics = {name: {metric.key: metrics[metric.key] for metric in KEY_METRICS}}
         write_json(results / "key_metrics" / f"{name}.json", key_metrics)
-        folder.mkdir(parents=True, exist_ok=True)
         if self.classes:
             write_json(
                 folder / "classes.json", [rounded(score._asdict()) for score in self.classes]
@@ -166,9 +165,9 @@ def evaluate(
         network: Inception network, if its metrics are asked for.
         device: Device on which networks run.
     """
-    net, about = load_generator(home / "generator.safetensors", device)
-    real = Real.choose(slices, settings.samples, judge, seed, about["resolution"], cache)
-    classes: list[str] = about["classes"]
+    net, info = load_generator(home / "generator.safetensors", device)
+    real = Real.choose(slices, settings.samples, judge, seed, info.resolution, cache)
+    classes = info.classes
     labels = None
     if classes:
         drawn = labels_like(slices.index["label"], classes, settings.samples, seed)
@@ -177,7 +176,7 @@ def evaluate(
     fake = ImageSet.of(generate(net, v))
     thumbs = training_thumbnails(slices)
 
-    metrics: dict[str, Any] = {"kimg": about["kimg"], "samples": len(v)}
+    metrics: dict[str, Any] = {"kimg": info.kimg, "samples": len(v)}
     metrics |= distances(real, fake, thumbs, settings, seed)
     if network:
         metrics |= network.compare((real.unseen or real.train).images, fake.images)
@@ -258,8 +257,8 @@ def memorisation(
         device: Device on which it runs.
     """
     assert real.unseen is not None
-    net, about = load_discriminator(path, device)
-    classes = about["classes"]
+    net, info = load_discriminator(path, device)
+    classes = info.classes
 
     def logits_of(images: Array, of: pd.Series) -> Tensor:
         is_known, numbers = _numbered(of, classes)
@@ -317,11 +316,6 @@ def nearest_images(real: Real, fake: ImageSet, thumbs: Tensor) -> tuple[Match, M
     in_features = Match.of(fake.features, described)
     rows = np.concatenate([real.rows, more])
     return in_features._replace(row=rows[in_features.row]), in_pixels
-
-
-def write_json(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _numbered(labels: pd.Series, classes: list[str]) -> tuple[NDArray[np.bool_], Tensor]:

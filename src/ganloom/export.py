@@ -25,11 +25,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ganloom import tables
 from ganloom.credits import fetched
 from ganloom.images import arrays, encoding, formats
 from ganloom.images.shards import Shards, sha256
-from ganloom.sources import SourceError, read_rows
+from ganloom.tables import KeptRow, ManifestRow, TableError
 
+# Fields of the manifest that are exported with each image.
 FACTS = ("sha256", "source", "url", "page", "title", "creator", "licence", "licence_url")
 PROVENANCE = "provenance.csv"
 UNLABELLED = "unlabelled"
@@ -50,7 +52,7 @@ class Item(NamedTuple):
         name: Name in the export, without suffix.
         extension: Suffix by content.
         label: Class; "" without one.
-        facts: Columns ``FACTS`` of its original.
+        origin: The manifest's row of its original.
         read: Function that returns the bytes of the file.
     """
 
@@ -58,7 +60,7 @@ class Item(NamedTuple):
     name: str
     extension: str
     label: str
-    facts: Mapping[str, str]
+    origin: ManifestRow
     read: Callable[[], bytes]
 
 
@@ -94,7 +96,7 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
             raise ExportError(
                 f"{error.filename} is missing; run `dvc repro` or `dvc checkout` first"
             ) from error
-        except SourceError as error:
+        except TableError as error:
             raise ExportError(f"{error}; to create it again: dvc repro") from error
         except KeyError as error:
             raise ExportError(
@@ -109,18 +111,22 @@ def export(what: str, form: str, project: Path, out: Path) -> int:
 
 
 def _raw(data: Path) -> list[Item]:
-    facts = fetched(read_rows(data / "manifest.csv"))
-    return _originals(data, facts, {sha256: ("all", row["label"]) for sha256, row in facts.items()})
+    manifest = _manifest(data)
+    places = {sha256: ("all", row.label) for sha256, row in manifest.items()}
+    return _originals(data, manifest, places)
 
 
 def _kept(data: Path) -> list[Item]:
-    kept = read_rows(data / "kept.csv")
-    places = {row["sha256"]: (row["split"], row["label"]) for row in kept}
-    return _originals(data, fetched(read_rows(data / "manifest.csv")), places)
+    kept = tables.read(data / "kept.csv", KeptRow)
+    return _originals(data, _manifest(data), {row.sha256: (row.split, row.label) for row in kept})
+
+
+def _manifest(data: Path) -> dict[str, ManifestRow]:
+    return fetched(tables.read(data / "manifest.csv", ManifestRow))
 
 
 def _originals(
-    data: Path, facts: Mapping[str, Mapping[str, str]], places: Mapping[str, tuple[str, str]]
+    data: Path, manifest: Mapping[str, ManifestRow], places: Mapping[str, tuple[str, str]]
 ) -> list[Item]:
     shards = Shards(data / "raw")
     extensions = {known.mime: known.extension for known in formats.FORMATS.values()}
@@ -128,9 +134,9 @@ def _originals(
         Item(
             split,
             sha256,
-            extensions[facts[sha256]["mime"]],
+            extensions[manifest[sha256].mime],
             label,
-            facts[sha256],
+            manifest[sha256],
             partial(shards.__getitem__, sha256),
         )
         for sha256, (split, label) in sorted(places.items())
@@ -138,7 +144,7 @@ def _originals(
 
 
 def _slices(data: Path) -> list[Item]:
-    facts = fetched(read_rows(data / "manifest.csv"))
+    manifest = _manifest(data)
     items = []
     for split, pixels, table in (
         ("train", "images.npy", "index.parquet"),
@@ -150,7 +156,7 @@ def _slices(data: Path) -> list[Item]:
         for number, row in enumerate(index.to_dict("records")):
             read = partial(_slice, crops, row["image"], row["symmetry"])
             name = f"{number:0{digits}d}"
-            items.append(Item(split, name, "png", row["label"], facts[row["sha256"]], read))
+            items.append(Item(split, name, "png", row["label"], manifest[row["sha256"]], read))
     return items
 
 
@@ -217,8 +223,8 @@ def _webdataset(items: Sequence[Item], out: Path) -> int:
 
 
 def _sample(item: Item, classes: Mapping[str, int]) -> list[tuple[str, bytes]]:
-    about = {"label": item.label, **{key: item.facts[key] for key in FACTS}}
-    parts = {item.extension: item.read(), "json": json.dumps(about).encode()}
+    facts = {"label": item.label, **{name: getattr(item.origin, name) for name in FACTS}}
+    parts = {item.extension: item.read(), "json": json.dumps(facts).encode()}
     if len(classes) > 1:
         parts["cls"] = str(classes[item.label]).encode()
     return [(f"{item.name}.{suffix}", content) for suffix, content in parts.items()]
@@ -258,7 +264,7 @@ def _provenance(names: Sequence[str], items: Sequence[Item]) -> str:
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["file", "label", *FACTS])
     for name, item in zip(names, items, strict=True):
-        table.writerow([name, item.label, *(item.facts[key] for key in FACTS)])
+        table.writerow([name, item.label, *(getattr(item.origin, key) for key in FACTS)])
     return text.getvalue()
 
 

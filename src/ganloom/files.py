@@ -1,10 +1,12 @@
-"""Atomic writes, and checks of untrusted zip files."""
+"""Writing files, and checks of untrusted zip files."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import zipfile
 from pathlib import Path
+from typing import Any
 
 OTHER_METHOD = "compressed in a way that is not read: only deflated"
 
@@ -20,6 +22,13 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any, *, sort_keys: bool = False) -> None:
+    """Write indented JSON with a final newline; parent folders are created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=2, sort_keys=sort_keys)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def inflates_bit_by_bit(member: zipfile.ZipInfo) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -114,76 +116,135 @@ def networks(kind: str) -> Any:
     return importlib.import_module(f"ganloom.nets.{kind}")
 
 
-def save(net: nn.Module, metadata: dict[str, Any], path: Path) -> None:
-    """Write weights and the metadata to rebuild the network; equal networks give equal bytes."""
+class Metadata(BaseModel):
+    """What a file says about its network, so that the network can be built again."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+class ModelInfo(Metadata):
+    """Metadata that generator and discriminator share.
+
+    Attributes:
+        model: Name of the model.
+        resolution: R in px.
+        kimg: Length of the training.
+        inputs: Layout of the generator's input.
+        condition: Form of the class; None for a model without classes.
+        classes: Names of the classes, in the order of their numbers.
+    """
+
+    model: str
+    resolution: int
+    kimg: float
+    inputs: Inputs
+    condition: Literal["onehot", "embedding"] | None
+    classes: list[str]
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if len(self.classes) != self.inputs.classes:
+            raise ValueError(f"{len(self.classes)} classes, but {self.inputs.classes} inputs")
+        return self
+
+
+class GeneratorInfo(ModelInfo):
+    """Metadata of a generator: the specification of the network, and what models share."""
+
+    generator: params.Generator
+
+
+class DiscriminatorInfo(ModelInfo):
+    """Metadata of a discriminator.
+
+    Attributes:
+        discriminator: Specification of the network.
+        outputs: Number of its outputs for an image.
+    """
+
+    discriminator: params.Discriminator
+    outputs: int
+
+
+def save(net: nn.Module, info: Metadata, path: Path) -> None:
+    """Write weights and metadata; equal networks give equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {key: tensor.cpu().contiguous() for key, tensor in net.state_dict().items()}
-    path.write_bytes(
-        safetensors.torch.save(tensors, {METADATA: json.dumps(metadata, sort_keys=True)})
-    )
+    text = json.dumps(info.model_dump(mode="json"), sort_keys=True)
+    path.write_bytes(safetensors.torch.save(tensors, {METADATA: text}))
 
 
-def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, dict[str, Any]]:
-    """Load a trained generator.
+Info = TypeVar("Info", bound=Metadata)
 
-    Returns:
-        The network in eval mode, and its metadata: ``model`` (name), ``resolution`` (px),
-        ``generator`` (specification), ``condition`` (form of the class), ``classes`` (names in the
-        order of their numbers), ``inputs``, ``kimg`` (length of the training).
+
+def read_info(path: Path, kind: type[Info]) -> Info:
+    """Read the metadata of a file, but not its weights; call it in ``refusing``."""
+    with safetensors.safe_open(path, "pt") as file:
+        return kind.model_validate_json((file.metadata() or {})[METADATA])
+
+
+def read(
+    path: Path, kind: type[Info], device: torch.device | str = "cpu"
+) -> tuple[Info, dict[str, Tensor]]:
+    """Read metadata and weights of a file; call it in ``refusing``."""
+    with safetensors.safe_open(path, "pt", device=str(device)) as file:
+        info = kind.model_validate_json((file.metadata() or {})[METADATA])
+        return info, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def refusing(path: Path, what: str, origin: str = "the stage `train` makes it") -> Iterator[None]:
+    """Turn the errors of reading a file that may be hostile into a ModelError.
+
+    Args:
+        path: Path of the file.
+        what: What it should be, such as "a generator".
+        origin: Where the file comes from, for the message if it is missing.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; {origin}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "metadata"
+        raise ModelError(f"{path}: not {what} of ganloom: {place}: {first['msg']}") from None
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{path}: not {what} of ganloom: {error!r}") from None
+
+
+def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, GeneratorInfo]:
+    """Load a trained generator, in eval mode, and its metadata.
 
     Raises:
         ModelError: The file is missing, damaged or not a generator.
     """
-    try:
-        metadata, tensors = _read(path, device)
-        spec: params.Generator = TypeAdapter(params.Generator).validate_python(
-            metadata["generator"]
-        )
+    with refusing(path, "a generator"):
+        info, tensors = read(path, GeneratorInfo, device)
         with torch.device("meta"), _Undrawn():  # allocates and draws no weights
-            net = build_generator(
-                spec, metadata["resolution"], _inputs(metadata), metadata["condition"]
-            )
+            net = build_generator(info.generator, info.resolution, info.inputs, info.condition)
         net.load_state_dict(tensors, assign=True)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except _WRONG as error:
-        raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
-    return net.to(memory_format=torch.channels_last).eval(), metadata
+    return net.to(memory_format=torch.channels_last).eval(), info
 
 
 def load_discriminator(
     path: Path, device: torch.device | str
-) -> tuple[Discriminator, dict[str, Any]]:
-    """Load a trained discriminator.
-
-    Returns:
-        The network in eval mode, and its metadata: that of the generator, with ``discriminator``
-        (specification) and ``outputs`` instead of ``generator``.
+) -> tuple[Discriminator, DiscriminatorInfo]:
+    """Load a trained discriminator, in eval mode, and its metadata.
 
     Raises:
         ModelError: The file is missing, damaged or not a discriminator.
     """
-    try:
-        metadata, tensors = _read(path, device)
-        spec: params.Discriminator = TypeAdapter(params.Discriminator).validate_python(
-            metadata["discriminator"]
-        )
+    with refusing(path, "a discriminator"):
+        info, tensors = read(path, DiscriminatorInfo, device)
         # Not on "meta": a frozen network in it needs its own weights, which are not in the file.
         # Random weights are replaced below, so drawing them must not move the global generator.
         with torch.random.fork_rng(devices=[]):
             net = _discriminator(
-                spec,
-                metadata["resolution"],
-                _inputs(metadata),
-                metadata["condition"],
-                metadata["outputs"],
+                info.discriminator, info.resolution, info.inputs, info.condition, info.outputs
             )
         net.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except _WRONG as error:
-        raise ModelError(f"{path}: not a discriminator of ganloom: {error!r}") from None
-    return net.to(device).to(memory_format=torch.channels_last).eval(), metadata
+    return net.to(device).to(memory_format=torch.channels_last).eval(), info
 
 
 class _Undrawn(TorchFunctionMode):
@@ -197,24 +258,10 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs or {})
 
 
-# Raised by reading a file that is damaged or something else.
-_WRONG = (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
-
-
-def _missing(path: Path) -> ModelError:
-    return ModelError(f"{path}: no such file; the stage `train` makes it")
-
-
-def _read(path: Path, device: torch.device | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read metadata and tensors of a file."""
-    with safetensors.safe_open(path, "pt", device=str(device)) as file:
-        metadata: dict[str, Any] = json.loads((file.metadata() or {})[METADATA])
-        return metadata, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-
-
-def _inputs(metadata: dict[str, Any]) -> Inputs:
-    layout = metadata["inputs"]
-    return Inputs(**layout | {"categorical": tuple(layout["categorical"])})
+def from_uint8(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """Convert pixels (N, H, W, 3) to images (N, 3, H, W) in [-1, 1] on a device."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ganloom.files import write_json
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
 from ganloom.metrics.rounding import readable
-from ganloom.models import load_generator, save
+from ganloom.models import from_uint8, load_generator, save
 from ganloom.params import Invert
 from ganloom.sampling.conditional import class_knob, code_knobs, turned
 from ganloom.sampling.generate import generate
 from ganloom.sampling.inversion import Recovered, invert, quality
-from ganloom.sampling.predictor import as_input, learn
+from ganloom.sampling.predictor import PredictorInfo, learn
 from ganloom.slices import Slices
 
 Array = NDArray[np.uint8]
@@ -59,10 +59,10 @@ def reconstruct(
     Returns:
         The content of ``inversion.json``.
     """
-    net, about = load_generator(home / "generator.safetensors", device)
-    side = about["resolution"]
-    real, labels = _targets(slices, settings.images, seed, side, about["classes"])
-    targets = as_input(real).to(device)
+    net, info = load_generator(home / "generator.safetensors", device)
+    side = info.resolution
+    real, labels = _targets(slices, settings.images, seed, side, info.classes)
+    targets = from_uint8(real).to(device)
 
     results: dict[str, Any] = {"against": "holdout" if len(slices.holdout) else "train"}
     sheet, guess = [real], None
@@ -70,11 +70,13 @@ def reconstruct(
     if spec:
         images = slices.images(slices.choose(TRAINED_ON, seed, "predictor"), side)
         learned = learn(net, spec, images, seed)
-        facts = {"model": name, "resolution": side, "channels": spec.channels}
-        save(learned.net, {**facts, "inputs": about["inputs"]}, out / "predictor.safetensors")
+        about = PredictorInfo(
+            model=name, resolution=side, channels=spec.channels, inputs=info.inputs
+        )
+        save(learned.net, about, out / "predictor.safetensors")
         guess = learned.net.guess(targets)
         sheet.append(generate(net, guess))
-        psnr, ms_ssim = quality(as_input(sheet[-1]).to(device), targets)
+        psnr, ms_ssim = quality(from_uint8(sheet[-1]).to(device), targets)
         results["predictor"] = {
             "latent_loss": _rounded(learned.latent_loss),
             "image_loss": _rounded(learned.image_loss),
@@ -95,7 +97,7 @@ def reconstruct(
         save_png(_edits(real, reconstructions, edited), out / "edits.png")
 
     results |= _summary(recovered)
-    (out / "inversion.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "inversion.json", results)
     return results
 
 

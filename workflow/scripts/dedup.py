@@ -17,14 +17,14 @@ def main() -> None:
     # Imported here, since it halves the start-up time of the workers, which import this file.
     import faiss
 
-    from ganloom.dedup import collection
+    from ganloom.dedup import analysis
 
     shards, limit = Shards(DATA / "raw"), params.fetch.max_pixels
     faiss.omp_set_num_threads(params.threads)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(params.threads, spawn) as pool:
-        found = collection.find(shards, params.dedup, limit, pool)
-    collection.write(found, shards, limit, DATA)
+        found = analysis.find(shards, params.dedup, limit, pool)
+    analysis.write(found, shards, limit, DATA)
 
     count = len(found.members)
     keepers = sum(member.kind == "keeper" for member in found.members)

@@ -1,6 +1,5 @@
 """Train the enlarger, and measure it on the holdout."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ params = begin()
 from ganloom.enlarging.build import build
 from ganloom.enlarging.crops import CropError
 from ganloom.enlarging.network import PATH
+from ganloom.files import write_json
 from ganloom.training.checkpoint import BusyError, DamagedError
 
 
@@ -27,8 +27,7 @@ def main() -> None:
         print(f"enlarger: {PATH}; originals reach {facts['reach']:g} times the training images")
     else:
         print("nothing to do: params.yaml has no section `enlarge`")
-    PATH.parent.mkdir(parents=True, exist_ok=True)
-    PATH.with_suffix(".json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    write_json(PATH.with_suffix(".json"), facts, sort_keys=True)
 
 
 if __name__ == "__main__":

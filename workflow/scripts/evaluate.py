@@ -9,6 +9,7 @@ params = begin()
 
 import torch
 
+from ganloom.device import best_device
 from ganloom.evaluation import evaluate
 from ganloom.metrics.inception import InceptionError, inception
 from ganloom.slices import Slices
@@ -16,7 +17,7 @@ from ganloom.slices import Slices
 
 def main(name: str) -> None:
     torch.set_num_threads(params.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     cache = Path("work/features")
     try:
         network = inception(params.network, cache) if params.evaluate.inception else None

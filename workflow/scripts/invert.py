@@ -9,6 +9,7 @@ params = begin()
 
 import torch
 
+from ganloom.device import best_device
 from ganloom.reconstruction import reconstruct
 from ganloom.slices import Slices
 
@@ -16,7 +17,7 @@ from ganloom.slices import Slices
 def main(name: str) -> None:
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     home, out = Path(f"results/models/{name}"), Path(f"results/inversions/{name}")
     slices = Slices(Path("data/slices"))
     found = reconstruct(name, home, slices, params.invert, seed=params.seed, out=out, device=device)

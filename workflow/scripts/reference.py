@@ -1,6 +1,5 @@
 """Measure real images against real images: the scale for the metrics of models."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ params = begin()
 
 import torch
 
+from ganloom.files import write_json
 from ganloom.metrics.inception import InceptionError, inception
 from ganloom.metrics.reference import compare_real
 from ganloom.slices import Slices
@@ -31,8 +31,7 @@ def main() -> None:
         network=network,
     )
     path = Path("results/metrics/reference.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+    write_json(path, table)
     print(f"real against real images at {', '.join(table)} px: {path}")
 
 

@@ -10,7 +10,7 @@ params = begin()
 from ganloom.report import leftovers
 from ganloom.report.build import build
 from ganloom.report.figures import counted
-from ganloom.report.versions import ExperimentError
+from ganloom.report.revisions import ExperimentError
 
 REPORT = Path("results/report.html")
 # A size limit of mail servers; images are encoded so that ten models stay below it.

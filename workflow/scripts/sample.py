@@ -9,6 +9,7 @@ params = begin()
 
 import torch
 
+from ganloom.device import best_device
 from ganloom.sampling.gallery import gallery
 
 
@@ -21,7 +22,7 @@ def main(name: str) -> None:
         seed=params.seed,
         pictures=pictures,
         animations=animations,
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=best_device(),
     )
     print(f"{name}: pictures in {pictures}, animations ({', '.join(made)}) in {animations}")
 

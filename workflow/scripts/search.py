@@ -8,7 +8,7 @@ from prelude import begin
 
 params = begin()
 
-from ganloom import sources
+from ganloom import sources, tables
 
 
 def main(name: str) -> None:
@@ -18,12 +18,11 @@ def main(name: str) -> None:
     warnings.simplefilter("always", sources.SourceWarning)
     warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     try:
-        rows = sources.candidates(name, params.sources[name], context)
+        found = sources.candidates(name, params.sources[name], context)
     except sources.SourceError as error:
         sys.exit(f"error: {error}")
-    columns = list(rows[0]) if rows else sources.CANDIDATE
-    sources.write_rows(Path(f"data/candidates/{name}.csv"), rows, columns)
-    print(f"{name}: {len(rows)} candidates")
+    tables.write(Path(f"data/candidates/{name}.csv"), tables.Candidate, found)
+    print(f"{name}: {len(found)} candidates")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Enlarge one model's samples; for textures, fold them into tiles and weave a cloth."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ params = begin()
 
 import torch
 
+from ganloom.files import write_json
 from ganloom.weaving.gallery import Sampling, enlarged, woven
 
 
@@ -32,7 +32,7 @@ def main(name: str) -> None:
     if params.weave:
         facts["sample"] = woven(*folders, sampling, params.weave)
         facts["weave"] = params.weave.model_dump()
-    (out / "cloth.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    write_json(out / "cloth.json", facts, sort_keys=True)
     print(f"{name}: {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
 
 

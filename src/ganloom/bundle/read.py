@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import safetensors
 
 from ganloom.files import OTHER_METHOD, inflates_bit_by_bit
-from ganloom.models import METADATA, ModelError, load_generator
+from ganloom.models import GeneratorInfo, ModelError, load_generator, read_info, refusing
 
 MAX_BYTES = 100_000_000  # of all files together
 MAX_FILES = 1000
 MAX_RESOLUTION = 512  # px: bounds the memory for a sample
 MAX_BLOCKS = 10
+MAX_LABEL = 200  # characters
 MODEL = re.compile(r"models/([a-z][a-z0-9_]{0,99})\.safetensors")
 
 
@@ -58,35 +55,26 @@ def opened(path: Path) -> Iterator[dict[str, Path]]:
         yield models
 
 
-def check(path: Path) -> dict[str, Any]:
+def check(path: Path) -> GeneratorInfo:
     """Load an untrusted generator and return its metadata.
 
     Raises:
         ModelError: If it is damaged, or its metadata is out of range.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA])
-        side, blocks = about["resolution"], about["generator"].get("blocks", 1)
-        classes, kimg = about["classes"], about["kimg"]
-        fits = (
-            type(side) is int
-            and 4 <= side <= MAX_RESOLUTION
-            and type(blocks) is int
-            and 1 <= blocks <= MAX_BLOCKS
-            and isinstance(kimg, (int, float))
-            and isinstance(classes, list)
-            and all(isinstance(label, str) and len(label) <= 200 for label in classes)
-            and len(classes) == about["inputs"]["classes"]
-        )
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
-    except (AttributeError, RecursionError):
-        raise ModelError(f"{path}: not a generator of ganloom: unusual metadata") from None
+    with refusing(path, "a generator"):
+        try:
+            info = read_info(path, GeneratorInfo)
+        except OSError as error:
+            raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
+    fits = (
+        4 <= info.resolution <= MAX_RESOLUTION
+        and 1 <= getattr(info.generator, "blocks", 1) <= MAX_BLOCKS
+        and all(len(label) <= MAX_LABEL for label in info.classes)
+    )
     if not fits:
         raise ModelError(f"{path}: its metadata is out of range")
     load_generator(path, "cpu")
-    return dict(about)
+    return info
 
 
 def _in_folder(folder: Path) -> dict[str, Path]:

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot
 
 from ganloom.images.encoding import png
 from ganloom.images.sheets import grid
-from ganloom.models import Generator, load_generator
+from ganloom.models import Generator, GeneratorInfo, load_generator
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new
 from ganloom.sampling.mixing import between
@@ -21,7 +21,7 @@ WIDTH = 160  # px, least width of a sample
 
 
 @st.cache_resource(show_spinner="Loading …", max_entries=2)
-def load(path: str) -> tuple[Generator, dict[str, Any]]:
+def load(path: str) -> tuple[Generator, GeneratorInfo]:
     torch.set_num_threads(1)  # the machine may be shared
     return load_generator(Path(path), "cpu")
 
@@ -79,13 +79,13 @@ def main() -> None:
     st.set_page_config("Generated images", layout="wide")
     paths = {path.stem: path for path in sorted(MODELS.glob("*.safetensors"))}
     name = st.sidebar.selectbox("Model", list(paths), key="model")
-    net, about = load(str(paths[name]))
-    st.sidebar.caption(f"{about['resolution']} px. Credits of the training images: CREDITS.md")
+    net, info = load(str(paths[name]))
+    st.sidebar.caption(f"{info.resolution} px. Credits of the training images: CREDITS.md")
     generated, mixed = st.tabs(["Generate", "Mix"])
     with generated:
-        generate_page(net, about["classes"])
+        generate_page(net, info.classes)
     with mixed:
-        mix_page(net, about["classes"])
+        mix_page(net, info.classes)
 
 
 if __name__ == "__main__":

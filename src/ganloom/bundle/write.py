@@ -7,18 +7,18 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from ganloom import tables
 from ganloom.bundle.read import MAX_BYTES, BundleError, check
-from ganloom.credits import COLUMNS, attribution
+from ganloom.credits import attribution
 from ganloom.files import write_whole
 from ganloom.images.shards import sha256
-from ganloom.models import ModelError
+from ganloom.models import GeneratorInfo, ModelError
 from ganloom.privacy import shareable
-from ganloom.sampling.files import whole_folder
-from ganloom.sources import SourceError, read_rows
+from ganloom.sampling.saving import whole_folder
+from ganloom.tables import KeptRow, ManifestRow, TableError
 from ganloom.trained import trained
 from ganloom.versions import UNKNOWN, version
 
@@ -83,7 +83,7 @@ def write(project: Path, names: Sequence[str], out: Path) -> int:
 
 def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
     """Content of each file by path, sorted by path."""
-    models, metadata = {}, {}
+    models, infos = {}, {}
     available = trained(project)
     for name in names:
         if name not in available:
@@ -91,18 +91,18 @@ def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
             raise BundleError(f"{name} is not trained; trained models: {names_here}")
         path = available[name].generator
         try:
-            metadata[name] = check(path)
+            infos[name] = check(path)
         except ModelError as error:
             raise BundleError(str(error)) from None
         models[name] = path.read_bytes()
-    kinds = {f"nets/{about['generator']['kind']}.py" for about in metadata.values()}
+    kinds = {f"nets/{info.generator.kind}.py" for info in infos.values()}
     files = {f"models/{name}.safetensors": data for name, data in models.items()}
     files |= {f"ganloom/{name}": (SOURCE / name).read_bytes() for name in {*MODULES, *kinds}}
     files["streamlit_app.py"] = (Path(__file__).parent / "streamlit_app.py").read_bytes()
     texts = {
         "CREDITS.md": _credits(project),
         "LICENSE": _licence(),
-        "README.md": _readme(metadata, models),
+        "README.md": _readme(infos, models),
         "params.yaml": _params(project / "params.yaml"),
         "requirements.txt": _requirements(),
     }
@@ -111,14 +111,14 @@ def _files(project: Path, names: Sequence[str]) -> dict[str, bytes]:
 
 def _credits(project: Path) -> str:
     try:
-        manifest = read_rows(project / "data/manifest.csv", COLUMNS)
-        kept = read_rows(project / "data/kept.csv", ["sha256"])
+        manifest = tables.read(project / "data/manifest.csv", ManifestRow)
+        kept = tables.read(project / "data/kept.csv", KeptRow)
     except FileNotFoundError as error:
         raise BundleError(
             f"{error.filename} does not exist, which is needed for the credits; to create it: "
             "dvc repro curate"
         ) from None
-    except SourceError as error:
+    except TableError as error:
         raise BundleError(f"{error}; to create it again: dvc repro curate") from None
     return attribution(manifest, kept, project / "data/slices")
 
@@ -148,11 +148,11 @@ def _requirements() -> str:
     return "\n".join([index, *pinned, STREAMLIT]) + "\n"
 
 
-def _readme(metadata: Mapping[str, dict[str, Any]], models: Mapping[str, bytes]) -> str:
+def _readme(infos: Mapping[str, GeneratorInfo], models: Mapping[str, bytes]) -> str:
     rows = [
-        f"| {name} | {about['resolution']} px | {len(about['classes']) or '–'} "
-        f"| {about['kimg']:g} | `{sha256(models[name])}` |"
-        for name, about in metadata.items()
+        f"| {name} | {info.resolution} px | {len(info.classes) or '–'} "
+        f"| {info.kimg:g} | `{sha256(models[name])}` |"
+        for name, info in infos.items()
     ]
     table = "\n".join(
         ["| model | size | classes | kimg | sha256 |", "|---|---|---|---|---|", *rows]

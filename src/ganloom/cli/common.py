@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     from ganloom.enlarging.network import Enlarger
-    from ganloom.models import Generator
+    from ganloom.models import Generator, GeneratorInfo
     from ganloom.trained import Trained
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -57,7 +57,7 @@ def _planned() -> list[str]:
         return []
 
 
-def loaded(path: Path) -> tuple[Generator, dict[str, Any]]:
+def loaded(path: Path) -> tuple[Generator, GeneratorInfo]:
     """Load a generator and its metadata; exit if the file is damaged."""
     import torch
 
@@ -187,11 +187,12 @@ def class_number(label: str | None, model: str, classes: list[str], option: str)
 
 def enlarger() -> Enlarger | None:
     """Load the enlarger of the project, if any; exit if it is damaged."""
-    from ganloom.enlarging.network import EnlargerError, find
+    from ganloom.enlarging.network import find
+    from ganloom.models import ModelError
 
     try:
         return find(Path())
-    except EnlargerError as error:
+    except ModelError as error:
         sys.exit(str(error))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ganloom.metrics.catalogue import Metric
-    from ganloom.report.experiments import Comparison, Model
+    from ganloom.report.experiments import ChangedModel, ExperimentComparison
 
 # Limit for all images of a page together, so that it can be sent by e-mail.
 PAGE_BYTES = 8_000_000
@@ -50,7 +50,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     from ganloom.report.experiments import comparison, sheets
     from ganloom.report.page import page
-    from ganloom.report.versions import ExperimentError, versions_in_any_state
+    from ganloom.report.revisions import ExperimentError, versions_in_any_state
 
     try:
         versions = versions_in_any_state(Path(), options.experiments)
@@ -65,7 +65,7 @@ def _compare(options: argparse.Namespace) -> None:
         print(f"Open {options.html}")
 
 
-def _print(comparison: Comparison, console: Console) -> None:
+def _print(comparison: ExperimentComparison, console: Console) -> None:
     """Print a comparison as tables that fit the width of the terminal."""
     from rich.table import Table
 
@@ -86,7 +86,7 @@ def _print(comparison: Comparison, console: Console) -> None:
         console.print(_text(f"The same in all versions: {', '.join(comparison.unchanged)}"))
 
 
-def _metrics(model: Model, metrics: list[Metric]) -> Table:
+def _metrics(model: ChangedModel, metrics: list[Metric]) -> Table:
     from rich.table import Table
 
     table = Table(**LAYOUT)

@@ -109,13 +109,13 @@ def _generate(options: argparse.Namespace) -> None:
     from ganloom.enlarging import network
     from ganloom.export import folder_name
     from ganloom.images.sheets import contact_sheet
-    from ganloom.sampling.files import save, tagged_png, text, whole_folder
     from ganloom.sampling.generate import generate
     from ganloom.sampling.latents import new
+    from ganloom.sampling.saving import save, tagged_png, text, whole_folder
     from ganloom.weaving.tile import enlarged
 
-    net, metadata = loaded(files.generator)
-    classes = metadata["classes"] if net.inputs.classes else []
+    net, info = loaded(files.generator)
+    classes = info.classes
     label = class_number(options.label, options.model, classes, "--class")
     v = new(net.inputs, options.n, options.seed, label)
     v[:, : net.inputs.latent] *= options.truncation
@@ -132,7 +132,7 @@ def _generate(options: argparse.Namespace) -> None:
         seed=options.seed,
         count=options.n,
         truncation=options.truncation,
-        size=size or metadata["resolution"],
+        size=size or info.resolution,
     )
     if size:
         shared["enlarger"] = sha256(network.PATH.read_bytes()) if enlarges else None
@@ -188,19 +188,19 @@ def _animate(options: argparse.Namespace) -> None:
     if options.kind == "timelapse" and model_files.finished:
         sys.exit(f"--kind timelapse is not possible before {options.model} is trained again")
 
-    from ganloom.sampling import animation, files, paths
+    from ganloom.sampling import animation, paths, saving
     from ganloom.sampling.generate import film
 
     if suffix == ".gif":
         within("--fps", options.fps, 1, animation.GIF_FPS)
     count = max(1, round(options.seconds * options.fps))
-    net, metadata = loaded(model_files.generator)
+    net, info = loaded(model_files.generator)
     if options.kind == "timelapse":
         try:
             frames = animation.timelapse(
                 model_files.generator.parent / "timeline",
                 count,
-                metadata["resolution"],
+                info.resolution,
                 options.grid,
             )
         except animation.TimelineError as error:
@@ -220,9 +220,9 @@ def _animate(options: argparse.Namespace) -> None:
     if size:
         from ganloom.weaving.film import Film
 
-        columns = max(frames.shape[1:3]) // metadata["resolution"]
+        columns = max(frames.shape[1:3]) // info.resolution
         _check_frames(size, columns, count, suffix)
-        shown = Film(frames, metadata["resolution"], size, enlarges)
+        shown = Film(frames, info.resolution, size, enlarges)
     made = facts(
         options.model,
         model_files,
@@ -232,11 +232,11 @@ def _animate(options: argparse.Namespace) -> None:
         fps=options.fps,
         grid=options.grid,
         truncation=options.truncation,
-        size=size or metadata["resolution"],
+        size=size or info.resolution,
     )
     try:
-        with files.whole(out) as new:
-            animation.save(shown, new, options.fps, as_is=size is not None, made=files.text(made))
+        with saving.whole(out) as new:
+            animation.save(shown, new, options.fps, as_is=size is not None, made=saving.text(made))
     except OSError as error:
         cannot_write(out, error)
     seconds, megabytes = len(frames) / options.fps, out.stat().st_size / 1e6

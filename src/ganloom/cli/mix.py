@@ -97,17 +97,17 @@ def _mix(options: argparse.Namespace) -> None:
     moves = out.suffix.lower() in ANIMATIONS
 
     from ganloom.images.sheets import grid
-    from ganloom.sampling import animation, files, mixing
+    from ganloom.sampling import animation, mixing, saving
     from ganloom.sampling.generate import generate
 
     steps = mixing.FRAMES if moves else 8
     if options.steps is not None:
         steps = whole("--steps", options.steps, *STEPS)
     size = None if options.size is None else whole("--size", options.size, *SIDES)
-    net, metadata = loaded(model.generator)
-    side = size or metadata["resolution"]
+    net, info = loaded(model.generator)
+    side = size or info.resolution
     _check_pixels("--size", side, steps * side**2)
-    classes = metadata["classes"] if net.inputs.classes else []
+    classes = info.classes
     a, b, ends = _ends(options, net, classes)
     v = mixing.between(net.inputs.latent, a, b, steps, spherical=not options.linear)
     pictures = generate(net, v[:, 0])
@@ -117,15 +117,15 @@ def _mix(options: argparse.Namespace) -> None:
     try:
         if moves:
             frames = mixing.there_and_back(pictures)
-            with files.whole(out) as temporary:
+            with saving.whole(out) as temporary:
                 animation.save(
-                    frames, temporary, mixing.FPS, as_is=size is not None, made=files.text(made)
+                    frames, temporary, mixing.FPS, as_is=size is not None, made=saving.text(made)
                 )
             seconds = len(frames) / mixing.FPS
             print(f"{out}: {len(frames)} frames, {seconds:.1f} s")
         else:
             strip = grid(pictures, len(pictures))
-            files.save(strip, out, made)
+            saving.save(strip, out, made)
             print(f"{out}: {steps} images, {strip.shape[1]} x {strip.shape[0]} px")
     except OSError as error:
         cannot_write(out, error)
@@ -210,12 +210,12 @@ def _edit(options: argparse.Namespace) -> None:
 
     from ganloom.images.decoding import ImageError
     from ganloom.images.sheets import grid
-    from ganloom.sampling import editing, files
+    from ganloom.sampling import editing, saving
     from ganloom.sampling.generate import generate
 
-    net, metadata = loaded(model.generator)
+    net, info = loaded(model.generator)
     try:
-        photo = editing.squared(data, metadata["resolution"], max_pixels)
+        photo = editing.squared(data, info.resolution, max_pixels)
         shown = photo if size is None else editing.squared(data, size, max_pixels)
     except ImageError as error:
         sys.exit(f"{options.photo}: {error}")
@@ -236,10 +236,10 @@ def _edit(options: argparse.Namespace) -> None:
             guess=guess.v,
             watch=watch,
         )
-    classes = metadata["classes"] if net.inputs.classes else []
+    classes = info.classes
     changes = editing.changes(net, inversion.v, classes)
     rows = [part for change in changes for part in change.v.split(COLUMNS)]
-    side = size or metadata["resolution"]
+    side = size or info.resolution
     columns = 2 + max(len(row) for row in rows)
     _check_pixels("--size", side, columns * len(rows) * side**2)
 
@@ -264,7 +264,7 @@ def _edit(options: argparse.Namespace) -> None:
         rows=[change.name for change in changes],
     )
     try:
-        files.save(grid(np.stack(sheet), columns), out, made)
+        saving.save(grid(np.stack(sheet), columns), out, made)
     except OSError as error:
         cannot_write(out, error)
     psnr, ms_ssim = float(inversion.psnr[-1]), float(inversion.ms_ssim[-1])

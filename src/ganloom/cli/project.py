@@ -98,17 +98,17 @@ def _credits(options: argparse.Namespace) -> None:
     if options.out:
         new_file(options.out, None, force=options.force)
 
-    from ganloom.credits import COLUMNS, attribution
+    from ganloom import tables
+    from ganloom.credits import attribution
     from ganloom.files import write_whole
-    from ganloom.sources import SourceError, read_rows
 
     data = Path("data")
     try:
-        manifest = read_rows(data / "manifest.csv", COLUMNS)
-        kept = read_rows(data / "kept.csv", ["sha256"])
+        manifest = tables.read(data / "manifest.csv", tables.ManifestRow)
+        kept = tables.read(data / "kept.csv", tables.KeptRow)
     except FileNotFoundError as error:
         sys.exit(f"{error.filename} does not exist; to create it: dvc repro curate")
-    except SourceError as error:
+    except tables.TableError as error:
         sys.exit(f"{error}; to create it again: dvc repro curate")
     text = attribution(manifest, kept, data / "slices")
     if options.out:

@@ -171,14 +171,14 @@ def _weave(options: argparse.Namespace) -> None:
 
     from ganloom.enlarging import network
     from ganloom.images.shards import sha256
-    from ganloom.sampling.files import save
     from ganloom.sampling.latents import new
+    from ganloom.sampling.saving import save
     from ganloom.weaving import weave
     from ganloom.weaving.groups import moved
     from ganloom.weaving.tile import make_tile
 
-    net, metadata = loaded(files.generator)
-    classes = metadata["classes"] if net.inputs.classes else []
+    net, info = loaded(files.generator)
+    classes = info.classes
     label = class_number(options.label, options.model, classes, "--class")
     judge = None if plan.choose is None else _judge(files.discriminator, plan.choose)
     enlarges = enlarger()
@@ -187,7 +187,7 @@ def _weave(options: argparse.Namespace) -> None:
     v[:, : net.inputs.latent] *= plan.truncation
     number = weave.choose(judge, net, v) if judge else 0
     v = v[number : number + 1]
-    pattern = weave.Pattern(options.group, options.border, plan.place)
+    pattern = weave.ClothPattern(options.group, options.border, plan.place)
     samples = weave.pictures(net, weave.drift(net, v, plan.drift, plan.seed))
     with torch.inference_mode():
         if plan.cloth:
@@ -224,7 +224,7 @@ def _weave(options: argparse.Namespace) -> None:
     if not enlarges:
         print(NO_ENLARGER.format("tiles"))
     elif reach := _reach():
-        detailed = round(reach * weave.folded(metadata["resolution"], pattern.group)[1])
+        detailed = round(reach * weave.folded(info.resolution, pattern.group)[1])
         words = f"these have {plan.tile} px"
         if plan.tile > detailed:
             words += ", so finer detail is from the enlarger"

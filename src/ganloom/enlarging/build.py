@@ -11,9 +11,10 @@ import pandas as pd
 from ganloom import params
 from ganloom.enlarging import proof
 from ganloom.enlarging.crops import CropError, Originals, cut
-from ganloom.enlarging.network import PATH, Array, Enlarger, save
+from ganloom.enlarging.network import PATH, Array, Enlarger, EnlargerInfo
 from ganloom.enlarging.training import train
 from ganloom.images.encoding import save_png
+from ganloom.models import save
 
 # Number of crops to train on, to measure restoration with, and to show.
 LEARNED, RESTORED, SHOWN = 4096, 128, 8
@@ -57,7 +58,8 @@ def build(
     originals = Originals(project / "data/raw", augment, max_pixels)
     crops = cut(originals, parts["train"], LEARNED, seed)
     net = train(section, crops, seed=seed, threads=threads, work=project / "work")
-    save(net, section.model_dump(include={"channels", "layers", "kimg"}), project / PATH)
+    info = EnlargerInfo(channels=section.channels, layers=section.layers, kimg=section.kimg)
+    save(net, info, project / PATH)
     reach = float(np.median([originals.reach(originals.image(d)) for d in parts["train"]]))
     facts: dict[str, Any] = {
         "originals": len(parts["train"]),

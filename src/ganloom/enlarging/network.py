@@ -10,12 +10,9 @@ one network restores clean images and redraws rough ones.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -35,10 +32,6 @@ ENLARGED = 0.25
 GAIN = 2.0
 
 BAND = 2**17  # pixels that the network processes at a time: 100 MB
-
-
-class EnlargerError(ValueError):
-    """A file is not a valid enlarger; the message gives its path and the reason."""
 
 
 class Enlarger(nn.Module):
@@ -67,30 +60,25 @@ class Enlarger(nn.Module):
         return F.pixel_shuffle(self.last(hidden), 2) + repeated
 
 
-def save(net: Enlarger, about: dict[str, Any], path: Path) -> None:
-    """Write the weights, with ``about`` as metadata: ``channels``, ``layers`` and others."""
-    models.save(net, about, path)
+class EnlargerInfo(models.Metadata):
+    """Metadata of an enlarger: the arguments of ``Enlarger``, and the length of the training."""
+
+    channels: int
+    layers: int
+    kimg: float
 
 
 def load(path: Path) -> Enlarger:
     """Load an enlarger, in eval mode.
 
     Raises:
-        EnlargerError: The file is missing, damaged, or not an enlarger.
+        ModelError: The file is missing, damaged, or not an enlarger.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})[models.METADATA])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        net = Enlarger(about["channels"], about["layers"])
+    origin = "the stage `enlarger` makes it if params.yaml has a section `enlarge`"
+    with models.refusing(path, "an enlarger", origin):
+        info, tensors = models.read(path, EnlargerInfo)
+        net = Enlarger(info.channels, info.layers)
         net.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise EnlargerError(
-            f"{path} does not exist; the stage `enlarger` makes it where params.yaml has a section "
-            "`enlarge`"
-        ) from None
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise EnlargerError(f"{path}: not an enlarger of ganloom: {error!r}") from None
     return net.to(memory_format=torch.channels_last).eval()
 
 
@@ -98,7 +86,7 @@ def find(project: Path) -> Enlarger | None:
     """Load the enlarger of a project; None if it has none.
 
     Raises:
-        EnlargerError: The file is damaged.
+        ModelError: The file is damaged.
     """
     path = project / PATH
     return load(path) if path.exists() else None

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.nn.functional import normalize
 
 from ganloom import params
@@ -24,6 +23,7 @@ from ganloom.metrics.image_set import ImageSet
 from ganloom.metrics.kid import kid
 from ganloom.metrics.rounding import readable
 from ganloom.metrics.swd import swd
+from ganloom.models import from_uint8
 from ganloom.similarity import psnr, ssim
 
 Array = NDArray[np.uint8]
@@ -65,7 +65,7 @@ def likeness(crops: Array, results: Array) -> dict[str, float]:
     parts = []
     with torch.inference_mode():
         for start in range(0, len(crops), BATCH):
-            x, y = (_scaled(both[start : start + BATCH]) for both in (crops, results))
+            x, y = (from_uint8(both[start : start + BATCH]) for both in (crops, results))
             apart = [
                 (normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1).mean((1, 2))
                 for a, b in zip(maps(x, LITE0), maps(y, LITE0), strict=True)
@@ -73,10 +73,6 @@ def likeness(crops: Array, results: Array) -> dict[str, float]:
             parts.append(torch.stack([psnr(x, y), ssim(x, y), torch.stack(apart).mean(0)]))
     means = torch.cat(parts, dim=1).double().clamp_max(100).mean(dim=1).tolist()
     return {k: readable(v) for k, v in zip(("psnr", "ssim", "perceptual"), means, strict=True)}
-
-
-def _scaled(pictures: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def sizes(resolution: int, reach: float) -> list[int]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ganloom.models import Discriminator
+from ganloom.models import Discriminator, from_uint8
 
 # Images in a batch, on which logits may depend.
 BATCH = 32
@@ -30,8 +30,7 @@ def logits(
     found = []
     for start in range(0, len(images), BATCH):
         first = max(0, min(start, len(images) - BATCH))  # the last batch is a full one as well
-        part = torch.from_numpy(np.ascontiguousarray(images[first : first + BATCH])).to(device)
-        x = part.permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = from_uint8(images[first : first + BATCH], device)
         condition = None
         if labels is not None:
             condition = one_hot(labels[first : first + BATCH].to(device), classes).float()

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ganloom import params
+from ganloom.device import best_device
 from ganloom.files import write_whole
 from ganloom.metrics.cache import kept
 from ganloom.metrics.frechet import frechet
@@ -99,7 +100,7 @@ def inception(network: params.Network, cache: Path, file: File = WEIGHTS) -> Inc
             "evaluate.inception needs torch-fidelity: pip install --editable '.[inception]'"
         ) from None
     path = weights(network, file)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     # torch-fidelity unpickles the file, but only after its hash was verified here.
     net = FeatureExtractorInceptionV3(
         "inception-v3-compat", [str(WIDTH)], feature_extractor_weights_path=str(path)

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ganloom import params
-from ganloom.report import cloths, collection, experiments, models, reproduction
+from ganloom.report import cloths, experiments, models, originals, reproduction
 from ganloom.report.page import page
-from ganloom.report.tables import read_json
-from ganloom.report.versions import WORKSPACE, versions
+from ganloom.report.reading import read_json
+from ganloom.report.revisions import WORKSPACE, versions
 
 # Limit for the images of all experiments together.
 EXPERIMENT_BYTES = 500_000
@@ -60,7 +60,7 @@ def build(
     return page(
         "template.html.j2",
         about=about,
-        collection=collection.collection(project, fetch.max_pixels),
+        collection=originals.collection(project, fetch.max_pixels),
         models=list(shown.values()),
         first=shown[models.first(shown, metrics)],
         titles=models.titles(shown, metrics),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganloom.report.figures import Picture, counted, data_uri, number, picture_file
-from ganloom.report.tables import read_json
+from ganloom.report.figures import EncodedImage, counted, data_uri, number, picture_file
+from ganloom.report.reading import read_json
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Tile:
     """A seamless tile and the name of its wallpaper group."""
 
     group: str
-    picture: Picture
+    picture: EncodedImage
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Cloths:
         film: Data URI of an animation of tiles; "" if it is missing or too large for the page.
     """
 
-    enlarged: Picture | None
-    cloth: Picture | None
-    sample: Picture | None
+    enlarged: EncodedImage | None
+    cloth: EncodedImage | None
+    sample: EncodedImage | None
     chosen: str
     tiles: list[Tile]
     film: str
@@ -53,7 +53,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Enlarger:
+class EnlargerResults:
     """Training and quality of the enlarger.
 
     Attributes:
@@ -66,7 +66,7 @@ class Enlarger:
 
     learned: str
     reach: str
-    restored: Picture | None
+    restored: EncodedImage | None
     figures: list[tuple[str, str, str, str]]
     sizes: list[Size]
 
@@ -103,7 +103,7 @@ def _film(path: Path, limit: int) -> str:
     return data_uri(path.read_bytes(), "video/mp4")
 
 
-def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
+def enlarger(project: Path, names: Iterable[str]) -> EnlargerResults | None:
     """Collect the results of the enlarger, and distances of enlarged samples of these models.
 
     Returns:
@@ -123,7 +123,7 @@ def enlarger(project: Path, names: Iterable[str]) -> Enlarger | None:
         for side, rows in measured.items():
             for how, row in rows.items():
                 sizes.append(Size(name, f"{side} px", how, *_distances(row)))
-    return Enlarger(
+    return EnlargerResults(
         learned=f"{counted(results['originals'], 'training original')}, at full and half size",
         reach=(
             f"A training image shows a part of an original that is {largest:,} px wide. Up to that "

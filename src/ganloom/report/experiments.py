@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 from ganloom.images.decoding import ImageError, decode
 from ganloom.metrics.catalogue import COMPARED, Metric
-from ganloom.report.figures import Picture, number, picture
+from ganloom.report.figures import EncodedImage, number, picture
 from ganloom.report.models import Row, Values, columns, compare
-from ganloom.report.versions import Version
+from ganloom.report.revisions import Version
 
 MISSING = "–"
 SEED = "seed"
@@ -56,7 +56,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Model:
+class ChangedModel:
     """A model that differs between versions.
 
     Attributes:
@@ -82,17 +82,17 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ExperimentComparison:
     versions: list[Listed]
-    models: list[Model]
+    models: list[ChangedModel]
     unchanged: list[str]
     metrics: list[Metric]
 
 
 @dataclass(frozen=True)
-class Sample:
+class SettingSample:
     setting: str
-    picture: Picture
+    picture: EncodedImage
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,15 @@ class Sheet:
 
     seed: str
     same_latents: bool
-    samples: list[Sample]
+    samples: list[SettingSample]
 
 
-def comparison(versions: Sequence[Version]) -> Comparison:
+def comparison(versions: Sequence[Version]) -> ExperimentComparison:
     """Compare versions: parameters that differ, and metrics of the models that differ."""
     keys = differing(versions)
     names = dict.fromkeys(name for version in versions for name in version.metrics)
     models = [_model(name, versions) for name in names]
-    return Comparison(
+    return ExperimentComparison(
         [
             Listed(v.name, v.state, {k: v.params.get(k, MISSING) for k in keys if v.params})
             for v in versions
@@ -121,7 +121,7 @@ def comparison(versions: Sequence[Version]) -> Comparison:
 
 
 def sheets(
-    comparison: Comparison, versions: Sequence[Version], max_pixels: int, limit: int
+    comparison: ExperimentComparison, versions: Sequence[Version], max_pixels: int, limit: int
 ) -> dict[str, list[Sheet]]:
     """Sample grids of each model in a comparison, grouped by seed.
 
@@ -153,7 +153,7 @@ def _sheets(model: str, versions: Iterable[Version], max_pixels: int, limit: int
                 image = decode(file, max_pixels)
             except ImageError:
                 continue
-            samples.append(Sample(setting, picture(image, SIDE, limit // count)))
+            samples.append(SettingSample(setting, picture(image, SIDE, limit // count)))
         result.append(Sheet(seed, same_latents, samples))
     return result
 
@@ -179,7 +179,7 @@ def _relevant(versions: Iterable[Version], model: str) -> list[str]:
     ]
 
 
-def _model(name: str, versions: Sequence[Version]) -> Model | None:
+def _model(name: str, versions: Sequence[Version]) -> ChangedModel | None:
     """Compare a model over all versions; None if it is the same in all finished ones."""
     measured = [version for version in versions if name in version.metrics]
     finished = [version for version in versions if not version.state]
@@ -206,7 +206,7 @@ def _model(name: str, versions: Sequence[Version]) -> Model | None:
         )
         for row, of_group, group in zip(rows, runs, groups.values(), strict=True)
     ]
-    return Model(name, settings, _references(measured, name), conclusion(settings))
+    return ChangedModel(name, settings, _references(measured, name), conclusion(settings))
 
 
 def _runs(versions: Iterable[Version], model: str) -> list[Values]:

@@ -30,7 +30,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class EncodedImage:
     """An encoded image; ``pixelated`` if the browser should enlarge it without interpolation."""
 
     uri: str
@@ -43,7 +43,7 @@ def data_uri(data: bytes, mime: str) -> str:
     return f"data:{mime};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def picture(image: Image.Image, side: int, limit: int) -> Picture:
+def picture(image: Image.Image, side: int, limit: int) -> EncodedImage:
     """Encode an image as WebP.
 
     A small image is enlarged by an integer factor without interpolation: WebP stores colour at half
@@ -66,11 +66,11 @@ def picture(image: Image.Image, side: int, limit: int) -> Picture:
         small.save(file, "WEBP", quality=quality, method=4)
         if file.tell() <= limit:
             uri = data_uri(file.getvalue(), "image/webp")
-            return Picture(uri, *small.size, pixelated=factor > 1)
+            return EncodedImage(uri, *small.size, pixelated=factor > 1)
     return picture(image, side // 2, limit)
 
 
-def picture_file(path: Path, side: int, limit: int) -> Picture | None:
+def picture_file(path: Path, side: int, limit: int) -> EncodedImage | None:
     """Like ``picture``, for a file of a stage; None if it does not exist."""
     if not path.is_file():
         return None
@@ -78,7 +78,7 @@ def picture_file(path: Path, side: int, limit: int) -> Picture | None:
         return picture(image.convert("RGB"), side, limit)
 
 
-def sheet_file(path: Path, side: int, limit: int) -> Picture | None:
+def sheet_file(path: Path, side: int, limit: int) -> EncodedImage | None:
     """Like ``picture_file``, for a sheet of images with white gaps, which become transparent.
 
     Rows and columns that are entirely white are gaps. A dark page would show them as white bars.

@@ -14,10 +14,10 @@ from PIL import Image
 from ganloom import params
 from ganloom.metrics.catalogue import COMPARED, Metric
 from ganloom.report.cloths import Cloths, cloths
-from ganloom.report.copying import Copying, copying
+from ganloom.report.copies import Copying, copying
 from ganloom.report.figures import (
     Chart,
-    Picture,
+    EncodedImage,
     Points,
     Scatter,
     chart,
@@ -30,7 +30,7 @@ from ganloom.report.figures import (
     sheet_file,
     spread,
 )
-from ganloom.report.tables import flat, parameters, read_json
+from ganloom.report.reading import flat, parameters, read_json
 from ganloom.report.verdict import Evidence, Verdict, verdict
 
 # Shared by all models, so that the page stays small enough for e-mail.
@@ -56,7 +56,7 @@ REFERENCES = {
 @dataclass(frozen=True)
 class Frame:
     kimg: str
-    picture: Picture
+    picture: EncodedImage
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelResults:
     name: str
     resolution: int
     kimg: str
@@ -113,20 +113,20 @@ class Model:
     judgement: Judgement | None
     timeline: list[Frame]
     moments: int
-    grid: Picture | None
-    small_grid: Picture | None
-    interpolation: Picture | None
-    classes: Picture | None
-    class_morph: Picture | None
+    grid: EncodedImage | None
+    small_grid: EncodedImage | None
+    interpolation: EncodedImage | None
+    classes: EncodedImage | None
+    class_morph: EncodedImage | None
     class_names: list[str]
-    codes: Picture | None
-    inversion: Picture | None
-    edits: Picture | None
+    codes: EncodedImage | None
+    inversion: EncodedImage | None
+    edits: EncodedImage | None
     recovered: str
     cloths: Cloths
     films: dict[str, str]
-    loop_still: Picture | None
-    neighbours: Picture | None
+    loop_still: EncodedImage | None
+    neighbours: EncodedImage | None
     copying: Copying | None
     verdict: Verdict
     walks: str
@@ -161,7 +161,7 @@ class Comparison:
 
 def model(
     project: Path, name: str, spec: params.Model, metrics: Values, reference: Values, *, models: int
-) -> Model:
+) -> ModelResults:
     """Collect the results of a model, for a page with ``models`` models in all."""
     home = project / "results/models" / name
     samples = project / "results/samples" / name
@@ -175,7 +175,7 @@ def model(
     timeline = read_json(home / "timeline/timeline.json") or []
     frames = spread(timeline, max(5, min(25, FRAMES // models)))
     share = BYTES // (models + 1)  # the best model is also shown at the top of the page
-    return Model(
+    return ModelResults(
         name=name,
         resolution=spec.resolution,
         kimg=f"{metrics.get('kimg', spec.kimg):g}",
@@ -378,7 +378,7 @@ def recovered(inversion: Values) -> str:
 # --- all models --------------------------------------------------------------------------------
 
 
-def first(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> str:
+def first(models: Mapping[str, ModelResults], metrics: Mapping[str, Values]) -> str:
     """Name of the model at the top of the page.
 
     It is the one with the lowest KID of those whose verdict allows to call them the best; of all
@@ -392,7 +392,7 @@ def first(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> str:
     return min(models, key=rank)
 
 
-def titles(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> dict[str, str]:
+def titles(models: Mapping[str, ModelResults], metrics: Mapping[str, Values]) -> dict[str, str]:
     """Titles of the best models of each resolution: "the best of 2 models by KID"."""
     titles = {}
     sides = {model.resolution for model in models.values()}
@@ -405,7 +405,7 @@ def titles(models: Mapping[str, Model], metrics: Mapping[str, Values]) -> dict[s
     return titles
 
 
-def _may_be_best(models: Mapping[str, Model]) -> frozenset[str]:
+def _may_be_best(models: Mapping[str, ModelResults]) -> frozenset[str]:
     return frozenset(name for name, model in models.items() if model.verdict.may_be_best)
 
 
@@ -415,7 +415,7 @@ def columns(metrics: Mapping[str, Values]) -> list[Metric]:
 
 
 def comparisons(
-    models: Mapping[str, Model],
+    models: Mapping[str, ModelResults],
     metrics: Mapping[str, Values],
     reference: Values,
     warnings: Mapping[str, list[str]],

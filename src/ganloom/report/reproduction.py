@@ -13,7 +13,7 @@ from ganloom import git, recipes
 from ganloom.params import PARAMS_FILE, ParamsError
 from ganloom.params.loading import read
 from ganloom.privacy import shareable
-from ganloom.report.tables import parameters
+from ganloom.report.reading import parameters
 from ganloom.versions import version
 
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow", "dvc", "snakemake")

@@ -14,7 +14,7 @@ from typing import Any
 
 from ganloom import params
 from ganloom.metrics.catalogue import FEW_FOR_NEIGHBOURS
-from ganloom.report.copying import Copying
+from ganloom.report.copies import Copying
 from ganloom.report.figures import counted, number
 
 Values = Mapping[str, Any]
@@ -84,7 +84,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Step:
+class NextStep:
     """The next step: advice, formatted duration ("" if unknown), and command, if any."""
 
     advice: str
@@ -106,7 +106,7 @@ class Verdict:
 
     words: str
     reasons: list[str]
-    next: Step
+    next: NextStep
     may_be_best: bool
     has_learned: bool
 
@@ -118,7 +118,7 @@ class Rule:
     words: str
     holds: Callable[[Evidence], bool]
     reasons: Callable[[Evidence], list[str]]
-    next: Callable[[Evidence], Step]
+    next: Callable[[Evidence], NextStep]
     may_be_best: bool = True
     has_learned: bool = True
 
@@ -247,13 +247,13 @@ def _cautions(e: Evidence) -> list[str]:
 # --- next steps ----------------------------------------------------------------------------------
 
 
-def _experiment(e: Evidence, advice: str, kimg: float, change: str = "") -> Step:
+def _experiment(e: Evidence, advice: str, kimg: float, change: str = "") -> NextStep:
     """Step that trains for ``kimg``, optionally with a changed parameter "key=value"."""
     changes = [change] if change else []
     if kimg != e.spec.kimg:
         changes.append(f"kimg={kimg:g}")
     options = (f"-S {shlex.quote(f'models.{e.name}.{change}')}" for change in changes)
-    return Step(advice, _time(e, kimg), f"dvc exp run {' '.join(options)}")
+    return NextStep(advice, _time(e, kimg), f"dvc exp run {' '.join(options)}")
 
 
 def _time(e: Evidence, kimg: float) -> str:
@@ -277,7 +277,7 @@ def _round_up(kimg: float) -> float:
     return round(math.ceil(round(kimg / unit, 6)) * unit, 6)
 
 
-def _longer(e: Evidence, kimg: float) -> Step:
+def _longer(e: Evidence, kimg: float) -> NextStep:
     kimg = _round_up(kimg)
     advice = (
         f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all. A training of another "
@@ -286,19 +286,19 @@ def _longer(e: Evidence, kimg: float) -> Step:
     return _experiment(e, advice, kimg)
 
 
-def _measure(e: Evidence) -> Step:
-    return Step("Evaluate it.", "", f"dvc repro evaluate@{e.name}")
+def _measure(e: Evidence) -> NextStep:
+    return NextStep("Evaluate it.", "", f"dvc repro evaluate@{e.name}")
 
 
-def _train(e: Evidence) -> Step:
+def _train(e: Evidence) -> NextStep:
     return _longer(e, max(2 * e.spec.kimg, ENOUGH_STEPS * e.spec.batch / 1000))
 
 
-def _train_longer(e: Evidence) -> Step:
+def _train_longer(e: Evidence) -> NextStep:
     return _longer(e, 2 * e.spec.kimg)
 
 
-def _diversify(e: Evidence) -> Step:
+def _diversify(e: Evidence) -> NextStep:
     """The first remedy for a collapse that this model does not use yet."""
     D, critic = e.spec.discriminator, e.spec.objective.kind == "wasserstein"
     penalties = e.spec.penalties or params.Penalties()
@@ -315,12 +315,12 @@ def _takes_augmentation(spec: params.Model) -> bool:
     return not spec.diffaugment and spec.discriminator.kind != "began"
 
 
-def _augment(e: Evidence) -> Step:
+def _augment(e: Evidence) -> NextStep:
     advice = "Augment the discriminator's input, so that it cannot memorise the training images."
     return _experiment(e, advice, e.spec.kimg, "diffaugment=[translation]")
 
 
-def _forget(e: Evidence) -> Step:
+def _forget(e: Evidence) -> NextStep:
     """The first remedy for copies that this model does not use yet."""
     if _takes_augmentation(e.spec):
         return _augment(e)
@@ -329,12 +329,12 @@ def _forget(e: Evidence) -> Step:
     return _experiment(e, advice, kimg)
 
 
-def _use(e: Evidence) -> Step:
-    return Step("Use it.", "", f"ganloom generate --model {e.name} -n 64 --out pictures")
+def _use(e: Evidence) -> NextStep:
+    return NextStep("Use it.", "", f"ganloom generate --model {e.name} -n 64 --out pictures")
 
 
-def _change(e: Evidence) -> Step:
-    return Step(
+def _change(e: Evidence) -> NextStep:
+    return NextStep(
         ("See the alarms above for what to change. " if e.alarms else "")
         + "More training does not help. Collect more originals, which helps most, or choose "
         f"another recipe: {RECIPES}."

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ganloom import params
 from ganloom.images.decoding import decode
-from ganloom.models import Generator, ModelError
+from ganloom.models import Generator, ModelError, from_uint8
 from ganloom.sampling import inversion
 from ganloom.sampling.conditional import class_knob, code_knobs, turned
 from ganloom.sampling.inversion import Recovered, Watch
-from ganloom.sampling.predictor import as_input, load_predictor
+from ganloom.sampling.predictor import load_predictor
 
 STARTS, LEARNING_RATE, SEED = 4, 0.1, 0
 DIRECTIONS, REACH = 8, 6.0  # number of them; largest step along one, in standard deviations
@@ -39,7 +39,7 @@ class Guess(NamedTuple):
     problem: str = ""
 
 
-class Change(NamedTuple):
+class Edit(NamedTuple):
     """An input of a generator at several settings of one class, code or direction.
 
     Attributes:
@@ -81,7 +81,7 @@ def first_guess(predictor: Path, net: Generator, photo: NDArray[np.uint8]) -> Gu
     if not predictor.is_file():
         return Guess(None)
     try:
-        return Guess(load_predictor(predictor, net.inputs).guess(as_input(photo[None])))
+        return Guess(load_predictor(predictor, net.inputs).guess(from_uint8(photo[None])))
     except ModelError as error:
         return Guess(None, f"{error}; the search began without it")
 
@@ -107,7 +107,7 @@ def recover(
     """
     device = next(net.parameters()).device
     settings = params.Invert(images=1, steps=steps, starts=STARTS, loss=loss, lr=LEARNING_RATE)
-    target = as_input(photo[None]).to(device)
+    target = from_uint8(photo[None]).to(device)
     if guess is not None:
         guess = guess.to(target)
     return inversion.invert(net, target, settings, SEED, guess=guess, watch=watch)
@@ -120,25 +120,24 @@ def strongest(net: Generator) -> Tensor:
     return directions(net, min(DIRECTIONS, net.inputs.latent), SEED)
 
 
-def changes(net: Generator, v: Tensor, classes: list[str], reach: float = REACH) -> list[Change]:
+def changes(net: Generator, v: Tensor, classes: list[str]) -> list[Edit]:
     """Changes that are possible in an input: of its class and codes, or else along directions of z.
 
     Args:
         net: Generator, in eval mode.
         v: (1, width).
         classes: Names of the classes.
-        reach: Largest step along a direction, in standard deviations.
     """
     layout = net.inputs
     possible = []
     if layout.classes:
-        possible.append(Change(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
+        possible.append(Edit(f"class: {', '.join(classes)}", turned(v, class_knob(layout))[0]))
     for number, knob in enumerate(code_knobs(layout, SETTINGS), 1):
-        possible.append(Change(f"code {number}", turned(v, knob)[0]))
+        possible.append(Edit(f"code {number}", turned(v, knob)[0]))
     if not possible:
-        steps = torch.tensor([-1, -0.5, 0.5, 1]) * reach
+        steps = torch.tensor([-1, -0.5, 0.5, 1]) * REACH
         for number, way in enumerate(strongest(net), 1):
             moved = v.repeat(len(steps), 1)
             moved[:, : layout.latent] += steps.to(v)[:, None] * way.to(v)
-            possible.append(Change(f"direction {number}", moved))
+            possible.append(Edit(f"direction {number}", moved))
     return possible

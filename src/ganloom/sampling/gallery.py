@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganloom import params
+from ganloom.files import write_json
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
 from ganloom.models import Generator, load_generator
@@ -45,13 +45,12 @@ def gallery(
     Returns:
         Names of the animations.
     """
-    net, about = load_generator(home / "generator.safetensors", device)
-    resolution: int = about["resolution"]
+    net, info = load_generator(home / "generator.safetensors", device)
+    resolution = info.resolution
     _pictures(net, section, seed, resolution, pictures)
     animations.mkdir(parents=True, exist_ok=True)
     if net.inputs.classes:
-        names = json.dumps({"classes": about["classes"]}, indent=2)
-        (animations / "classes.json").write_text(names + "\n")
+        write_json(animations / "classes.json", {"classes": info.classes})
     kinds = _animations(net, section, seed, animations)
     frames = timelapse(home / "timeline", section.loop_frames, resolution)
     save(frames, animations / "timelapse.mp4", section.fps)

@@ -6,12 +6,10 @@ the error of their reconstruction.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ganloom import params
-from ganloom.models import METADATA, Generator, ModelError
+from ganloom.models import Generator, Metadata, from_uint8, read, refusing
 from ganloom.nets.blocks import norm, widths
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.inversion import PRIOR, SHARP, SOFT, apart, bound, off_sphere
@@ -29,7 +27,7 @@ from ganloom.sampling.latents import inputs
 POINTS = 20
 
 
-class Predictor(nn.Module):
+class InputPredictor(nn.Module):
     """Strided convolutions down to 4 to 7 px, and a dense layer.
 
     Layer normalisation makes the prediction for an image independent of the rest of the batch.
@@ -62,35 +60,40 @@ class Predictor(nn.Module):
         return bound(self.inputs, self(x), SHARP)
 
 
-def load_predictor(path: Path, layout: Inputs) -> Predictor:
+class PredictorInfo(Metadata):
+    """Metadata of a predictor.
+
+    Attributes:
+        model: Name of the generator's model.
+        resolution: R in px.
+        channels: Channels of the network.
+        inputs: Layout of the generator's input.
+    """
+
+    model: str
+    resolution: int
+    channels: int
+    inputs: Inputs
+
+
+def load_predictor(path: Path, layout: Inputs) -> InputPredictor:
     """Load the predictor of a generator with this layout of the input, on the CPU, in eval mode.
 
     Raises:
         ModelError: The file is damaged, or belongs to another generator.
     """
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    with refusing(path, "a predictor of this generator", "the stage `invert` makes it"):
+        info, tensors = read(path, PredictorInfo)
         with torch.device("meta"):  # no initial weights: they are neither drawn nor allocated
-            net = Predictor(about["channels"], about["resolution"], layout)
+            net = InputPredictor(info.channels, info.resolution, layout)
         net.load_state_dict(tensors, assign=True)
-    except (
-        safetensors.SafetensorError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
-        raise ModelError(f"{path}: no predictor of this generator: {error!r}") from None
     return net.eval()
 
 
 class Learned(NamedTuple):
     """A trained predictor, and its losses as means over equal parts of the steps, in order."""
 
-    net: Predictor
+    net: InputPredictor
     latent_loss: list[float]
     image_loss: list[float]
 
@@ -109,7 +112,7 @@ def learn(
     device = next(generator.parameters()).device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Predictor(spec.channels, images.shape[1], generator.inputs).to(device)
+        net = InputPredictor(spec.channels, images.shape[1], generator.inputs).to(device)
     adam = torch.optim.Adam(net.parameters(), lr=spec.lr)
     parameters = list(net.parameters())
     noted: list[Tensor] = []
@@ -129,7 +132,7 @@ def learn(
     rng = np.random.default_rng([seed, int.from_bytes(b"predictor")])
     for _ in tqdm(range(spec.image_steps), "predictor: images", mininterval=1, leave=False):
         chosen = np.sort(rng.choice(len(images), min(spec.batch, len(images)), replace=False))
-        real = as_input(images[chosen]).to(device)
+        real = from_uint8(images[chosen]).to(device)
         # Soft, since no gradient would reach the code through a sharp softmax.
         v = bound(generator.inputs, net(real), SOFT)
         error = apart(spec.image_loss, real)(generator(v).float())
@@ -161,11 +164,6 @@ def latent_loss(layout: Inputs, free: Tensor, v: Tensor) -> Tensor:
     if layout.continuous:
         loss = loss + F.mse_loss(continuous.tanh(), numbers)
     return loss
-
-
-def as_input(images: NDArray[np.uint8]) -> Tensor:
-    """Convert images (N, R, R, 3) to the input of a network: (N, 3, R, R) in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _means(losses: Tensor) -> list[float]:

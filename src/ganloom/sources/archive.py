@@ -44,11 +44,11 @@ from ganloom.sources import (
     Context,
     FetchError,
     Reader,
-    Row,
     SourceError,
     candidate,
 )
 from ganloom.sources.names import decode, guess
+from ganloom.tables import Candidate
 from ganloom.web.client import WebError, browser
 
 DOWNLOADS = Path("work/archives")
@@ -70,7 +70,7 @@ MAX_NAME = 1000
 _NESTED = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|gz|bz2|xz|zst|7z|rar|npz)$", re.IGNORECASE)
 
 
-class Member(NamedTuple):
+class ArchiveMember(NamedTuple):
     """A member of an archive.
 
     Attributes:
@@ -91,7 +91,7 @@ class Member(NamedTuple):
 class Opened(Protocol):
     """An open archive. Reading in order of position is fast; going back may be slow."""
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         """Yield all members that may be images, in order."""
 
     def read(self, number: int) -> bytes:
@@ -104,7 +104,7 @@ class Opened(Protocol):
     def close(self) -> None: ...
 
 
-def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Candidate]:
     """List the images, as the source `folder` does, and the refused members.
 
     Raises:
@@ -127,7 +127,7 @@ def search(name: str, spec: params.ArchiveSource, context: Context) -> list[Row]
     ]
 
 
-def _labels(members: Sequence[Member]) -> list[str]:
+def _labels(members: Sequence[ArchiveMember]) -> list[str]:
     """Return the first folder of each below the common ones: ``pets/cat/1.png`` is a cat."""
     folders = [member.folders for member in members if not member.refusal]
     first, last = min(folders, default=()), max(folders, default=())
@@ -289,7 +289,7 @@ class _Budget:
             )
 
 
-def _member(number: int, name: str, size: int, refusal: str) -> Member:
+def _member(number: int, name: str, size: int, refusal: str) -> ArchiveMember:
     """Describe a member; an invalid name takes precedence over other reasons for refusal."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
@@ -300,7 +300,7 @@ def _member(number: int, name: str, size: int, refusal: str) -> Member:
         refusal = f"file too large: {size} bytes, more than {MAX_MEMBER}"
     clean = unicodedata.normalize("NFC", _printable(str(path)))
     folders = () if refusal else PurePosixPath(clean).parts[:-1]
-    return Member(number, clean, folders, size, refusal)
+    return ArchiveMember(number, clean, folders, size, refusal)
 
 
 def _is_hidden(name: str) -> bool:
@@ -308,19 +308,19 @@ def _is_hidden(name: str) -> bool:
     return any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts
 
 
-def _is_listed(member: Member, head: Callable[[], bytes]) -> bool:
+def _is_listed(member: ArchiveMember, head: Callable[[], bytes]) -> bool:
     """Tell whether a member looks like an image, by name or first bytes, or is refused."""
     if member.refusal or NAMED_AS_PICTURE.search(member.name):
         return True
     return formats.is_picture(head())
 
 
-def _require(member: Member) -> None:
+def _require(member: ArchiveMember) -> None:
     if member.refusal:
         raise FetchError(f"{member.refusal}: {member.name}")
 
 
-def _whole(file: Any, member: Member) -> bytes:
+def _whole(file: Any, member: ArchiveMember) -> bytes:
     data = b"".join(iter(lambda: file.read(_CHUNK), b""))
     if len(data) != member.size:
         raise FetchError(f"damaged archive: {member.name} ends after {len(data)} bytes")
@@ -348,7 +348,7 @@ class _Zip:
         encoding = encoding or guess(stored)
         self._names = [decode(name, lambda: encoding) for name in stored]
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         for number, info in enumerate(self._infos):
             if info.is_dir() or _is_hidden(self._names[number]):
                 continue
@@ -364,7 +364,7 @@ class _Zip:
         with self._archive.open(self._infos[number]) as file:
             return _whole(file, member)
 
-    def _member(self, number: int) -> Member:
+    def _member(self, number: int) -> ArchiveMember:
         info = self._infos[number]
         mode = info.external_attr >> 16
         refusal = ""
@@ -430,7 +430,7 @@ class _Tar:
         self.close = file.close
         self._rewind()
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         self._rewind()
         while (info := self._next()) is not None:
             if info.isdir() or _is_hidden(self._name(info)):
@@ -466,7 +466,7 @@ class _Tar:
             self._position += 1
         return info
 
-    def _member(self, info: tarfile.TarInfo) -> Member:
+    def _member(self, info: tarfile.TarInfo) -> ArchiveMember:
         refusal = "" if info.isreg() and not info.issparse() else "a link or device"
         return _member(self._position - 1, self._name(info), info.size, refusal)
 
@@ -517,11 +517,11 @@ class _Npz:
         self._labels = self._read_labels()
         self._file = archive.open(name)
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         size = math.prod(self._shape)
         for number in range(self._count):
             label = self._labels[number]
-            yield Member(number, f"{number:06d}.png", (label,) if label else (), size, "")
+            yield ArchiveMember(number, f"{number:06d}.png", (label,) if label else (), size, "")
 
     def read(self, number: int) -> bytes:
         if number >= self._count:

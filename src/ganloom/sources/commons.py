@@ -17,8 +17,9 @@ from bs4 import BeautifulSoup
 from bs4.exceptions import ParserRejectedMarkup
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError
-from ganloom.sources.keywords import ask_api, member, objects, parsed, text, web_url
+from ganloom.sources import Context, SourceError
+from ganloom.sources.keywords import Hit, ask_api, member, objects, parsed, text, web_url
+from ganloom.tables import Candidate
 from ganloom.web.client import Get, WebError
 
 API = "https://commons.wikimedia.org/w/api.php"
@@ -35,12 +36,11 @@ class _LaggingError(Exception):
     """The servers are busy."""
 
 
-def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.CommonsSource, context: Context) -> list[Candidate]:
     """List the results of the keywords.
 
     A keyword without results causes a warning. An unreachable API is an error: Commons is reliable,
-    so
-    repeating the search later is better than continuing without it.
+    so repeating the search later is better than continuing without it.
 
     Raises:
         SourceError: There is no response, or one that cannot be parsed.
@@ -49,14 +49,14 @@ def search(name: str, spec: params.CommonsSource, context: Context) -> list[Row]
     return ask_api(name, _WHO, spec.keywords, context, take)
 
 
-def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Row]:
-    rows: dict[str, Row] = {}
+def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Hit]:
+    hits: dict[str, Hit] = {}
     for answer in _answers(get, keyword.text, width, attempts):
-        for row in pictures(answer, scaled=width is not None):
-            rows.setdefault(row["url"], row)
-        if len(rows) >= keyword.max:
+        for hit in pictures(answer, scaled=width is not None):
+            hits.setdefault(hit.url, hit)
+        if len(hits) >= keyword.max:
             break
-    return list(rows.values())[: keyword.max]
+    return list(hits.values())[: keyword.max]
 
 
 def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator[dict[str, Any]]:
@@ -120,35 +120,33 @@ def continuation(answer: dict[str, Any]) -> dict[str, str | int]:
     }
 
 
-def pictures(answer: dict[str, Any], scaled: bool) -> list[Row]:
-    """Convert a response of the API to rows, in the order of the search.
+def pictures(answer: dict[str, Any], scaled: bool) -> list[Hit]:
+    """Convert a response of the API to hits, in the order of the search.
 
-    Rows have the additional columns ``sha1``, the hash of the original, by which Commons finds it,
-    and
-    ``bytes``, which is empty if a scaled version is fetched instead of the original.
+    ``bytes`` is empty if a scaled version is fetched instead of the original.
     """
     pages = list(objects(member(answer, "query", "pages")))
     pages.sort(key=lambda page: _number(page.get("index")))
-    rows = []
+    hits = []
     for page in pages:
         # A page without it is described in the next response.
         for info in list(objects(page.get("imageinfo")))[:1]:
-            about = info.get("extmetadata")
+            facts = info.get("extmetadata")
             url = web_url(info.get("thumburl" if scaled else "url"))
             if url:
-                rows.append(
-                    {
-                        "url": url,
-                        "page": web_url(info.get("descriptionurl")),
-                        "title": text(page.get("title")).removeprefix("File:"),
-                        "creator": plain(member(about, "Artist", "value")),
-                        "licence": plain(member(about, "LicenseShortName", "value")),
-                        "licence_url": web_url(member(about, "LicenseUrl", "value")),
-                        "sha1": text(info.get("sha1")),
-                        "bytes": "" if scaled else _size(info.get("size")),
-                    }
+                hits.append(
+                    Hit(
+                        url=url,
+                        page=web_url(info.get("descriptionurl")),
+                        title=text(page.get("title")).removeprefix("File:"),
+                        creator=plain(member(facts, "Artist", "value")),
+                        licence=plain(member(facts, "LicenseShortName", "value")),
+                        licence_url=web_url(member(facts, "LicenseUrl", "value")),
+                        sha1=text(info.get("sha1")),
+                        bytes="" if scaled else _size(info.get("size")),
+                    )
                 )
-    return rows
+    return hits
 
 
 def _size(value: Any) -> str:

@@ -9,12 +9,13 @@ from sklearn.datasets import load_digits
 
 from ganloom import params
 from ganloom.images import encoding
-from ganloom.sources import Context, FetchError, Reader, Row, candidate
+from ganloom.sources import Context, FetchError, Reader, candidate
+from ganloom.tables import Candidate
 
 _PAPER_WHITE = 16
 
 
-def search(name: str, spec: params.DigitsSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.DigitsSource, context: Context) -> list[Candidate]:
     """List all digits; the label is the digit."""
     return [
         candidate(

@@ -21,19 +21,19 @@ from ganloom.sources import (
     Context,
     FetchError,
     Reader,
-    Row,
     SourceError,
     candidate,
     warn,
 )
 from ganloom.sources.tree import contents, refusal, shown
+from ganloom.tables import Candidate
 
 
-def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.FolderSource, context: Context) -> list[Candidate]:
     """List the files that are images by suffix or by their first bytes.
 
-    Hidden files are skipped. Rows have the additional columns ``sha256`` and ``bytes``, so that an
-    edit between search and fetch is noticed.
+    Hidden files are skipped. Candidates have ``sha256`` and ``bytes``, so that an edit between
+    search and fetch is noticed.
 
     Warns:
         SourceWarning: Something could not be read, or is behind a link to a folder, where DVC does
@@ -55,7 +55,7 @@ def search(name: str, spec: params.FolderSource, context: Context) -> list[Row]:
             "and DVC does not notice edits behind these; after one, run: "
             f"dvc repro --force search@{name}",
         )
-    return [_row(name, spec, path) for path in found.files if _is_picture(path)]
+    return [_candidate(name, spec, path) for path in found.files if _is_picture(path)]
 
 
 def reader(spec: params.FolderSource, context: Context) -> Reader:
@@ -99,7 +99,7 @@ def _is_picture(path: Path) -> bool:
         return False
 
 
-def _row(name: str, spec: params.FolderSource, path: Path) -> Row:
+def _candidate(name: str, spec: params.FolderSource, path: Path) -> Candidate:
     key = path.relative_to(spec.path)
     try:
         with path.open("rb") as file:

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 from ganloom import params
-from ganloom.sources import Context, FetchError
-from ganloom.sources import candidate as source_row
+from ganloom.sources import Context, FetchError, candidate
+from ganloom.tables import Candidate
 
 Floats = NDArray[np.floating[Any]]
 Point = tuple[float, float]
@@ -39,7 +39,7 @@ Colour = tuple[int, int, int]
 # --- candidates --------------------------------------------------------------------------------
 
 
-class Candidate(NamedTuple):
+class Drawing(NamedTuple):
     """A result of the search: the photograph of a design, or a faulty version of it, or junk."""
 
     number: int  # of the design; of junk, a mere number
@@ -54,7 +54,7 @@ class Candidate(NamedTuple):
         return f"kene:{self.key}.{EXTENSIONS.get(self.fault, 'jpg')}"
 
 
-def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[str, str]]:
+def search(name: str, spec: params.KeneSource, context: Context) -> list[Candidate]:
     """List all candidates of a source, sorted by id, without drawing them.
 
     Args:
@@ -63,32 +63,32 @@ def search(name: str, spec: params.KeneSource, context: Context) -> list[dict[st
         context: Settings that all sources share; only the seed is used.
 
     Returns:
-        Rows of the table of candidates, with two columns of ground truth: `design` is the id of the
-        design ("" for junk), `fault` the kind of fault ("" if there is none).
+        Candidates with the ground truth: `design` is the id of the design ("" for junk), `fault`
+        the kind of fault ("" if there is none).
     """
-    found = sorted(candidates(spec, context.seed), key=lambda c: c.key)
-    return [_row(name, spec, c) for c in found]
+    found = sorted(drawings(spec, context.seed), key=lambda drawing: drawing.key)
+    return [_candidate(name, spec, drawing) for drawing in found]
 
 
-def candidates(spec: params.KeneSource, seed: int) -> list[Candidate]:
+def drawings(spec: params.KeneSource, seed: int) -> list[Drawing]:
     """List the photographs, then the faults: each kind equally often, at most once per design."""
     total = round(spec.designs * spec.faults)
-    found = [Candidate(number, "") for number in range(spec.designs)]
+    found = [Drawing(number, "") for number in range(spec.designs)]
     for kind, fault in enumerate(FAULTS):
         count = len(range(kind, total, len(FAULTS)))
         struck = np.random.default_rng([seed, 0, kind]).permutation(spec.designs)[:count]
-        found += [Candidate(int(number), fault) for number in struck]
+        found += [Drawing(int(number), fault) for number in struck]
     return found
 
 
-def _row(name: str, spec: params.KeneSource, candidate: Candidate) -> dict[str, str]:
-    number, fault = candidate
+def _candidate(name: str, spec: params.KeneSource, drawing: Drawing) -> Candidate:
+    number, fault = drawing
     motif, palette = _family(spec, number)
     junk = fault in JUNK
-    return source_row(
+    return candidate(
         name,
-        candidate.key,
-        candidate.url,
+        drawing.key,
+        drawing.url,
         query=motif,
         title=f"{motif.capitalize()} design {number}, {palette}",
         creator="ganloom",
@@ -115,7 +115,7 @@ def reader(spec: params.KeneSource, context: Context) -> Callable[[str], bytes]:
         FetchError: No candidate has this URL (raised by the function).
     """
     seed = context.seed
-    known = {candidate.url: candidate for candidate in candidates(spec, seed)}
+    known = {drawing.url: drawing for drawing in drawings(spec, seed)}
 
     def read(url: str) -> bytes:
         if url not in known:
@@ -141,7 +141,7 @@ def _design(spec: params.KeneSource, seed: int, number: int) -> bytes:
 # --- motifs: lines and fields of a tile ----------------------------------------------------------
 
 
-class Pattern(NamedTuple):
+class KenePattern(NamedTuple):
     """A periodic design: lines, and fields with another colour of the ground.
 
     The edges of fields are lines as well, so that the borders between colours are covered.
@@ -171,16 +171,16 @@ def _closed(*quadrant: Point) -> list[Point]:
     return list(dict.fromkeys([*upper, *[(-x, -y) for x, y in upper]]))
 
 
-def meander(rng: Generator) -> Pattern:
+def meander(rng: Generator) -> KenePattern:
     """Draw angular spirals on both sides of a base line, in sequence or in pairs."""
     spiral = [(0.0, 0.0), (0.0, 3.0), (2.0, 3.0), (2.0, 1.0), (1.0, 1.0), (1.0, 2.0)]
     if rng.random() < 0.5:
         lines = [[(-1.5, 0.0), (1.5, 0.0)], spiral, [(x, -y) for x, y in spiral]]
-        return Pattern(3, 7, lines, [])
-    return Pattern(5, 7, [[(-2.5, 0.0), (2.5, 0.0)], *_mirrored([spiral])], [])
+        return KenePattern(3, 7, lines, [])
+    return KenePattern(5, 7, [[(-2.5, 0.0), (2.5, 0.0)], *_mirrored([spiral])], [])
 
 
-def cross(rng: Generator) -> Pattern:
+def cross(rng: Generator) -> KenePattern:
     """Draw crosses with squares in the gaps, or stepped crosses with crosses in the gaps."""
     if rng.random() < 0.5:
         outline = _closed((1.5, 0.5), (0.5, 0.5), (0.5, 1.5))
@@ -190,10 +190,10 @@ def cross(rng: Generator) -> Pattern:
         outline = _closed((2.5, 0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5), (0.5, 2.5))
         gap = _shifted(_closed((0.5, 0.5)), 3, 3)
         side = 6
-    return Pattern(side, side, [], [(1, outline), (2, gap)])
+    return KenePattern(side, side, [], [(1, outline), (2, gap)])
 
 
-def hexagon(rng: Generator) -> Pattern:
+def hexagon(rng: Generator) -> KenePattern:
     """Draw elongated hexagons in a honeycomb, one inside each; rows alternate in colour."""
     rise = float(rng.choice([0.5, 1.0]))
     height = 4 * rise + 4
@@ -201,10 +201,10 @@ def hexagon(rng: Generator) -> Pattern:
     inner = _closed((1.0, rise - 0.4), (0.0, rise + 0.6))
     even, odd = [(1, outer), (0, inner)], [(0, outer), (2, inner)]
     fields = even + [(colour, _shifted(polygon, 2, height / 2)) for colour, polygon in odd]
-    return Pattern(4, height, [], fields)
+    return KenePattern(4, height, [], fields)
 
 
-def maze(rng: Generator) -> Pattern:
+def maze(rng: Generator) -> KenePattern:
     """Draw a random winding line, mirrored in both axes and joined to its mirror images."""
     free: set[Point] = {(i + 0.5, j + 0.5) for i in range(3) for j in range(3)}
     path: list[Point] = [(0.5, 0.5)]
@@ -220,10 +220,10 @@ def maze(rng: Generator) -> Pattern:
             lines.append(path[-2:])
         else:
             path.pop()
-    return Pattern(6, 6, _mirrored(lines), [])
+    return KenePattern(6, 6, _mirrored(lines), [])
 
 
-MOTIFS: dict[params.Motif, Callable[[Generator], Pattern]] = {
+MOTIFS: dict[params.Motif, Callable[[Generator], KenePattern]] = {
     "meander": meander,
     "cross": cross,
     "hexagon": hexagon,
@@ -278,7 +278,7 @@ REACH = 1.5  # pitches: the colour is constant farther from a line
 SHADES = 768  # colours of a ramp
 
 
-def _distances(pattern: Pattern) -> Floats:
+def _distances(pattern: KenePattern) -> Floats:
     """Compute the distance of each texel's centre from the nearest line: (H, W), in pitches.
 
     The result is periodic. The metric is Chebyshev's along each line, which keeps corners sharp,
@@ -305,7 +305,7 @@ def _distances(pattern: Pattern) -> Floats:
     return nearest
 
 
-def _fields(pattern: Pattern) -> NDArray[np.uint8]:
+def _fields(pattern: KenePattern) -> NDArray[np.uint8]:
     """Return the colour number of the ground at each texel: (H, W)."""
     tile = Image.new("L", _texels(pattern))
     draw = ImageDraw.Draw(tile)
@@ -316,7 +316,7 @@ def _fields(pattern: Pattern) -> NDArray[np.uint8]:
     return np.asarray(tile)
 
 
-def _texels(pattern: Pattern) -> tuple[int, int]:
+def _texels(pattern: KenePattern) -> tuple[int, int]:
     return round(pattern.width * TEXELS), round(pattern.height * TEXELS)
 
 
@@ -350,7 +350,7 @@ class View(NamedTuple):
     light: Floats
 
 
-def photograph(pattern: Pattern, palette: Palette, size: int, rng: Generator) -> Image.Image:
+def photograph(pattern: KenePattern, palette: Palette, size: int, rng: Generator) -> Image.Image:
     """Photograph a cloth with this pattern; the longest side has `size` px."""
     view = _view(size, rng)
     pitch = rng.uniform(0.07, 0.082)
@@ -388,7 +388,7 @@ def _view(size: int, rng: Generator) -> View:
     return View(u, v, light)
 
 
-def _dyed(pattern: Pattern, ramps: Floats, view: View, pitch: float, rng: Generator) -> Floats:
+def _dyed(pattern: KenePattern, ramps: Floats, view: View, pitch: float, rng: Generator) -> Floats:
     """Colour the cloth: (H, W, 3). Lines vary slightly in position and width, as if by hand."""
     x, y = (
         (w + 0.0035 * _smooth(rng, w.shape, 9)) * (TEXELS / pitch) + rng.uniform(0, 9 * TEXELS)

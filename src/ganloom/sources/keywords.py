@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, candidate, warn
+from ganloom.sources import Context, SourceError, candidate, warn
+from ganloom.tables import Candidate
 from ganloom.web.client import Get, browser
 
 MAX_ANSWER = 8 << 20  # bytes of a response
@@ -18,13 +21,27 @@ MAX_URL = 2048
 MAX_TEXT = 500
 
 
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """What a service says about an image that it found; see ``Candidate``."""
+
+    url: str
+    page: str = ""
+    title: str = ""
+    creator: str = ""
+    licence: str = ""
+    licence_url: str = ""
+    sha1: str | None = None
+    bytes: str | None = None
+
+
 def ask_api(
     name: str,
     who: str,
     keywords: Sequence[params.Keyword],
     context: Context,
-    take: Callable[[Get, params.Keyword], list[Row]],
-) -> list[Row]:
+    take: Callable[[Get, params.Keyword], list[Hit]],
+) -> list[Candidate]:
     """Search an API for each keyword, and merge the results.
 
     robots.txt is not consulted: it is meant for web crawlers, not for clients of an API.
@@ -37,30 +54,36 @@ def ask_api(
         take: Function that searches for one keyword.
     """
     network = context.network.model_copy(update={"robots": False})
-    found: list[tuple[str, Row]] = []
+    found: list[tuple[str, Hit]] = []
     with browser(network, MAX_ANSWER) as get:
         for keyword in keywords:
-            rows = take(get, keyword)
-            if not rows:
+            hits = take(get, keyword)
+            if not hits:
                 warn(name, f"{who} has nothing for {keyword.text!r}")
-            found += [(keyword.text, row) for row in rows]
+            found += [(keyword.text, hit) for hit in hits]
     return merged(name, found)
 
 
-def merged(name: str, found: Iterable[tuple[str, Row]]) -> list[Row]:
+def merged(name: str, found: Iterable[tuple[str, Hit]]) -> list[Candidate]:
     """Merge the results of several keywords to one candidate per URL.
 
     The metadata come from the first keyword that finds an image; ``query`` lists all of them. The
     id is derived from the URL, so it does not depend on the other results.
     """
-    rows: dict[str, Row] = {}
-    for keyword, known in found:
-        row = rows.get(known["url"])
-        if row is None:
-            rows[known["url"]] = candidate(name, url_key(known["url"]), query=keyword, **known)
-        elif keyword not in row["query"].split("; "):
-            row["query"] += f"; {keyword}"
-    return list(rows.values())
+    hits: dict[str, Hit] = {}
+    keywords: dict[str, dict[str, None]] = defaultdict(dict)  # ordered sets
+    for keyword, hit in found:
+        hits.setdefault(hit.url, hit)
+        keywords[hit.url][keyword] = None
+    return [
+        candidate(
+            name,
+            url_key(url),
+            query="; ".join(keywords[url]),
+            **{key: value for key, value in asdict(hit).items() if value is not None},
+        )
+        for url, hit in hits.items()
+    ]
 
 
 def url_key(url: str) -> str:

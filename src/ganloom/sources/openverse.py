@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, warn
-from ganloom.sources.keywords import ask_api, objects, parsed, text, web_url
+from ganloom.sources import Context, SourceError, warn
+from ganloom.sources.keywords import Hit, ask_api, objects, parsed, text, web_url
+from ganloom.tables import Candidate
 from ganloom.web.client import Get, WebError
 
 API = "https://api.openverse.org/v1/images/"
@@ -25,7 +26,7 @@ _MOST = 240
 _LICENCES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
 
 
-def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Candidate]:
     """List the results of the keywords.
 
     A keyword without results, or with a limit that the API cannot reach, causes a warning. An
@@ -44,11 +45,11 @@ def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Ro
     return ask_api(name, _WHO, spec.keywords, context, _take)
 
 
-def _take(get: Get, keyword: params.Keyword) -> list[Row]:
-    return list(itertools.islice(_rows(get, keyword.text), min(keyword.max, _MOST)))
+def _take(get: Get, keyword: params.Keyword) -> list[Hit]:
+    return list(itertools.islice(_hits(get, keyword.text), min(keyword.max, _MOST)))
 
 
-def _rows(get: Get, words: str) -> Iterator[Row]:
+def _hits(get: Get, words: str) -> Iterator[Hit]:
     for page in range(1, _MOST // _PAGE + 1):
         query = {"q": words, "page": page, "page_size": _PAGE}
         try:
@@ -61,8 +62,8 @@ def _rows(get: Get, words: str) -> Iterator[Row]:
             return
 
 
-def pictures(answer: dict[str, Any]) -> list[Row]:
-    """Convert a page of results to rows.
+def pictures(answer: dict[str, Any]) -> list[Hit]:
+    """Convert a page of results to hits.
 
     Raises:
         SourceError: The response is not a page of results.
@@ -70,14 +71,14 @@ def pictures(answer: dict[str, Any]) -> list[Row]:
     if not isinstance(answer.get("results"), list):
         raise SourceError(f"{_WHO} refuses: {text(str(answer.get('detail', 'no results')))}")
     return [
-        {
-            "url": web_url(work.get("url")),
-            "page": web_url(work.get("foreign_landing_url")),
-            "title": text(work.get("title")),
-            "creator": text(work.get("creator")),
-            "licence": licence(work.get("license"), work.get("license_version")),
-            "licence_url": web_url(work.get("license_url")),
-        }
+        Hit(
+            url=web_url(work.get("url")),
+            page=web_url(work.get("foreign_landing_url")),
+            title=text(work.get("title")),
+            creator=text(work.get("creator")),
+            licence=licence(work.get("license"), work.get("license_version")),
+            licence_url=web_url(work.get("license_url")),
+        )
         for work in objects(answer["results"])
         if web_url(work.get("url"))
     ]

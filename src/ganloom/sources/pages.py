@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from icrawler import Feeder, Parser
 
 from ganloom import params
-from ganloom.sources import Context, Row, SourceError, warn
-from ganloom.sources.keywords import MAX_ANSWER, merged, web_url
+from ganloom.sources import Context, SourceError, warn
+from ganloom.sources.keywords import MAX_ANSWER, Hit, merged, web_url
+from ganloom.tables import Candidate
 from ganloom.web.client import Get, WebError, browser
 
 # No engine shows more results.
@@ -54,7 +55,7 @@ def search(
     engine: Engine,
     searches: Sequence[tuple[params.Keyword, str]],
     context: Context,
-) -> list[Row]:
+) -> list[Candidate]:
     """List the results of the keywords.
 
     Args:
@@ -66,7 +67,7 @@ def search(
     Raises:
         SourceError: There is no network.
     """
-    found: list[tuple[str, Row]] = []
+    found: list[tuple[str, Hit]] = []
     with browser(context.network, MAX_ANSWER) as get:
         for keyword, words in searches:
             if keyword.max > MOST:
@@ -79,7 +80,7 @@ def search(
                     break
                 continue
             # Result pages state neither author nor licence.
-            found += [(keyword.text, {"url": url}) for url in urls]
+            found += [(keyword.text, Hit(url=url)) for url in urls]
     return merged(name, found)
 
 

@@ -18,7 +18,8 @@ from torchvision import datasets
 
 from ganloom import params
 from ganloom.images import arrays, encoding
-from ganloom.sources import Context, FetchError, Reader, Row, SourceError, candidate
+from ganloom.sources import Context, FetchError, Reader, SourceError, candidate
+from ganloom.tables import Candidate
 
 DOWNLOADS = Path("work/torchvision")
 LARGEST_IDX = 1 << 30  # bytes, decompressed; MNIST and similar datasets have 47 MB
@@ -63,7 +64,7 @@ class _Split(NamedTuple):
     picture: Callable[[int], Any]  # a PIL image or an array
 
 
-def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.TorchvisionSource, context: Context) -> list[Candidate]:
     """List the images of a split, optionally of some classes and up to a limit.
 
     Raises:

@@ -12,14 +12,16 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ganloom import lists, params
-from ganloom.sources import Context, FetchError, Row, SourceError, candidate, warn
+from ganloom.sources import Context, FetchError, SourceError, candidate, warn
 from ganloom.sources.keywords import MAX_URL, text, url_key, web_url
+from ganloom.tables import Candidate
 
-# Columns of the table of candidates, each with the names that a list may use for it.
+# Fields of a candidate, each with the names that a list may use for it.
 _KNOWN = {
     "query": ("query",),
     "page": ("page", "foreign_landing_url", "descriptionurl"),
@@ -34,11 +36,11 @@ _KNOWN = {
 Line = tuple[int, Mapping[str, Any] | FetchError]
 
 
-def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
+def search(name: str, spec: params.UrlsSource, context: Context) -> list[Candidate]:
     """List the addresses without duplicates; the failed rows of a manifest are included.
 
-    Rows have the additional columns ``sha256``, empty if the list does not give it, and
-    ``refusal``, the reason why a row of the list is unusable, empty if it is usable.
+    Candidates have ``sha256``, empty if the list does not give it, and ``refusal``, the reason why
+    a row of the list is unusable, empty if it is usable.
 
     Warns:
         SourceWarning: Some rows are unusable, or refer to local sources of another project.
@@ -47,8 +49,8 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
         SourceError: The file cannot be read, or has no column ``url``.
     """
     path = Path(spec.path)
-    rows: dict[str, Row] = {}
-    refused: list[Row] = []
+    found: dict[str, Candidate] = {}
+    refused: list[Candidate] = []
     local = 0
     try:
         for number, known in _read(path):
@@ -58,22 +60,30 @@ def search(name: str, spec: params.UrlsSource, context: Context) -> list[Row]:
                 if _is_local(known):
                     local += 1
                     continue
-                row = _row(name, known)
-                first = rows.setdefault(row["url"], row)
-                if first["sha256"] and row["sha256"] and first["sha256"] != row["sha256"]:
+                new = _candidate(name, known)
+                first = found.setdefault(new.url, new)
+                if first.sha256 and new.sha256 and first.sha256 != new.sha256:
                     raise FetchError("another sha256 than an earlier row has for this address")
             except FetchError as error:
                 refused.append(_refused(name, number, error))
             else:
-                rows[row["url"]] = {key: first[key] or row[key] for key in first}
+                found[new.url] = _completed(first, new)
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
     if local:
         warn(name, f"{local} rows of {path} are not on the web, but of that project's own sources")
     if refused:
-        first_reason = refused[0]["refusal"]
+        first_reason = refused[0].refusal
         warn(name, f"{len(refused)} rows of {path} cannot be used; the first: {first_reason}")
-    return [*rows.values(), *refused]
+    return [*found.values(), *refused]
+
+
+def _completed(first: Candidate, second: Candidate) -> Candidate:
+    """Fill the empty fields of ``first`` from ``second``."""
+    return replace(
+        first,
+        **{name: value for name, value in asdict(second).items() if not getattr(first, name)},
+    )
 
 
 def _is_local(known: Mapping[str, Any]) -> bool:
@@ -173,7 +183,7 @@ def _object(line: str) -> Mapping[str, Any] | FetchError:
     return found if isinstance(found, dict) else FetchError("not an object with a 'url'")
 
 
-def _row(name: str, known: Mapping[str, Any]) -> Row:
+def _candidate(name: str, known: Mapping[str, Any]) -> Candidate:
     url = web_url(known.get("url"))
     if not known.get("url"):
         raise FetchError("no address")
@@ -194,7 +204,7 @@ def _row(name: str, known: Mapping[str, Any]) -> Row:
     return candidate(name, url_key(url), url, sha256=digest, refusal="", **metadata)
 
 
-def _refused(name: str, number: int, error: FetchError) -> Row:
+def _refused(name: str, number: int, error: FetchError) -> Candidate:
     kind, _, more = str(error).partition(": ")
     reason = f"{kind}: line {number}: {more}" if more else f"{kind}: line {number}"
     key = f"line-{number:06d}"

@@ -29,14 +29,13 @@ from starlette.staticfiles import StaticFiles
 
 from ganloom import params
 from ganloom.curate import CurationError
-from ganloom.enlarging.network import EnlargerError
 from ganloom.images.decoding import ImageError
 from ganloom.images.shards import ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
 from ganloom.studio import collection, decisions, editing, generation, mixing, weaving
 from ganloom.studio.collection import Collection, CollectionError
-from ganloom.studio.decisions import Change, State, Word
+from ganloom.studio.decisions import Change, ListState, Word
 from ganloom.studio.generators import Generators
 from ganloom.studio.guard import FOR_EVER, HOSTS, STATIC, OwnHeaders, Payload, page, posted, problem
 from ganloom.studio.samples import SampleError, Samples
@@ -87,11 +86,11 @@ class Studio:
                 self._collection = collection.load(self.project)
             return self._collection
 
-    def decisions(self) -> State:
+    def decisions(self) -> ListState:
         """Read the manual list."""
         return decisions.read(self.list, self.collection().known)
 
-    def decide(self, changes: list[Change]) -> tuple[State, State]:
+    def decide(self, changes: list[Change]) -> tuple[ListState, ListState]:
         """Write decisions to the manual list; see ``decisions.write``."""
         known = self.collection().known
         unknown = [change.sha256 for change in changes if change.sha256 not in known]
@@ -195,7 +194,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
         # A window that had the previous revision can apply its own changes and needs no full list.
         return _answer(after, after.revision if payload.revision == before.revision else None)
 
-    def _answer(state: State, known_revision: str | None) -> Response:
+    def _answer(state: ListState, known_revision: str | None) -> Response:
         answer: dict[str, Any] = {
             "revision": state.revision,
             "collection": studio.collection().revision,
@@ -257,7 +256,6 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             ShardError: problem(503),
             CurationError: problem(409),
             ImageError: problem(422),
-            EnlargerError: problem(422),
             ModelError: problem(422),
             SampleError: problem(422),
             FloatingPointError: problem(422),

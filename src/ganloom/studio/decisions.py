@@ -36,7 +36,7 @@ class Change(NamedTuple):
     reason: str
 
 
-class State(NamedTuple):
+class ListState(NamedTuple):
     """Content of the list.
 
     Attributes:
@@ -48,7 +48,7 @@ class State(NamedTuple):
     decisions: dict[str, Decided]
 
 
-def read(path: Path, known: Collection[str]) -> State:
+def read(path: Path, known: Collection[str]) -> ListState:
     """Read the list. A file that does not exist is an empty list.
 
     Args:
@@ -64,7 +64,7 @@ def read(path: Path, known: Collection[str]) -> State:
 
 def write(
     path: Path, known: Collection[str], changes: Sequence[Change], lock: Path
-) -> tuple[State, State]:
+) -> tuple[ListState, ListState]:
     """Merge changes into the current list; the last change of an image wins.
 
     The file is replaced atomically: a reader sees the old list or the new one, even after a power
@@ -97,7 +97,7 @@ def write(
             # Other programs ignore the lock: if one has changed the file meanwhile, merge again.
             if _replace(path, before, after):
                 decisions = {d: want for d, want in (state.decisions | wanted).items() if want}
-                return state, State(sha256(after), decisions)
+                return state, ListState(sha256(after), decisions)
 
 
 def _bytes(path: Path) -> bytes:
@@ -107,11 +107,11 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-def _state(data: bytes, lines: Sequence[Decision]) -> State:
+def _state(data: bytes, lines: Sequence[Decision]) -> ListState:
     decisions: dict[str, Decided] = {}
     for line in lines:
         decisions.setdefault(line.sha256, ("keep" if line.keep else "drop", line.reason))
-    return State(sha256(data) if data else "", decisions)
+    return ListState(sha256(data) if data else "", decisions)
 
 
 def _merge(data: bytes, lines: Sequence[Decision], wanted: Mapping[str, Decided | None]) -> bytes:

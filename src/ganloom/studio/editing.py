@@ -168,7 +168,7 @@ class Editor:
             if self.search is not None and self.search.state == "running":
                 raise HTTPException(409, "another search is running; cancel it first")
             loaded = self.generators.load(payload.model)
-            photo = _photo(data, loaded.about["resolution"])
+            photo = _photo(data, loaded.info.resolution)
             made = {"photo": sha256(data), "steps": payload.steps, "loss": payload.loss}
             guess = first_guess(self.generators.predictor(payload.model), loaded.net, photo)
             if guess.v is not None:

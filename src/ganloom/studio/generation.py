@@ -18,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganloom.nets.inputs import Inputs
-from ganloom.sampling.files import tagged_png
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import new
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generators import Generators, Loaded
 from ganloom.studio.guard import FOR_EVER, Payload, page, posted
-from ganloom.studio.samples import Sample, Samples, sample
+from ganloom.studio.samples import Samples, StoredSample, sample
 from ganloom.weaving.tile import enlarged
 
 MOST = 64  # samples per request
@@ -99,7 +99,7 @@ def routes(generators: Generators, samples: Samples) -> list[Route]:
             png = await run_in_threadpool(_large, chosen)
         return Response(png, media_type="image/png", headers={"cache-control": "no-cache"})
 
-    def _large(chosen: Sample) -> bytes:
+    def _large(chosen: StoredSample) -> bytes:
         enlarger = generators.enlarger()
         picture = enlarged(samples.picture(chosen.name), LARGE, enlarger.net)
         metadata = chosen.model_dump() | {"enlarger_sha256": enlarger.digest, "width": LARGE}
@@ -128,7 +128,7 @@ def pictures(loaded: Loaded, v: Tensor) -> NDArray[np.uint8]:
     Raises:
         FloatingPointError: As in ``generate``.
     """
-    batch = max(1, min(64, PIXELS // loaded.about["resolution"] ** 2))
+    batch = max(1, min(64, PIXELS // loaded.info.resolution**2))
     return generate(loaded.net, v, batch)
 
 
@@ -143,7 +143,7 @@ def class_number(loaded: Loaded, label: str | None) -> int | None:
     """
     if label is None:
         return None
-    classes: list[str] = loaded.about["classes"]
+    classes = loaded.info.classes
     if label not in classes:
         names = ", ".join(classes) or "none; the model is unconditional"
         raise HTTPException(400, f"class {label!r} does not exist; classes: {names}")
@@ -179,7 +179,7 @@ def with_codes(layout: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
     return v
 
 
-def input_of(source: Sample, loaded: Loaded) -> Tensor:
+def input_of(source: StoredSample, loaded: Loaded) -> Tensor:
     """Input of the generator that made a sample: (1, width).
 
     Raises:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors
 import torch
 
+from ganloom.device import best_device
 from ganloom.enlarging import network
-from ganloom.enlarging.network import Enlarger, EnlargerError
+from ganloom.enlarging.network import Enlarger
 from ganloom.images.shards import sha256
-from ganloom.models import METADATA, Generator, ModelError, load_generator
+from ganloom.models import (
+    Generator,
+    GeneratorInfo,
+    ModelError,
+    load_generator,
+    read_info,
+    refusing,
+)
 from ganloom.trained import trained
 
 # Written by benchmarks/bundled_generator.py. Names of models in params.yaml have no slash.
@@ -29,13 +35,13 @@ class Loaded(NamedTuple):
 
     Attributes:
         net: Network in eval mode.
-        about: Metadata, as returned by ``load_generator``.
+        info: Metadata of the file.
         digest: SHA-256 of the file. With it and v, a sample can be reproduced.
         device: Device of the network.
     """
 
     net: Generator
-    about: dict[str, Any]
+    info: GeneratorInfo
     digest: str
     device: torch.device
 
@@ -63,7 +69,7 @@ class Generators:
 
     def __init__(self, project: Path, bundle: dict[str, Path] | None = None) -> None:
         self.project, self.bundle = project, bundle
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = best_device()
         self._loading = threading.Lock()
         self._loaded: OrderedDict[str, tuple[tuple[int, ...], Loaded]] = OrderedDict()
         self._enlarger: tuple[tuple[int, ...], LoadedEnlarger] | None = None
@@ -106,9 +112,9 @@ class Generators:
         with self._loading:
             stamp = _stamp(path)
             if name not in self._loaded or self._loaded[name][0] != stamp:
-                net, about = load_generator(path, self.device)
+                net, info = load_generator(path, self.device)
                 digest = sha256(path.read_bytes())
-                self._loaded[name] = stamp, Loaded(net, about, digest, self.device)
+                self._loaded[name] = stamp, Loaded(net, info, digest, self.device)
             self._loaded.move_to_end(name)
             while len(self._loaded) > LOADED:
                 self._loaded.popitem(last=False)
@@ -123,7 +129,7 @@ class Generators:
         """Return the project's enlarger, read again if its file has changed.
 
         Raises:
-            EnlargerError: If its file is unusable.
+            ModelError: If its file is unusable.
         """
         if not self.has_enlarger:
             return LoadedEnlarger(None, None)
@@ -134,8 +140,8 @@ class Generators:
                 if self._enlarger is None or self._enlarger[0] != stamp:
                     loaded = LoadedEnlarger(network.load(path), sha256(path.read_bytes()))
                     self._enlarger = stamp, loaded
-            except (ModelError, OSError) as error:
-                raise EnlargerError(str(error)) from None
+            except OSError as error:
+                raise ModelError(str(error)) from None
             return self._enlarger[1]
 
     def turn(self, name: str) -> asyncio.Lock:
@@ -144,32 +150,22 @@ class Generators:
 
     def _described(self, name: str, path: Path) -> dict[str, Any]:
         try:
-            with safetensors.safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {})[METADATA])
-            layout = about["inputs"]
+            with refusing(path, "a generator"):
+                info = read_info(path, GeneratorInfo)
             return {
                 "name": name,
                 "example": name == EXAMPLE,
                 "problem": None,
-                "resolution": about["resolution"],
-                "kimg": about["kimg"],
-                "classes": about["classes"],
-                "categorical": layout["categorical"],
-                "continuous": layout["continuous"],
+                "resolution": info.resolution,
+                "kimg": info.kimg,
+                "classes": info.classes,
+                "categorical": info.inputs.categorical,
+                "continuous": info.inputs.continuous,
                 "predictor": self.predictor(name).is_file(),
             }
-        except (
-            safetensors.SafetensorError,
-            AttributeError,
-            KeyError,
-            OSError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
-            problem = f"{path} is damaged or not a generator of ganloom ({error})"
+        except (ModelError, OSError) as error:
             remedy = f"to train it again: dvc repro train@{name}"
-            return {"name": name, "problem": f"{problem}; {remedy}"}
+            return {"name": name, "problem": f"{error}; {remedy}"}
 
 
 def _stamp(path: Path) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from ganloom.files import write_whole
 from ganloom.images.decoding import decode
 from ganloom.images.shards import sha256
-from ganloom.sampling.files import tagged_png
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generators import Loaded
 
 REMEMBERED = 2000  # samples, of a few hundred megabytes at most
@@ -33,7 +33,7 @@ class SampleError(ValueError):
     """A sample does not exist, or its file is unusable. The message names it."""
 
 
-class Sample(BaseModel):
+class StoredSample(BaseModel):
     """Input of a generator, with its origin.
 
     Attributes:
@@ -62,11 +62,11 @@ class Sample(BaseModel):
         return sha256(self.text().encode())[:20]
 
 
-def sample(model: str, loaded: Loaded, v: Tensor, made: dict[str, Any]) -> Sample:
+def sample(model: str, loaded: Loaded, v: Tensor, made: dict[str, Any]) -> StoredSample:
     """Create a sample from an input v (width,) and its origin."""
     # Nine digits preserve every float32.
     numbers = [float(f"{x:.9g}") for x in v.tolist()]
-    return Sample(
+    return StoredSample(
         model=model,
         model_sha256=loaded.digest,
         v=numbers,
@@ -85,9 +85,9 @@ class Samples:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._made: OrderedDict[str, tuple[Sample, bytes]] = OrderedDict()
+        self._made: OrderedDict[str, tuple[StoredSample, bytes]] = OrderedDict()
 
-    def add(self, sample: Sample, picture: NDArray[np.uint8]) -> str:
+    def add(self, sample: StoredSample, picture: NDArray[np.uint8]) -> str:
         """Store a sample and its image (R, R, 3) in memory, and return its name."""
         png = tagged_png(picture, sample.text())
         name = sample.name
@@ -98,7 +98,7 @@ class Samples:
                 self._made.popitem(last=False)
         return name
 
-    def get(self, name: str) -> tuple[Sample, bytes]:
+    def get(self, name: str) -> tuple[StoredSample, bytes]:
         """Return a sample and its PNG, whose metadata contains the sample.
 
         Raises:
@@ -134,7 +134,7 @@ class Samples:
         for extension in ("json", "png"):
             (self.folder / f"{name}.{extension}").unlink(missing_ok=True)
 
-    def kept(self) -> dict[str, Sample]:
+    def kept(self) -> dict[str, StoredSample]:
         """Kept samples by name, the latest first; unusable files are left out."""
         paths = [p for p in self.folder.glob("*.json") if NAME.fullmatch(p.stem)]
         samples = {}
@@ -145,11 +145,11 @@ class Samples:
                 continue
         return samples
 
-    def _read(self, name: str) -> Sample:
+    def _read(self, name: str) -> StoredSample:
         path = self.folder / f"{name}.json"
         try:
             content = json.loads(path.read_bytes())
             del content["z"]
-            return Sample.model_validate(content)
+            return StoredSample.model_validate(content)
         except (ValidationError, ValueError, KeyError, TypeError, RecursionError):
             raise SampleError(f"{path} is damaged; delete it") from None

@@ -23,15 +23,15 @@ from starlette.routing import Route
 from torch import Tensor
 
 from ganloom.enlarging.network import Enlarger
-from ganloom.sampling.files import tagged_png
 from ganloom.sampling.latents import new
+from ganloom.sampling.saving import tagged_png
 from ganloom.studio.generation import ModelName, Seed, class_number, input_of, pictures, with_codes
 from ganloom.studio.generators import Generators
 from ganloom.studio.guard import FOR_EVER, Payload, page, posted
-from ganloom.studio.samples import Sample, SampleError, Samples, sample
+from ganloom.studio.samples import SampleError, Samples, StoredSample, sample
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS, fold, moved
 from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import Pattern, drift, facts, tile_within, weave
+from ganloom.weaving.weave import ClothPattern, drift, facts, tile_within, weave
 
 Array = NDArray[np.uint8]
 
@@ -45,7 +45,7 @@ REMEMBERED = 1000  # settings
 DRAWN = 4  # settings whose samples stay in memory, since a change of place does not affect them
 
 Place = Annotated[float, Field(ge=0, lt=2, allow_inf_nan=False)]
-Make = Callable[[Sample], bytes]
+Make = Callable[[StoredSample], bytes]
 
 
 class _Weave(Payload):
@@ -81,14 +81,14 @@ class Weaves:
     def __init__(self, generators: Generators, folder: Path) -> None:
         self.generators, self.samples = generators, Samples(folder)
         self._lock = threading.Lock()
-        self._recent: OrderedDict[str, Sample] = OrderedDict()
+        self._recent: OrderedDict[str, StoredSample] = OrderedDict()
         self._drawn: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
 
-    def add(self, payload: _Weave) -> Sample:
+    def add(self, payload: _Weave) -> StoredSample:
         """Store settings, and generate their samples.
 
         Raises:
-            HTTPException, ModelError, EnlargerError, FloatingPointError: If that is impossible.
+            HTTPException, ModelError, FloatingPointError: If that is impossible.
         """
         loaded, enlarger = self.generators.load(payload.model), self.generators.enlarger()
         layout = loaded.net.inputs
@@ -103,7 +103,7 @@ class Weaves:
             _remember(self._recent, settings.name, settings, REMEMBERED)
         return settings
 
-    def get(self, name: str) -> Sample:
+    def get(self, name: str) -> StoredSample:
         """Return settings by name, if they are in memory or kept.
 
         Raises:
@@ -119,7 +119,7 @@ class Weaves:
         _read(kept)
         return kept
 
-    def preview(self, settings: Sample) -> bytes:
+    def preview(self, settings: StoredSample) -> bytes:
         """Small tile, or a small cloth if there is a border or a drift; interpolated, so fast."""
         if _needs_cloth(settings):
             cloth = self._cloth(settings, PREVIEW_CLOTH, None, few=True)
@@ -127,24 +127,24 @@ class Weaves:
         tile = self._tile(settings, min(PREVIEW_TILE, settings.made["width"]), None)
         return _png(tile, self._facts(settings, "preview", tile))
 
-    def shown(self, settings: Sample) -> bytes:
+    def shown(self, settings: StoredSample) -> bytes:
         """Tile or cloth in the size of the page."""
         if not _needs_cloth(settings):
             return self.tile(settings)
         cloth = self._cloth(settings, SHOWN, self._net(settings))
         return _png(cloth, self._facts(settings, "cloth", cloth), fast=True)
 
-    def tile(self, settings: Sample) -> bytes:
+    def tile(self, settings: StoredSample) -> bytes:
         """Tile of the sample in the centre of the cloth."""
         tile = self._tile(settings, settings.made["width"], self._net(settings))
         return _png(tile, self._facts(settings, "tile", tile))
 
-    def cloth(self, settings: Sample) -> bytes:
+    def cloth(self, settings: StoredSample) -> bytes:
         """Cloth to print."""
         cloth = self._cloth(settings, CLOTH, self._net(settings))
         return _png(cloth, self._facts(settings, "cloth", cloth) | {"dpi": DPI}, fast=True, dpi=DPI)
 
-    def compared(self, settings: Sample) -> bytes:
+    def compared(self, settings: StoredSample) -> bytes:
         """The sample, enlarged by repeating pixels, next to the tile."""
         tile = self._tile(settings, settings.made["width"], self._net(settings))
         image = Image.fromarray(self._samples(settings)[0])
@@ -153,7 +153,7 @@ class Weaves:
         both = np.concatenate([before, tile], axis=1)
         return _png(both, self._facts(settings, "sample and tile", both))
 
-    def keep(self, settings: Sample) -> None:
+    def keep(self, settings: StoredSample) -> None:
         """Write settings and image to disk."""
         if settings.name not in self.samples.kept():
             net = self._net(settings)
@@ -164,13 +164,13 @@ class Weaves:
             self.samples.add(settings, picture)
         self.samples.keep(settings.name)
 
-    def _tile(self, settings: Sample, width: int, net: Enlarger | None) -> Array:
+    def _tile(self, settings: StoredSample, width: int, net: Enlarger | None) -> Array:
         pattern = _read(settings)
         drawn = moved(self._samples(settings)[0], *pattern.place)
         return make_tile(drawn, pattern.group, width, net)
 
     def _cloth(
-        self, settings: Sample, side: int, net: Enlarger | None, *, few: bool = False
+        self, settings: StoredSample, side: int, net: Enlarger | None, *, few: bool = False
     ) -> Array:
         """Weave a cloth with as many tiles as the one to download.
 
@@ -186,7 +186,7 @@ class Weaves:
         tile = tile_within(CLOTH, settings.made["width"]) * side // CLOTH
         return weave(samples, _read(settings), (side, side), net, tile)
 
-    def _samples(self, settings: Sample) -> Array:
+    def _samples(self, settings: StoredSample) -> Array:
         """(K, R, R, 3) samples from the centre of the cloth to its edges, R even."""
         seed, strength = settings.made["seed"], settings.made["drift"]
         key = (settings.model_sha256, *settings.v, seed, strength)
@@ -203,7 +203,7 @@ class Weaves:
             _remember(self._drawn, key, made, DRAWN)
         return made
 
-    def _net(self, settings: Sample) -> Enlarger | None:
+    def _net(self, settings: StoredSample) -> Enlarger | None:
         """Return the enlarger, which must be the one of these settings.
 
         Raises:
@@ -214,7 +214,7 @@ class Weaves:
             raise HTTPException(409, "the enlarger has changed; create the weave again")
         return enlarger.net
 
-    def _facts(self, settings: Sample, what: str, picture: Array) -> dict[str, Any]:
+    def _facts(self, settings: StoredSample, what: str, picture: Array) -> dict[str, Any]:
         made = settings.made
         inputs = {name: made[name] for name in ("label", "codes") if made.get(name)}
         return facts(
@@ -232,7 +232,7 @@ class Weaves:
         )
 
 
-def _read(settings: Sample) -> Pattern:
+def _read(settings: StoredSample) -> ClothPattern:
     """Validate settings, which may come from a file, and return their pattern.
 
     Raises:
@@ -244,10 +244,10 @@ def _read(settings: Sample) -> Pattern:
     except (KeyError, ValidationError):
         raise SampleError(f"the kept weave {settings.name} is damaged; delete it") from None
     x, y = payload.place
-    return Pattern(payload.group, payload.border, (x, y))
+    return ClothPattern(payload.group, payload.border, (x, y))
 
 
-def _needs_cloth(settings: Sample) -> bool:
+def _needs_cloth(settings: StoredSample) -> bool:
     """Whether the result is more than one repeated tile."""
     return bool(settings.made["border"] or settings.made["drift"])
 
@@ -375,7 +375,7 @@ def routes(generators: Generators, folder: Path) -> list[Route]:
     ]
 
 
-def _usable(settings: Sample) -> bool:
+def _usable(settings: StoredSample) -> bool:
     try:
         _read(settings)
     except SampleError:

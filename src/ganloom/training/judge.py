@@ -61,7 +61,7 @@ MIN_STEPS = 100
 # --- evaluation ----------------------------------------------------------------------------------
 
 
-class Judge(NamedTuple):
+class CheckpointJudge(NamedTuple):
     """Inputs that all evaluations of a training share.
 
     Attributes:
@@ -99,7 +99,7 @@ class Judge(NamedTuple):
 
 def prepare(  # noqa: PLR0917
     section: params.Judge, slices: Path, cache: Path, resolution: int, layout: Inputs, seed: int
-) -> Judge:
+) -> CheckpointJudge:
     """Read the real images and compute their features, without draws from the training's generator.
 
     Args:
@@ -127,7 +127,7 @@ def prepare(  # noqa: PLR0917
     label, _ = pd.factorize(data.index["label"], sort=True)
     shares = torch.from_numpy(in_proportion(label, section.samples, seed))
     v = inputs(layout, section.samples, seed, "judge", labels=shares)
-    return Judge(section, v, train, real, against)
+    return CheckpointJudge(section, v, train, real, against)
 
 
 def measure(fake: Tensor, train: Tensor, real: Tensor) -> dict[str, float]:
@@ -160,7 +160,7 @@ def _evaluated(history: History) -> list[dict[str, float]]:
 
 
 def judgement(
-    history: History, model: params.Model, judging: Judge | None, kimg: float
+    history: History, model: params.Model, judging: CheckpointJudge | None, kimg: float
 ) -> dict[str, Any]:
     """Build the content of ``judgement.json``.
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,13 +19,15 @@ from torch.nn.utils import parametrize
 from tqdm import tqdm
 
 from ganloom import matching, models, objectives, params
+from ganloom.device import best_device
+from ganloom.files import write_json
 from ganloom.nets.blocks import DiscriminatorOutput
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import inputs
 from ganloom.slices import HOLDOUT, TRAINING, in_proportion
 from ganloom.training import checkpoint, data, ema, energy, graphs, judge, record
 from ganloom.training.diffaugment import augment
-from ganloom.training.state import State, fresh
+from ganloom.training.state import TrainingState, fresh
 
 # Seconds between checkpoints, and the largest share of time that they may take. Results do not
 # depend on either, except for the last good state of a training that diverges.
@@ -79,7 +80,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         DamagedError: The checkpoint cannot be read.
         DivergedError: A loss or weight is not finite; ``out`` has the last good state.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     _make_reproducible(seed, threads)
 
     images = data.load(slices, model.resolution, model.batch, seed, device)
@@ -289,10 +290,10 @@ def _initial_statistics(  # noqa: PLR0917
 
 
 def _write(  # noqa: PLR0917
-    state: State,
+    state: TrainingState,
     name: str,
     model: params.Model,
-    judging: judge.Judge | None,
+    judging: judge.CheckpointJudge | None,
     classes: list[str],
     threads: int,
     out: Path,
@@ -301,31 +302,30 @@ def _write(  # noqa: PLR0917
     kimg = state.step * model.batch / 1000
     judgement = judge.judgement(state.history, model, judging, kimg)
     layout = models.inputs(model, len(classes))
-    common = {
+    common: dict[str, Any] = {
         "model": name,
         "resolution": model.resolution,
         "kimg": judgement["chosen"]["kimg"],
-        "inputs": asdict(layout),
+        "inputs": layout,
         "condition": model.condition,
         "classes": classes if layout.classes else [],
     }
-    generator = {**common, "generator": model.generator.model_dump()}
-    discriminator = {
-        **common,
-        "discriminator": model.discriminator.model_dump(),
-        "outputs": models.outputs(model, layout),
-    }
-    last = generator | {"kimg": kimg}
+    generator = models.GeneratorInfo(**common, generator=model.generator)
+    discriminator = models.DiscriminatorInfo(
+        **common, discriminator=model.discriminator, outputs=models.outputs(model, layout)
+    )
+    last = generator.model_copy(update={"kimg": kimg})
     models.save(state.networks["average"], last, out / "last.safetensors")
     for player, tensors in state.best.items():
         state.networks[player].load_state_dict(tensors)
     models.save(state.networks["average"], generator, out / "generator.safetensors")
     models.save(state.networks["discriminator"], discriminator, out / "discriminator.safetensors")
-    record.write_json(out / "judgement.json", judgement)
-    record.write_json(out / "architecture.json", _architecture(state, layout, model.resolution))
+    write_json(out / "judgement.json", judgement, sort_keys=True)
+    layers = _architecture(state, layout, model.resolution)
+    write_json(out / "architecture.json", layers, sort_keys=True)
     # Of the whole machine, including other programs.
     used = {"watt_hours_of_the_machine": round(state.joules / 3600, 2)} if state.joules else {}
-    record.write_json(
+    write_json(
         out / "run.json",
         {
             "kimg": kimg,
@@ -342,10 +342,11 @@ def _write(  # noqa: PLR0917
             },
             **record.machine(state.device),
         },
+        sort_keys=True,
     )
 
 
-def _architecture(state: State, layout: Inputs, resolution: int) -> dict[str, Any]:
+def _architecture(state: TrainingState, layout: Inputs, resolution: int) -> dict[str, Any]:
     v = torch.zeros(2, layout.width, device=state.device)
     x = torch.zeros(2, 3, resolution, resolution, device=state.device)
     condition = layout.parts(v)[1] if layout.classes else None
@@ -355,7 +356,7 @@ def _architecture(state: State, layout: Inputs, resolution: int) -> dict[str, An
     }
 
 
-def _diverged(name: str, kimg: float, state: State, model: params.Model, out: Path) -> str:
+def _diverged(name: str, kimg: float, state: TrainingState, model: params.Model, out: Path) -> str:
     good = state.step * model.batch / 1000
     return (
         f"{name}: at {kimg:g} kimg a loss or weight is not finite (NaN or infinity). The last good "

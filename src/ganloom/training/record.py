@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from dvclive.live import Live
 from torch import Tensor, nn
 
 from ganloom import __version__
+from ganloom.files import write_json
 from ganloom.images.encoding import save_png
 from ganloom.images.sheets import grid
 from ganloom.models import to_uint8
@@ -71,7 +71,7 @@ def timeline(frames: list[dict[str, Any]], source: Path, folder: Path) -> None:
     for entry in frames:
         if not (folder / entry["file"]).exists():
             shutil.copyfile(source / entry["file"], folder / entry["file"])
-    write_json(folder / "timeline.json", frames)
+    write_json(folder / "timeline.json", frames, sort_keys=True)
 
 
 def architecture(net: nn.Module, *example: Tensor | None) -> list[dict[str, Any]]:
@@ -129,7 +129,3 @@ def _cpu() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

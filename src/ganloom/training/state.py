@@ -24,7 +24,7 @@ _FACTS = ("step", "history", "frames", "started", "seconds", "joules", "resumed"
 
 
 @dataclass
-class State:
+class TrainingState:
     """Everything that a training changes, apart from torch's random generators.
 
     A training that loads it continues bit for bit.
@@ -143,7 +143,7 @@ class State:
         return True
 
 
-def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
+def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> TrainingState:
     """Create networks with random weights from torch's global generator, and their optimisers.
 
     With ``init_from``, weights of another training replace random ones of the same name and shape.
@@ -175,7 +175,7 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> State:
                 optimizer = RMSprop(learning, rates[player], capturable=on_gpu)
         _create_state(optimizer)
         optimizers[player] = optimizer
-    return State({**players, "average": ema.shadow(generator)}, optimizers, device)
+    return TrainingState({**players, "average": ema.shadow(generator)}, optimizers, device)
 
 
 def _create_state(optimizer: Optimizer) -> None:

@@ -6,9 +6,9 @@ import hashlib
 import json
 from pathlib import Path
 
-import torch
-
 from ganloom import models, params
+from ganloom.device import best_device
+from ganloom.files import write_json
 from ganloom.slices import TRAINING
 from ganloom.training import checkpoint, loop, record
 
@@ -38,7 +38,7 @@ def train(
         "model": first.model_dump(),
         "seed": seed,
         "threads": threads,
-        **record.machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        **record.machine(best_device()),
     }
     files = [slices / name for name in TRAINING]
     models.networks(first.generator.kind)  # the fingerprint covers the modules that are loaded
@@ -72,7 +72,7 @@ def train(
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     run["warm_up"] = {key: before[key] for key in ("kimg", "seconds")}
-    record.write_json(out / "run.json", run)
+    write_json(out / "run.json", run, sort_keys=True)
 
 
 def _first(model: params.Model, warm_up: params.WarmUp) -> params.Model:

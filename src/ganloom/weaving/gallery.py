@@ -22,7 +22,7 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, new
 from ganloom.sampling.paths import closed_path
 from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import Pattern, choose, drift, pictures, weave
+from ganloom.weaving.weave import ClothPattern, choose, drift, pictures, weave
 
 SHOWN = 128  # least px of a sample in the sheet of enlarged samples
 FILM_TILE = 256  # px
@@ -75,8 +75,8 @@ def enlarged(
     enlarger = find(project)
     if enlarger is None:
         return {}
-    net, about = load_generator(home / "generator.safetensors", "cpu")
-    resolution: int = about["resolution"]
+    net, info = load_generator(home / "generator.safetensors", "cpu")
+    resolution = info.resolution
     v = inputs(net.inputs, sampling.grid**2, sampling.seed, "grid")
     v[:, : net.inputs.latent] *= sampling.truncation
     doublings = max(1, int(np.ceil(np.log2(SHOWN / resolution))))
@@ -132,7 +132,7 @@ def woven(
     for group in section.groups:
         tile = make_tile(samples[0], group, section.tile, enlarger)
         save_png(tile, out / f"tile_{group}.png")
-    pattern = Pattern(section.groups[0], section.border)
+    pattern = ClothPattern(section.groups[0], section.border)
     cloth = weave(samples, pattern, (section.size, section.size), enlarger, section.tile)
     save_png(cloth, out / "cloth.png")
     shown = Image.fromarray(cloth).resize((CLOTH_SIDE, CLOTH_SIDE), Image.Resampling.LANCZOS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ganloom.credits import COLUMNS, UNKNOWN, Credit, credits
-from ganloom.sources import SourceError, read_rows
+from ganloom import tables
+from ganloom.credits import UNKNOWN, Credit, credits
+from ganloom.tables import KeptRow, ManifestRow, TableError
 
 # Limits of the size of metadata, whatever the collection contains.
 CREDITS, LICENCES, LENGTH = 200, 50, 300
@@ -23,10 +24,10 @@ def origin(project: Path) -> dict[str, Any]:
     """
     data = project / "data"
     try:
-        rows = read_rows(data / "kept.csv", ["sha256", "split"])
-        used = {row["sha256"] for row in rows if row["split"] == "train"}
-        entries = credits(read_rows(data / "manifest.csv", COLUMNS), used)
-    except (OSError, SourceError):
+        kept = tables.read(data / "kept.csv", KeptRow)
+        used = {row.sha256 for row in kept if row.split == "train"}
+        entries = credits(tables.read(data / "manifest.csv", ManifestRow), used)
+    except (OSError, TableError):
         return {}
     licences = {credit.licence for credit in entries if credit.licence.lower() not in UNKNOWN}
     unknown = any(credit.licence.lower() in UNKNOWN for credit in entries)

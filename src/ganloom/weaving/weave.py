@@ -27,7 +27,7 @@ BORDER = 1 / 8  # largest depth of a border, in shorter sides of the cloth, unle
 
 
 @dataclass(frozen=True)
-class Pattern:
+class ClothPattern:
     """Design of a cloth.
 
     Attributes:
@@ -64,7 +64,7 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
 
 def weave(
     samples: Array,
-    pattern: Pattern,
+    pattern: ClothPattern,
     size: tuple[int, int],
     enlarger: Enlarger | None,
     tile: int = TILE,
@@ -129,7 +129,7 @@ def pictures(net: Generator, v: Tensor) -> Array:
     return made[:, :even, :even]
 
 
-def facts(pattern: Pattern, **more: Any) -> dict[str, Any]:
+def facts(pattern: ClothPattern, **more: Any) -> dict[str, Any]:
     """Describe the design of a cloth, for its metadata."""
     place = {"place": list(pattern.place)} if any(pattern.place) else {}
     border = {"border": pattern.border} if pattern.border else {}

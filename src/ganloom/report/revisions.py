@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from ganloom.params import PARAMS_FILE, Model
 from ganloom.report.models import Values
-from ganloom.report.tables import parameters
+from ganloom.report.reading import parameters
 from ganloom.report.verdict import Evidence, verdict
 
 WORKSPACE = "workspace"

@@ -1,22 +1,13 @@
-"""Read the outputs of stages; optional files that are missing read as empty."""
+"""Read JSON outputs of stages, and flatten nested values for tables."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ganloom.privacy import CONTACT, without_home
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file; none if it does not exist."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def read_json(path: Path) -> Any:

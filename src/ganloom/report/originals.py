@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from ganloom import tables
 from ganloom.credits import Credit, credits, processing
 from ganloom.images.arrays import apply_symmetry
 from ganloom.images.decoding import decode
 from ganloom.images.shards import Shards
-from ganloom.report.figures import Picture, counted, picture, sheet_file, spread
-from ganloom.report.tables import read_csv
-
-Rows = Sequence[Mapping[str, str]]
+from ganloom.report.figures import EncodedImage, counted, picture, sheet_file, spread
+from ganloom.tables import DroppedRow, KeptRow, ManifestRow, Row
 
 SHEET = 40  # images of a contact sheet
 SHEET_BYTES = 400_000
@@ -35,13 +34,23 @@ TRACES = 6
 
 
 @dataclass(frozen=True)
+class ClusterRow:
+    """The columns of ``data/clusters.csv`` that the report shows."""
+
+    sha256: str
+    cluster: str
+    keeper: str
+    distance: str
+
+
+@dataclass(frozen=True)
 class Thumb:
-    picture: Picture
+    picture: EncodedImage
     alt: str
 
 
 @dataclass(frozen=True)
-class Step:
+class FunnelStep:
     """A step of the funnel: number of images that remain, and their share of the first step."""
 
     name: str
@@ -92,8 +101,8 @@ class Trace:
     the original's ``width`` x ``height``.
     """
 
-    crop: Picture
-    original: Picture
+    crop: EncodedImage
+    original: EncodedImage
     width: int
     height: int
     outline: str
@@ -102,8 +111,8 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Collection:
-    steps: list[Step]
+class CollectionResults:
+    steps: list[FunnelStep]
     images: int
     crops: int
     symmetries: int
@@ -117,15 +126,15 @@ class Collection:
     classes: list[Class]
     made_by: str
     traces: list[Trace]
-    preview: Picture | None
+    preview: EncodedImage | None
 
 
-class Originals:
+class TitledOriginals:
     """Fetched originals by SHA-256, with their titles from the manifest."""
 
-    def __init__(self, project: Path, manifest: Rows, max_pixels: int) -> None:
+    def __init__(self, project: Path, manifest: Sequence[ManifestRow], max_pixels: int) -> None:
         self._shards = Shards(project / "data/raw")
-        self._titles = {row["sha256"]: row["title"] or row["id"] for row in reversed(manifest)}
+        self._titles = {row.sha256: row.title or row.id for row in reversed(manifest)}
         self._max_pixels = max_pixels
 
     def image(self, sha256: str) -> Image.Image:
@@ -143,27 +152,27 @@ class Originals:
         return [self.thumb(sha256) for sha256 in spread(available, count)]
 
 
-def collection(project: Path, max_pixels: int) -> Collection:
+def collection(project: Path, max_pixels: int) -> CollectionResults:
     """Collect the numbers and examples of each step from candidates to training images."""
-    manifest = read_csv(project / "data/manifest.csv")
-    clusters = read_csv(project / "data/clusters.csv")
-    kept = read_csv(project / "data/kept.csv")
-    dropped = read_csv(project / "data/dropped.csv")
-    unused = read_csv(project / "data/slices/unused.csv")
+    manifest = _rows(project / "data/manifest.csv", ManifestRow)
+    clusters = _rows(project / "data/clusters.csv", ClusterRow)
+    kept = _rows(project / "data/kept.csv", KeptRow)
+    dropped = _rows(project / "data/dropped.csv", DroppedRow)
+    unused = _rows(project / "data/slices/unused.csv", DroppedRow)
     index = pd.read_parquet(project / "data/slices/index.parquet")
-    originals = Originals(project, manifest, max_pixels)
-    fetched = [row for row in manifest if not row["error"]]
-    failed = [{**row, "reason": row["error"]} for row in manifest if row["error"]]
-    used = {row["sha256"] for row in kept}
+    originals = TitledOriginals(project, manifest, max_pixels)
+    fetched = [row for row in manifest if not row.error]
+    failed = [DroppedRow(sha256=row.sha256, reason=row.error) for row in manifest if row.error]
+    used = {row.sha256 for row in kept}
     credited = [credit for credit in credits(manifest, used) if credit.creator or credit.page]
-    return Collection(
+    return CollectionResults(
         steps=_funnel(manifest, clusters, kept),
         images=len(index),
         crops=int(index["image"].nunique()),
         symmetries=int(index["symmetry"].nunique()),
-        fetched=originals.thumbs((row["sha256"] for row in fetched), SHEET),
+        fetched=originals.thumbs((row.sha256 for row in fetched), SHEET),
         groups=_groups(clusters, originals),
-        kept=originals.thumbs((row["sha256"] for row in kept), SHEET),
+        kept=originals.thumbs((row.sha256 for row in kept), SHEET),
         reasons=[
             *_reasons("fetch", failed, originals),
             *_reasons("curate", dropped, originals),
@@ -179,14 +188,21 @@ def collection(project: Path, max_pixels: int) -> Collection:
     )
 
 
+def _rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Read a table; no rows if it does not exist."""
+    return tables.read(path, kind) if path.is_file() else []
+
+
 # --- funnel and reasons ------------------------------------------------------------------------
 
 
-def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
+def _funnel(
+    manifest: Sequence[ManifestRow], clusters: Sequence[ClusterRow], kept: Sequence[KeptRow]
+) -> list[FunnelStep]:
     candidates = len(manifest)
-    fetched = sum(not row["error"] for row in manifest)
-    distinct = len({row["cluster"] for row in clusters})
-    split = Counter(row["split"] for row in kept)
+    fetched = sum(not row.error for row in manifest)
+    distinct = len({row.cluster for row in clusters})
+    split = Counter(row.split for row in kept)
     out = distinct - len(kept)
     sorted_out = f"{were(out)} dropped"
     if out < 0:
@@ -211,7 +227,7 @@ def _funnel(manifest: Rows, clusters: Rows, kept: Rows) -> list[Step]:
         ("Held out", split["holdout"], "not used for training", "curate"),
     )
     return [
-        Step(name, count, count / max(candidates, 1), note, stage)
+        FunnelStep(name, count, count / max(candidates, 1), note, stage)
         for name, count, note, stage in steps
     ]
 
@@ -221,27 +237,25 @@ def were(count: int) -> str:
     return "none were" if count == 0 else f"{count:,} {'was' if count == 1 else 'were'}"
 
 
-def _groups(clusters: Rows, originals: Originals) -> list[list[Thumb]]:
+def _groups(clusters: Sequence[ClusterRow], originals: TitledOriginals) -> list[list[Thumb]]:
     """Thumbnails of the largest groups of near-duplicates, sorted by distance to the keeper."""
-    groups: defaultdict[str, list[Mapping[str, str]]] = defaultdict(list)
+    groups: defaultdict[str, list[ClusterRow]] = defaultdict(list)
     for row in clusters:
-        groups[row["cluster"]].append(row)
+        groups[row.cluster].append(row)
     several = sorted(
         (rows for rows in groups.values() if len(rows) > 1),
-        key=lambda rows: (-len(rows), rows[0]["cluster"]),
+        key=lambda rows: (-len(rows), rows[0].cluster),
     )
     for rows in several:
-        rows.sort(key=lambda row: (row["keeper"] != "true", float(row["distance"]), row["sha256"]))
-    return [
-        [originals.thumb(row["sha256"]) for row in rows[:EXAMPLES]] for rows in several[:GROUPS]
-    ]
+        rows.sort(key=lambda row: (row.keeper != "true", float(row.distance), row.sha256))
+    return [[originals.thumb(row.sha256) for row in rows[:EXAMPLES]] for rows in several[:GROUPS]]
 
 
-def _reasons(stage: str, rows: Rows, originals: Originals) -> list[Reason]:
+def _reasons(stage: str, rows: Iterable[DroppedRow], originals: TitledOriginals) -> list[Reason]:
     """Group images by reason, the most frequent first."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
-        by_reason[general(row["reason"])].append(row["sha256"])
+        by_reason[general(row.reason)].append(row.sha256)
     ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
     shown = [
         Reason(stage, words, len(hashes), originals.thumbs(hashes, EXAMPLES))
@@ -263,29 +277,29 @@ def general(reason: str) -> str:
     return re.sub(" of [0-9a-f]{8,64}$", "", reason).partition(":")[0]
 
 
-def _sources(manifest: Rows, kept: set[str]) -> list[Source]:
-    groups: defaultdict[tuple[str, str, str], list[Mapping[str, str]]] = defaultdict(list)
+def _sources(manifest: Iterable[ManifestRow], kept: set[str]) -> list[Source]:
+    groups: defaultdict[tuple[str, str, str], list[ManifestRow]] = defaultdict(list)
     for row in manifest:
-        groups[row["source"], row["licence"], row["licence_url"]].append(row)
+        groups[row.source, row.licence, row.licence_url].append(row)
     return [
         Source(
             name=source,
             licence=licence,
             licence_url=licence_url,
-            queries=sorted({row["query"] for row in rows} - {""})[:QUERIES],
+            queries=sorted({row.query for row in rows} - {""})[:QUERIES],
             candidates=len(rows),
-            fetched=sum(not row["error"] for row in rows),
-            kept=len(kept & {row["sha256"] for row in rows}),
+            fetched=sum(not row.error for row in rows),
+            kept=len(kept & {row.sha256 for row in rows}),
         )
         for (source, licence, licence_url), rows in sorted(groups.items())
     ]
 
 
-def _classes(kept: Rows, images: Counter[str]) -> list[Class]:
-    split = Counter((row["label"], row["split"]) for row in kept)
+def _classes(kept: Sequence[KeptRow], images: Counter[str]) -> list[Class]:
+    split = Counter((row.label, row.split) for row in kept)
     return [
         Class(label, split[label, "train"], split[label, "holdout"], images[label])
-        for label in sorted({row["label"] for row in kept} - {""})
+        for label in sorted({row.label for row in kept} - {""})
     ]
 
 
@@ -297,7 +311,7 @@ def _made_by(index: pd.DataFrame) -> str:
     return " and ".join(processing(index)) or "unchanged"
 
 
-def _traces(project: Path, index: pd.DataFrame, originals: Originals) -> Iterator[Trace]:
+def _traces(project: Path, index: pd.DataFrame, originals: TitledOriginals) -> Iterator[Trace]:
     """Trace one training image of each of a few originals."""
     crops = np.load(project / "data/slices/images.npy", mmap_mode="r")
     for n, sha256 in enumerate(spread(sorted(index.sha256.unique()), TRACES)):
