@@ -32,12 +32,12 @@ settings.load_profile("ganloom")
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real collections; a test that asks for it is skipped where it is absent.
+    """Folder of image collections; tests that need it are skipped if it is absent.
 
-    ``batik`` is github.com/Darien-Yoga/Batik-Dataset, ``batik_groups.csv`` names the cloth of each
-    of its files (`file`, `parent`, `is_rotation_of`, `rot_deg`); ``decor`` is
-    github.com/Vishalkks/traditional-decor; ``dedup_fixtures`` are the pictures of imagededup's
-    tests; ``mnist`` has MNIST's test set as torchvision keeps it.
+    ``batik`` is github.com/Darien-Yoga/Batik-Dataset, and ``batik_groups.csv`` names the cloth of
+    each of its files (`file`, `parent`, `is_rotation_of`, `rot_deg`). ``decor`` is
+    github.com/Vishalkks/traditional-decor, ``dedup_fixtures`` the images of imagededup's tests, and
+    ``mnist`` the test set of MNIST in torchvision's layout.
     """
     path = ROOT.parent / "shared" / "data"
     if not path.is_dir():
@@ -50,7 +50,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project that Snakemake has run from scratch, committed. Tests take copies of it."""
+    """A committed project that Snakemake has run completely; tests use copies of it."""
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
@@ -75,7 +75,7 @@ def project(finished: Project, tmp_path: Path) -> Project:
 
 @contextlib.contextmanager
 def full_disk(most: int) -> Iterator[None]:
-    """No file becomes larger than ``most`` bytes."""
+    """Limit the size of files to ``most`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     try:
@@ -100,7 +100,7 @@ def _stays_here(host: str, *, is_name: bool) -> bool:
 
 
 def _on_socket(event: str, arguments: tuple[Any, ...]) -> None:
-    """Audit hook: stops and notes what would leave this machine, while a test watches."""
+    """Audit hook that blocks and records connections to other machines during a test."""
     if _attempts is None:
         return
     if event in ("socket.connect", "socket.sendto"):
@@ -122,9 +122,9 @@ sys.addaudithook(_on_socket)
 
 @pytest.fixture
 def outside() -> Iterator[list[str]]:
-    """Fails the test if it tries to reach anything but loopback.
+    """Fail the test if it connects to anything but loopback.
 
-    Gives the list of what was tried and stopped; a test that means to try empties it.
+    Returns the list of blocked attempts; a test that expects some clears it.
     """
     global _attempts  # noqa: PLW0603  (an audit hook cannot be removed, only be told to rest)
     _attempts = []
@@ -141,12 +141,12 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """An HTTP server on 127.0.0.1, in a thread of its own.
+    """HTTP server on 127.0.0.1 in a separate thread.
 
     Attributes:
-        routes: What answers which path, set by tests; any other path is a 404.
-        seen: The requests, in order: path and headers.
-        most: The most requests that were answered at the same time.
+    routes: Responses by path, set by tests; other paths return 404.
+    seen: Requests in order, as path and headers.
+    most: Largest number of requests that were answered at the same time.
     """
 
     def __init__(self) -> None:
@@ -181,11 +181,11 @@ class Server:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def asked(self) -> collections.Counter[str]:
-        """How often each path was asked for."""
+        """Number of requests by path."""
         return collections.Counter(path for path, _ in self.seen)
 
     def serve(self, path: str, body: bytes = b"", status: int = 200, **headers: str) -> str:
-        """Answer ``path`` always so; underscores in a header's name become dashes."""
+        """Set the response to ``path``; underscores in names of headers become dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
 
         async def answer(request: web.Request) -> web.Response:
@@ -195,7 +195,7 @@ class Server:
         return self.url(path)
 
     def serve_raw(self, path: str, answer: bytes) -> str:
-        """Answer ``path`` with these bytes and hang up, whatever HTTP says."""
+        """Respond to ``path`` with raw bytes, and close the connection."""
 
         async def write(request: web.Request) -> web.Response:
             assert request.transport is not None

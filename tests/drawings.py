@@ -1,8 +1,4 @@
-"""Distinct drawings that look alike from afar, and copies of them: charts, pages, plans, codes.
-
-Drawings of one kind share their paper, layout and style, as those of one program do; what they
-say differs. The same kind and number give the same drawing.
-"""
+"""Distinct but similar drawings (charts, pages, plans, codes), and copies of them."""
 
 from __future__ import annotations
 
@@ -32,7 +28,7 @@ def typeface(size: int) -> ImageFont.FreeTypeFont:
 
 
 def sentence(rng: Generator, length: int) -> str:
-    """Made-up words of ``length`` letters in all, about."""
+    """Invented words of about ``length`` letters in total."""
     words: list[str] = []
     while sum(map(len, words)) < length:
         letters = rng.choice(list("aeiounrstldmkpgv"), rng.integers(2, 10))
@@ -89,7 +85,7 @@ def scatter(rng: Generator) -> Image.Image:
 
 
 def page(rng: Generator) -> Image.Image:
-    """Justified paragraphs under a heading."""
+    """Justified paragraphs below a heading."""
     image, draw = paper(600, 800)
     font = typeface(14)
     draw.text((60, 50), sentence(rng, 20).title(), INK, typeface(24))
@@ -107,7 +103,7 @@ def page(rng: Generator) -> Image.Image:
 
 
 def window(title: str, menu: list[str]) -> Drawing:
-    """What all screenshots of a program share: 800 x 600 px, with a bar of titles and a menu."""
+    """The common part of all screenshots of a program: 800 x 600 px, a title bar and a menu."""
     image, draw = paper(800, 600, (246, 246, 246))
     font = typeface(14)
     draw.rectangle((0, 0, 800, 34), fill=(52, 73, 94))
@@ -121,7 +117,7 @@ def window(title: str, menu: list[str]) -> Drawing:
 
 
 def mail(rng: Generator) -> Image.Image:
-    """Subjects, one of them chosen."""
+    """List of subjects, one of them selected."""
     image, draw = window("Mail", ["Inbox", "Sent", "Drafts", "Archive", "Spam", "Trash"])
     font = typeface(14)
     chosen = rng.integers(14)
@@ -134,7 +130,7 @@ def mail(rng: Generator) -> Image.Image:
 
 
 def editor(rng: Generator) -> Image.Image:
-    """Indented lines of a program on white."""
+    """Indented lines of source code on white."""
     image, draw = window("Editor", ["main.py", "model.py", "data.py", "tests", "README"])
     draw.rectangle((181, 35, 800, 600), fill="white")
     font = typeface(13)
@@ -150,7 +146,7 @@ def editor(rng: Generator) -> Image.Image:
 
 
 def form(rng: Generator) -> Image.Image:
-    """The hardest: only what eight fields and a note say differs."""
+    """A form; only the contents of eight fields and a note differ."""
     image, draw = window("Settings", ["General", "Display", "Sound", "Network", "About"])
     font = typeface(14)
     for i, label in enumerate(["Name", "Street", "Town", "Country", "Phone", "Web", "Job", "Id"]):
@@ -167,7 +163,7 @@ def form(rng: Generator) -> Image.Image:
 
 
 def plan(rng: Generator) -> Image.Image:
-    """Rooms, halved again and again, with doors."""
+    """Floor plan: rooms, divided repeatedly, with doors."""
     image, draw = paper(800, 600)
 
     def divide(x0: int, y0: int, x1: int, y1: int) -> None:
@@ -214,7 +210,7 @@ def score(rng: Generator) -> Image.Image:
 
 
 def streets(rng: Generator) -> Image.Image:
-    """A map: streets, a river and names."""
+    """Map of streets, a river and names."""
     image, draw = paper(700, 700, (242, 239, 233))
     y = np.clip(rng.integers(150, 550) + rng.normal(0, 25, 36).cumsum(), 20, 680)
     draw.line(list(zip(range(0, 720, 20), y.tolist(), strict=True)), (170, 211, 223), 22)
@@ -230,7 +226,7 @@ def streets(rng: Generator) -> Image.Image:
 
 
 def comic(rng: Generator) -> Image.Image:
-    """Two by three frames with figures that speak."""
+    """Comic page of two by three panels with speaking figures."""
     image, draw = paper(600, 800)
     font = typeface(13)
     for i in range(6):
@@ -252,7 +248,7 @@ def comic(rng: Generator) -> Image.Image:
 
 
 def code(rng: Generator) -> Image.Image:
-    """Like a QR code: 29 modules a side, three finder patterns."""
+    """Code like QR: 29 modules per side, three finder patterns."""
     modules = rng.integers(0, 2, (29, 29)).astype(bool)
     finder = np.zeros((8, 8), bool)
     finder[:7, :7] = True

@@ -82,7 +82,7 @@ DAG: dict[str, list[str]] = {
 
 
 def expected(seed: int) -> dict[str, str]:
-    """What each output holds, by the parameter."""
+    """Expected content of each output, by the parameter."""
     made: dict[str, str] = {}
     for out, inputs in DAG.items():
         hashes = [hashlib.sha256(made[name].encode()).hexdigest() for name in inputs]
@@ -150,7 +150,7 @@ class Project:
         return process.returncode, output
 
     def wait_for_piece(self, process: subprocess.Popen[str], rng: Random) -> None:
-        """Until one of the outputs, drawn, has some of its pieces, or the engine has ended."""
+        """Wait until a random output has some of its pieces, or the engine has ended."""
         path = self.path / rng.choice(list(DAG))
         wanted, before = rng.randint(1, PIECES) * 65, path.stat().st_ino if path.exists() else 0
         while process.poll() is None:
@@ -160,7 +160,9 @@ class Project:
             time.sleep(0.005)
 
     def wait_for_start(self, process: subprocess.Popen[str], engine: str) -> None:
-        """Until Snakemake has seen what is stale, or has ended; DVC sees it stage by stage."""
+        """Wait until Snakemake has determined what is stale, or has ended; DVC does that stage by
+        stage.
+        """
         stamp = self.path / ".snakemake/stages/s2"
         before = stamp.read_text() if stamp.exists() else ""
         while engine == "snakemake" and process.poll() is None:
@@ -169,10 +171,10 @@ class Project:
             time.sleep(0.005)
 
     def wait_for_collection(self) -> None:
-        """Until no dead process is left of those that DVC's table of locks names.
+        """Wait until no zombie process is left of those in DVC's table of locks.
 
-        DVC takes such a process for a living one. That it is left is the machine's fault: the first
-        process of a container may take seconds to collect what was left to it.
+        DVC takes a zombie for a running process. How fast they are reaped depends on the machine:
+        the first process of a container may take seconds.
         """
         table = self.path / ".dvc/tmp/rwlock"
         named = re.findall(r'"pid": (\d+)', table.read_text()) if table.exists() else []
@@ -181,7 +183,7 @@ class Project:
             time.sleep(0.02)
 
     def different(self, seed: int) -> set[str]:
-        """Outputs that do not hold what they should."""
+        """Outputs with unexpected content."""
         return {
             name
             for name, text in expected(seed).items()
@@ -190,7 +192,7 @@ class Project:
 
 
 def content(path: Path) -> str:
-    """What a file holds, or the pieces in a folder."""
+    """Content of a file, or of the pieces in a folder."""
     files = sorted(path.glob("piece*")) if path.is_dir() else [path]
     return "".join(file.read_text() for file in files)
 
@@ -234,7 +236,7 @@ def sealed(project: Project, engine: str, rng: Random) -> str:
 
 
 def clock_back(project: Project, engine: str, rng: Random) -> str:
-    """As files see it: all that are there are of two days from now."""
+    """Simulate a clock that was set back: make all existing files two days newer."""
     for path in project.path.rglob("*"):
         status = path.lstat()
         times = (status.st_atime_ns + AHEAD, status.st_mtime_ns + AHEAD)
@@ -260,10 +262,10 @@ def beside(project: Project, engine: str, rng: Random) -> str:
 
 
 def trial(project: Project, number: int, seed: int) -> str:
-    """Do harm to an engine, then run one; returns what was done.
+    """Disturb an engine, then run one; return a description.
 
     Raises:
-        AssertionError: it did not end as it should.
+    AssertionError: It did not end as expected.
     """
     rng = Random(f"{seed} {number}")
     harms: list[Callable[[Project, str, Random], str]] = [killed, killed, beside, clock_back]
@@ -285,7 +287,7 @@ def trial(project: Project, number: int, seed: int) -> str:
 
 
 def run(count: int, seed: int) -> list[str]:
-    """Make trials; returns the faults."""
+    """Run trials; return the faults."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         with small_disk(folder):

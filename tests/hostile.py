@@ -1,7 +1,6 @@
-"""Hostile files: small real ones of every kind that ganloom reads, mutated by their number.
+"""Hostile files: small real files of every kind that ganloom reads, mutated by number.
 
-The same number gives the same file. Nothing here asks what ganloom says to them: that is
-``hostile_trials.py``.
+The same number gives the same file. ``hostile_trials.py`` feeds them to ganloom.
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ ROOT = Path(__file__).parents[1]
 
 
 class Seed(NamedTuple):
-    """A file before it is mutated.
+    """A file before mutation.
 
     Attributes:
-        name: As it is called on the disk.
-        data: What is mutated.
-        seal: Makes the file of that: mends checksums and lengths, or compresses, so that a mutation
-            reaches what lies behind them.
+    name: File name.
+    data: Bytes to mutate.
+    seal: Function that makes the file from the mutated bytes: it corrects checksums and lengths, or
+    compresses, so that mutations reach the inner layers.
     """
 
     name: str
@@ -72,7 +71,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def pictures() -> list[Seed]:
-    """Files of the formats that ganloom reads, in their variants."""
+    """Files of all formats that ganloom reads, in several variants."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a description"
     frames = {"save_all": True, "append_images": [Image.fromarray(_noise(24, 40, 3)[::-1])]}
@@ -105,9 +104,9 @@ def pictures() -> list[Seed]:
 
 
 def other_pictures() -> list[Seed]:
-    """Files of all other formats that Pillow opens here: none of their decoders may be reached.
+    """Files of all other formats that Pillow opens; none of their decoders may be reached.
 
-    What Pillow opens but does not write is noise behind the bytes by which it is known.
+    Formats that Pillow cannot write are noise after the magic bytes.
     """
     Image.init()
     seeds = []
@@ -138,7 +137,7 @@ def other_pictures() -> list[Seed]:
 
 
 def _with_sums(data: bytes) -> bytes:
-    """A PNG with the right checksum behind each chunk, as far as there are chunks."""
+    """A PNG with correct checksums of all complete chunks."""
     fixed, at = bytearray(data), 8
     while at + 12 <= len(fixed):
         end = at + 8 + int.from_bytes(fixed[at : at + 4])
@@ -181,7 +180,7 @@ def _tar(files: Mapping[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
 
 
 def _with_tar_sums(data: bytes) -> bytes:
-    """A tar with the right checksum in each of its headers."""
+    """A tar with correct checksums in all headers."""
     fixed = bytearray(data)
     for at in range(0, len(fixed) - 511, 512):
         header = fixed[at : at + 512]
@@ -212,7 +211,7 @@ def archives() -> list[Seed]:
 
 
 def shards() -> list[Seed]:
-    """One of the files of data/raw: a tar of originals under their hashes."""
+    """A file of data/raw: a tar of originals, named by hash."""
     data = MEMBERS["cat/a.png"]
     tar = _tar({f"{sha256(data)}.png": data})
     return [Seed("00.tar", tar), Seed("00.tar", tar, _with_tar_sums)]
@@ -247,7 +246,7 @@ WEB = [_row("web", number, url) for number, url in enumerate(ADDRESSES)]
 
 
 def candidates() -> list[Seed]:
-    """Lists of candidates, as Git gives them on; the paths are of a trial's folder."""
+    """Candidate lists, as passed on in Git; their paths are in the folder of a trial."""
     header = [*columns(Candidate), "sha256", "bytes"]
     own = [
         _row("folder", 1, "file:pictures/a.png", sha256=DIGESTS[0], bytes="200"),
@@ -296,7 +295,7 @@ def manifest() -> Seed:
 
 
 def tables() -> list[Seed]:
-    """What the pipeline has made and others read."""
+    """Files that the pipeline writes and others read."""
     measures = {"cluster": DIGESTS[0], "keeper": "true", "contrast": "40.5", "blurred": "0.25"}
     rows = [{"sha256": digest, **measures} for digest in DIGESTS[:3]]
     kept = [{"sha256": digest, "label": "cat", "split": "train"} for digest in DIGESTS[:2]]
@@ -325,7 +324,7 @@ def params_files() -> list[Seed]:
 
 
 def _safetensors(data: bytes, made: Callable[[bytes], bytes] = bytes) -> list[Seed]:
-    """A file as it is, and one whose header is mutated on its own and stays as long as it says."""
+    """A file, and the same with a mutated header of unchanged length."""
     length = int.from_bytes(data[:8], "little")
     header, tensors = data[8 : 8 + length], data[8 + length :]
 
@@ -348,7 +347,7 @@ def checkpoints() -> list[Seed]:
 
 
 def _networks() -> dict[str, bytes]:
-    """A generator that was taught classes and codes, a discriminator and a predictor, as files."""
+    """Files of a conditional generator with codes, a discriminator and a predictor."""
     spec, told = _model(), Inputs(16, 2, (3,), 1)
     common: dict[str, Any] = {
         "model": "cats",
@@ -395,7 +394,7 @@ def bundles() -> list[Seed]:
 
 
 def samples() -> list[Seed]:
-    """What the studio keeps of a picture that it made."""
+    """Files of a sample that the studio has saved."""
     numbers = [round(0.1 * n, 1) for n in range(16)]
     about = {"model": "cats", "model_sha256": "0" * 64, "v": numbers, "latent": 16}
     text = json.dumps({**about, "made": {"seed": 1}, "z": numbers})
@@ -453,7 +452,7 @@ def _repeat(rng: Random, data: bytearray, other: bytes) -> None:
 
 
 def _number(rng: Random, data: bytearray, other: bytes) -> None:
-    """Another number where a length may stand."""
+    """Replace a number that may be a length."""
     width, at = rng.choice((2, 4, 8)), _place(rng, data)
     value = rng.choice((*NUMBERS, len(data), rng.randrange(2**16))) % 256**width
     data[at : at + width] = value.to_bytes(width, rng.choice(("big", "little")))
@@ -464,14 +463,14 @@ def _splice(rng: Random, data: bytearray, other: bytes) -> None:
 
 
 def _swap(rng: Random, data: bytearray, other: bytes) -> None:
-    """Two parts of the file, each in the other's place."""
+    """Swap two parts of the file."""
     a, b = sorted((_place(rng, data), _place(rng, data)))
     size = min(b - a, rng.randrange(1, 200))
     data[a : a + size], data[b : b + size] = data[b : b + size], data[a : a + size]
 
 
 def _word(rng: Random, data: bytearray, other: bytes) -> None:
-    """Another word in the place of a word or number."""
+    """Replace a word or number."""
     found = list(re.finditer(rb"[\w./:+-]+", bytes(data[: 1 << 16])))
     if found:
         start, end = rng.choice(found).span()
@@ -483,7 +482,7 @@ TEXT = re.compile(r"\.(csv|jsonl|json|yaml)$")
 
 
 def mutated(seeds: Sequence[Seed], number: int) -> Seed:
-    """One of the seeds, changed in one to eight places, and sealed; the first ones are intact."""
+    """A seed, mutated in one to eight places and sealed; the first ones are intact."""
     if number < len(seeds):
         return seeds[number]._replace(data=seeds[number].seal(seeds[number].data))
     rng = Random(f"{seeds[0].name} {number}")

@@ -72,12 +72,12 @@ CONTEXT = sources.Context(1, NETWORK)
 
 
 class Refused(Exception):  # noqa: N818  (no error of the trial)
-    """ganloom has refused the file, in these words."""
+    """ganloom refused the file with this message."""
 
 
 @contextlib.contextmanager
 def refusing(*errors: type[BaseException]) -> Iterator[None]:
-    """Turn ganloom's own errors into a refusal, after a look at their words."""
+    """Convert ganloom's own errors to a refusal, after checking their messages."""
     try:
         yield
     except errors as error:
@@ -123,7 +123,7 @@ def archive(name: str, data: bytes) -> None:
 
 
 class Here(Executor):
-    """Stands in for the worker processes of ``fetch``: a trial must not wait for them to start."""
+    """Replaces the worker processes of ``fetch``, whose start would slow down the trials."""
 
     def __init__(self, workers: int, context: Any, start: Callable[..., None], job: Any) -> None:
         start(*job)
@@ -168,7 +168,7 @@ def address_list(name: str, data: bytes) -> None:
 
 
 def curation_list(name: str, data: bytes) -> None:
-    """The stage curate, and the studio, which writes into the list and must lose no line of it."""
+    """The stage curate, and the studio, which writes to the list and must not lose a line."""
     path = Path("data/curation") / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -182,7 +182,7 @@ def curation_list(name: str, data: bytes) -> None:
 
 
 def table(name: str, data: bytes) -> None:
-    """Looking at a collection, and credits for it."""
+    """Viewing a collection, and its credits."""
     intact = {seed.name: seed.data for seed in hostile.tables()} | {name: data}
     for each, content in intact.items():
         (Path("data") / each).write_bytes(content)
@@ -247,12 +247,12 @@ def sample(name: str, data: bytes) -> None:
 
 
 class Kind(NamedTuple):
-    """Files of one kind: how they are made, and what reads them.
+    """A kind of file, with its generator and its readers.
 
     Attributes:
-        seeds: Makes the intact ones.
-        judge: Gives ganloom a file; raises Refused where it is refused.
-        share: Trials for each of a picture.
+    seeds: Function that makes the intact files.
+    judge: Function that passes a file to ganloom; raises Refused.
+    share: Trials per trial of an image.
     """
 
     seeds: Callable[[], list[Seed]]
@@ -280,7 +280,7 @@ Trial = tuple[str, int]
 
 
 def trials(count: int) -> list[Trial]:
-    """All trials for so many pictures."""
+    """All trials for a number of images."""
     return [
         (name, number) for name, kind in KINDS.items() for number in range(int(count * kind.share))
     ]
@@ -290,9 +290,9 @@ def trials(count: int) -> list[Trial]:
 
 
 class Watch:
-    """Notes what no file may lead to; an audit hook, which cannot be removed, only be told to rest.
+    """Audit hook that records forbidden actions. It cannot be removed, only paused.
 
-    What would leave this machine is stopped as well.
+    Connections to other machines are blocked as well.
     """
 
     WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -336,7 +336,7 @@ class Watch:
 
 
 def prepare(folder: Path) -> None:
-    """What intact files lie beside, in the folder of all trials of this process."""
+    """Intact files that surround the hostile one, in a folder for all trials of the process."""
     os.chdir(folder)
     for name in ("pictures", "data", "work", "shards", "samples", "temporary"):
         Path(name).mkdir()
@@ -352,7 +352,7 @@ def prepare(folder: Path) -> None:
 
 
 def attempt(kind: Kind, seed: Seed, watch: Watch) -> str:
-    """What became of one file: "read", "refused: WORDS" or "FAULT: WHY"."""
+    """Result of a file: "read", "refused: MESSAGE" or "FAULT: REASON"."""
     watch.seen.clear()
     signal.setitimer(signal.ITIMER_PROF, 2 * CPU_SECONDS)  # kills what would not end
     before, watch.is_on = time.process_time(), True
@@ -382,7 +382,7 @@ def peak() -> int:
 
 
 def child(chosen: Sequence[Trial]) -> None:
-    """Try files one after the other; before each a line with its place, after it the outcome."""
+    """Try files one by one; print a line with the number before each, and the result after it."""
     faulthandler.enable()
     # ganloom's own words must not come between.
     lines = os.fdopen(os.dup(1), "w")
@@ -420,11 +420,11 @@ def _virtual() -> int:
 
 
 class Outcomes(NamedTuple):
-    """What became of all trials.
+    """Results of all trials.
 
     Attributes:
-        counts: How many files of a kind were "read" or "refused".
-        faults: A line for each fault.
+    counts: Number of files of a kind that were "read" or "refused".
+    faults: A line for each fault.
     """
 
     counts: collections.Counter[tuple[str, str]]
@@ -432,7 +432,7 @@ class Outcomes(NamedTuple):
 
 
 def run(chosen: Sequence[Trial]) -> Outcomes:
-    """Try files in child processes; after a death or a hang the next one begins behind it."""
+    """Try files in child processes; after a death or a hang, the next one continues after it."""
     outcomes, start = Outcomes(collections.Counter(), []), 0
     while start < len(chosen):
         start += asyncio.run(_run_child(chosen[start:], outcomes)) + 1
@@ -440,7 +440,7 @@ def run(chosen: Sequence[Trial]) -> Outcomes:
 
 
 async def _run_child(chosen: Sequence[Trial], outcomes: Outcomes) -> int:
-    """Try files in one process; returns how many came to an end, the one that killed it apart."""
+    """Try files in one process; return how many were completed, without the one that killed it."""
     with tempfile.TemporaryFile() as said:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -477,7 +477,7 @@ async def _run_child(chosen: Sequence[Trial], outcomes: Outcomes) -> int:
 
 
 async def _lines(process: asyncio.subprocess.Process, count: int) -> list[str]:
-    """The next lines of a process; TimeoutError where it says nothing for too long."""
+    """The next lines of a process; TimeoutError if it prints nothing for too long."""
     assert process.stdout is not None
     async with asyncio.timeout(PATIENCE):
         return [(await process.stdout.readline()).decode().strip() for _ in range(count)]

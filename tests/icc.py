@@ -1,4 +1,4 @@
-"""ICC profiles to test with: of RGB, grey and CMYK, as version 2 has them."""
+"""ICC profiles (version 2) of RGB, grey and CMYK for tests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def matrix(name: str) -> np.ndarray:
 
 
 def to_srgb(name: str, pixels: np.ndarray) -> np.ndarray:
-    """What colours of 8 bits are in sRGB by the formulas: the same shape, 0 to 255, not rounded."""
+    """sRGB values of 8-bit colours by formula: the same shape, 0 to 255, not rounded."""
     linear = CURVES[name](pixels / 255)
     return 255 * srgb_encoded(linear @ (np.linalg.inv(matrix("sRGB")) @ matrix(name)).T)
 
@@ -95,7 +95,7 @@ def _profile(
 
 
 def cmyk_profile(lab: np.ndarray) -> bytes:
-    """A printing condition by its corners: (2, 2, 2, 2, 3) CIELAB of C, M, Y, K none or full."""
+    """Corners of a printing condition: (2, 2, 2, 2, 3) CIELAB for 0 or 100 % of C, M, Y and K."""
     scaled = np.round(lab * [2.55, 1, 1] + [0, 128, 128]).astype(np.uint8)
     ramp = bytes(range(256))
     one = struct.pack(">9i", *(65536 * np.eye(3, dtype=int).ravel()))
@@ -104,7 +104,7 @@ def cmyk_profile(lab: np.ndarray) -> bytes:
 
 
 def srgb_of_lab(lab: np.ndarray) -> np.ndarray:
-    """CIELAB under D50 in sRGB by the formulas: (..., 3), 0 to 255, not rounded."""
+    """CIELAB under D50 to sRGB by formula: (..., 3), 0 to 255, not rounded."""
     f = (lab[..., :1] + 16) / 116 + lab[..., 1:] / [500, -200]
     f = np.concatenate([f[..., :1], (lab[..., :1] + 16) / 116, f[..., 1:]], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _xyz(*D50)

@@ -55,9 +55,9 @@ class Stage(NamedTuple):
     """A stage of dvc.yaml.
 
     Attributes:
-        name: As DVC calls it.
-        command: The script and its arguments.
-        outputs: Files and folders, relative to the project.
+    name: Name in DVC.
+    command: Script and arguments.
+    outputs: Files and folders, relative to the project.
     """
 
     name: str
@@ -89,7 +89,7 @@ def stages(project: Path) -> list[Stage]:
 
 
 def new_project(folder: Path) -> list[Stage]:
-    """A copy of the working tree with fewer and smaller things in it than the recipe `tiny`."""
+    """A copy of the working tree with fewer and smaller items than the recipe `tiny`."""
     for name in ("src", "workflow", "recipes", "data/curation", "dvc.yaml"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def new_project(folder: Path) -> list[Stage]:
 
 
 def contents(project: Path, outputs: Sequence[str]) -> dict[str, str]:
-    """Path -> hash of every file of these outputs that holds no times."""
+    """Map from path to hash of every file in these outputs that contains no times."""
     files = [
         path
         for output in outputs
@@ -126,7 +126,7 @@ def contents(project: Path, outputs: Sequence[str]) -> dict[str, str]:
 
 
 def remove(project: Path, stage: Stage) -> None:
-    """What engines do before they run a stage."""
+    """Prepare a stage as the engines do."""
     for output in stage.outputs:
         path = project / output
         if path.is_dir():
@@ -140,10 +140,11 @@ def remove(project: Path, stage: Stage) -> None:
 
 
 class Moment:
-    """Where in a stage harm is done: one of the times that it opens a file to write, or moves one.
+    """The moment of a disturbance: the n-th time that a stage opens a file for writing or renames
+    one.
 
     Attributes:
-        count: How often it has done so.
+    count: Number of times so far.
     """
 
     WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -160,25 +161,25 @@ class Moment:
 
 
 class Running(NamedTuple):
-    """A stage that runs: its process, what says that its moment has come, and its output."""
+    """A running stage: its process, the signal that its moment has come, and its output."""
 
     pid: int
     moment: int
     said: Path
 
     def wait(self) -> int:
-        """The exit status; of a signal, its number below 0."""
+        """Exit status; for a signal, its negative number."""
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def start(project: Path, stage: Stage, at: int | None, read_only: str | None = None) -> Running:
-    """Fork, and run a stage's script as if it had been started on its own.
+    """Fork, and run a stage's script as if it had been started by itself.
 
     Args:
-        project: Where.
-        stage: Which.
-        at: When to tell that the moment has come; None: never.
-        read_only: A folder that cannot be written to, as this process and its own see it.
+    project: Folder of the project.
+    stage: Stage to run.
+    at: Moment to signal; None for never.
+    read_only: Folder that is read-only for the process and its children.
     """
     reading, writing = os.pipe()
     said = project.with_name("said")
@@ -219,7 +220,7 @@ def start(project: Path, stage: Stage, at: int | None, read_only: str | None = N
 
 
 def _seal(folder: Path) -> None:
-    """Make a folder read-only for this process, whoever it belongs to."""
+    """Make a folder read-only for this process, whoever owns it."""
     if os.geteuid():
         folder.chmod(0o555)
         return
@@ -234,10 +235,10 @@ def _seal(folder: Path) -> None:
 
 
 def whole(project: Path, stage: Stage) -> str:
-    """Run a stage undisturbed; returns what it said.
+    """Run a stage undisturbed; return its output.
 
     Raises:
-        RuntimeError: it failed.
+    RuntimeError: It failed.
     """
     remove(project, stage)
     running = start(project, stage, None)
@@ -250,7 +251,7 @@ def whole(project: Path, stage: Stage) -> str:
 
 
 def living(project: Path) -> list[int]:
-    """Processes that work in the project, dead ones that nobody collected apart."""
+    """Processes that work in the project, without zombies."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -260,7 +261,7 @@ def living(project: Path) -> list[int]:
 
 
 def outlived(project: Path) -> list[int]:
-    """What still lives after a while; it is killed."""
+    """Processes that survive a waiting time; they are killed."""
     deadline = time.monotonic() + PATIENCE
     while (found := living(project)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -274,13 +275,13 @@ def outlived(project: Path) -> list[int]:
 
 
 class Base(NamedTuple):
-    """A project that is complete.
+    """A complete project.
 
     Attributes:
-        project: Its folder.
-        stages: All of its stages.
-        bytes: What ``contents`` says of each stage's outputs, by its name.
-        moments: How many moments each stage has.
+    project: Its folder.
+    stages: All of its stages.
+    bytes: Result of ``contents`` by stage.
+    moments: Number of moments of each stage.
     """
 
     project: Path
@@ -301,10 +302,10 @@ def build(folder: Path) -> Base:
 
 
 def trial(base: Base, number: int, seed: int) -> str:
-    """Do harm to one stage, then run it again; returns what was done.
+    """Disturb a stage, then run it again; return a description.
 
     Raises:
-        AssertionError: it did not end as it should.
+    AssertionError: It did not end as expected.
     """
     rng = Random(f"{seed} {number}")
     stage = base.stages[number % len(base.stages)]
@@ -327,13 +328,13 @@ def trial(base: Base, number: int, seed: int) -> str:
 
 
 def changed(base: Base, stage: Stage) -> list[str]:
-    """Files of a stage that are not those of the undisturbed run."""
+    """Files of a stage that differ from those of the undisturbed run."""
     found, expected = contents(base.project, stage.outputs), base.bytes[stage.name]
     return sorted(name for name in found | expected if found.get(name) != expected.get(name))
 
 
 def killed(base: Base, stage: Stage, rng: Random) -> str:
-    """One to three times, each time that the stage has come a bit further or not."""
+    """Kill one to three times, at later moments or at the same one."""
     told = []
     for _ in range(rng.choice((1, 1, 2, 3))):
         remove(base.project, stage)
@@ -356,7 +357,7 @@ def killed(base: Base, stage: Stage, rng: Random) -> str:
 
 
 def full(base: Base, stage: Stage, rng: Random) -> str:
-    """A file takes the space, but for what the stage may write until it notices."""
+    """Fill the disk with a file, except for what the stage writes until it notices."""
     remove(base.project, stage)
     ballast = base.project.parent / "ballast"
     left = rng.choice((0, 4096, rng.randrange(1 << 20)))
@@ -380,7 +381,7 @@ def full(base: Base, stage: Stage, rng: Random) -> str:
 
 
 def sealed(base: Base, stage: Stage, rng: Random) -> str:
-    """The folder of its outputs cannot be written to."""
+    """Make the folder of its outputs read-only."""
     remove(base.project, stage)
     folder = Path(rng.choice(stage.outputs)).parts[0]
     try:
@@ -395,7 +396,7 @@ def sealed(base: Base, stage: Stage, rng: Random) -> str:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Put a small file system of its own where trials are made, if this user may."""
+    """Mount a small file system for the trials, if this user may."""
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
     if subprocess.run(command, check=False, capture_output=True).returncode:
         print("no file system of its own: no disk becomes full", flush=True)
@@ -408,7 +409,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def run(count: int, seed: int) -> list[str]:
-    """Make trials; returns the faults."""
+    """Run trials; return the faults."""
     import_what_stages_need()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -418,7 +419,7 @@ def run(count: int, seed: int) -> list[str]:
 
 
 def repeat(count: int, attempt: Callable[[int], str]) -> list[str]:
-    """Make trials, each of which is told its number; returns the faults."""
+    """Run trials, each with its number; return the faults."""
     faults = []
     for number in range(count):
         try:
@@ -430,7 +431,7 @@ def repeat(count: int, attempt: Callable[[int], str]) -> list[str]:
 
 
 def import_what_stages_need() -> None:
-    """So that forks need not; nothing of it may start a thread."""
+    """Import modules before forking; none of them may start a thread."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"  # read while libraries are imported; a stage sets it before that
     sys.path.insert(0, str(ROOT / "src"))
@@ -443,7 +444,7 @@ def import_what_stages_need() -> None:
 
 
 def main(about: str, count: int, run: Callable[[int, int], list[str]]) -> None:
-    """The command line of trials, which ``run`` makes, given how many and the seed."""
+    """Command line of the trials, which ``run`` executes for a number of trials and a seed."""
     parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=count, help=f"how many ({count})")
     parser.add_argument("--seed", type=int, default=1, help="of the moments and harms (1)")

@@ -75,7 +75,7 @@ if stage and os.path.exists({folder!r} + "/hold " + stage):
 
 
 class Project:
-    """A clone of this project with small parameters, and a record of the stages it runs."""
+    """A clone of the working tree with small parameters, and a log of the stages that it runs."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -93,7 +93,7 @@ class Project:
         }
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own; both its streams come as one."""
+        """Start a command in its own process group, with stdout and stderr combined."""
         program, *arguments = command
         found = BIN / program
         return subprocess.Popen(
@@ -120,14 +120,14 @@ class Project:
         return self.run("dvc", "repro", *arguments, fails=fails)
 
     def ran(self) -> list[str]:
-        """The stages run since the last time this was asked, in order."""
+        """Stages that have run since the last call, in order."""
         log = self._spy / "ran"
         names = log.read_text().split("\n")[:-1] if log.exists() else []
         log.unlink(missing_ok=True)
         return names
 
     def hold(self, stage: str) -> None:
-        """Have a training that is not yet at work wait before its third checkpoint."""
+        """Pause a training that has not started yet before its third checkpoint."""
         (self._spy / f"hold {stage}").touch()
         (self._spy / f"waits {stage}").unlink(missing_ok=True)
 
@@ -140,9 +140,9 @@ class Project:
 
     @contextmanager
     def training(self, *command: str) -> Iterator[subprocess.Popen[str]]:
-        """Start a command and return when the training that it runs has two checkpoints and waits.
+        """Start a command, and return when its training has two checkpoints and is paused.
 
-        Whatever is left of it on leaving goes on.
+        Remaining processes continue on exit.
         """
         self.hold("train@dcgan")
         with self.start(*command) as process:
@@ -175,7 +175,7 @@ class Project:
         return YAML(typ="safe").load(self.path / "params.yaml")
 
     def hashes(self) -> dict[str, str]:
-        """Path -> hash of every output in ``dvc.lock`` that holds no times."""
+        """Map from path to hash of every output in ``dvc.lock`` that contains no times."""
         lock = YAML(typ="safe").load(self.path / "dvc.lock")
         return {
             out["path"]: out["md5"]
@@ -194,12 +194,12 @@ class Project:
 
 
 def assert_ran(project: Project, expected: Iterable[str]) -> None:
-    """Exactly these stages ran, each once."""
+    """Assert that exactly these stages ran, once each."""
     assert sorted(project.ran()) == sorted(expected)
 
 
 def new_project(path: Path) -> Project:
-    """A clone of the working tree with the parameters of ``tiny`` and a folder of pictures."""
+    """A clone of the working tree with the parameters of ``tiny`` and a folder of images."""
     path.mkdir(parents=True)
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],

@@ -1,4 +1,4 @@
-"""Zip, tar and npz: what is listed and read, and what hostile ones come to."""
+"""Archives (zip, tar, npz): listing, reading, and hostile files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read(path: Path, row: Candidate) -> bytes:
 
 
 def outcome(path: Path) -> dict[str, str]:
-    """What becomes of each member: its content's first bytes, or the reason."""
+    """Result of each member: the first bytes of its content, or the reason of the failure."""
     reader, found = archive.reader(spec(path), CONTEXT), {}
     for row in listed(path):
         try:
@@ -111,7 +111,7 @@ def put(tmp_path: Path) -> Callable[[str, bytes], Path]:
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
+def test_archive_lists_and_reads_like_a_folder(name: str, put: Any) -> None:
     path = put(name, MAKERS[name]())
     rows = listed(path)
     assert [(row.title, row.label) for row in rows] == [
@@ -136,7 +136,7 @@ def test_members_are_listed_like_a_folder_and_read(name: str, put: Any) -> None:
     ]
 
 
-def test_the_class_is_the_first_folder_that_tells_apart(put: Any) -> None:
+def test_class_is_the_first_folder_that_differs(put: Any) -> None:
     def labels(*names: str) -> list[str]:
         path = put("a.zip", zipped(dict.fromkeys(names, FILES["cat/a.png"])))
         return [row.label for row in listed(path)]
@@ -159,7 +159,9 @@ WORDS = {
 
 
 def with_raw_names(made: bytes, names: list[str], encoding: str) -> bytes:
-    """An archive whose names ``0000...`` become others, of the same length and without a flag."""
+    """An archive in which the names ``0000...`` are replaced by others of the same length, without
+    a flag.
+    """
     for number, name in enumerate(names):
         raw = name.encode(encoding)
         made = made.replace(str(number).encode() * len(raw), raw)
@@ -184,7 +186,7 @@ def with_names(kind: str, names: list[str], encoding: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.parametrize("encoding", WORDS)
-def test_names_in_the_usual_code_pages_are_read(encoding: str, kind: str, put: Any) -> None:
+def test_names_in_common_code_pages_are_decoded(encoding: str, kind: str, put: Any) -> None:
     names = WORDS[encoding]
     path = put(f"a.{kind}", with_names(kind, names, encoding))
     rows = listed(path)
@@ -194,13 +196,13 @@ def test_names_in_the_usual_code_pages_are_read(encoding: str, kind: str, put: A
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_an_encoding_can_be_given_where_a_guess_is_wrong(kind: str, put: Any) -> None:
+def test_explicit_encoding_overrides_the_guess(kind: str, put: Any) -> None:
     path = put(f"a.{kind}", with_names(kind, ["고양이/1.png"], "cp949"))
     assert [row.label for row in listed(path, encoding="cp949")] == ["고양이"]
     assert len(listed(path)) == 1
 
 
-def test_a_name_in_unicode_beside_one_in_a_code_page_is_taken(put: Any) -> None:
+def test_unicode_and_code_page_names_can_be_mixed(put: Any) -> None:
     def extra(stored: bytes) -> bytes:
         field = struct.pack("<BL", 1, zlib.crc32(stored)) + "고양이/1.png".encode()
         return struct.pack("<HH", 0x7075, len(field)) + field
@@ -214,13 +216,13 @@ def test_a_name_in_unicode_beside_one_in_a_code_page_is_taken(put: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_a_class_is_one_whether_its_accent_is_composed_or_not(make: Any, put: Any) -> None:
+def test_archive_classes_ignore_unicode_normalisation(make: Any, put: Any) -> None:
     names = [unicodedata.normalize(form, "café/1.png") for form in ("NFC", "NFD")]
     rows = listed(put("a", make(dict.fromkeys(names, FILES["cat/a.png"]))))
     assert [row.label for row in rows] == ["café", "café"]
 
 
-def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
+def test_archive_writes_nothing_to_disk(put: Any, tmp_path: Path) -> None:
     path = put("a.tar.gz", MAKERS["a.tar.gz"]())
     for row in listed(path):
         read(path, row)
@@ -231,7 +233,7 @@ def test_nothing_is_written_to_disk(put: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (3, 4, 5, 1), (3, 4, 5, 3), (3, 4, 5, 4)])
-def test_arrays_become_png(shape: tuple[int, ...], put: Any) -> None:
+def test_npz_arrays_are_read_as_png(shape: tuple[int, ...], put: Any) -> None:
     pictures = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     path = put("a.npz", npz(images=pictures, labels=[2, 0, 1], classes=["no", "yes", "maybe"]))
     rows = listed(path)
@@ -241,7 +243,7 @@ def test_arrays_become_png(shape: tuple[int, ...], put: Any) -> None:
             assert np.array_equal(np.asarray(opened), pictures[index].squeeze())
 
 
-def test_positional_arrays_and_plain_labels(put: Any) -> None:
+def test_npz_accepts_positional_arrays_and_plain_labels(put: Any) -> None:
     file = io.BytesIO()
     np.savez(file, np.zeros((2, 4, 4), np.uint8), np.array([b"a", b"b"]))
     assert [row.label for row in listed(put("a.npz", file.getvalue()))] == ["a", "b"]
@@ -266,12 +268,12 @@ def test_positional_arrays_and_plain_labels(put: Any) -> None:
         ({"images": np.asfortranarray(np.ones((2, 4, 4), np.uint8))}, "Fortran"),
     ],
 )
-def test_other_arrays_are_refused(arrays: dict[str, Any], message: str, put: Any) -> None:
+def test_npz_refuses_arrays_of_other_shapes(arrays: dict[str, Any], message: str, put: Any) -> None:
     with pytest.raises(SourceError, match=message):
         listed(put("a.npz", npz(**arrays)))
 
 
-def test_a_header_that_claims_terabytes_is_refused_before_they_are_taken(put: Any) -> None:
+def test_array_header_claiming_terabytes_is_refused_before_allocation(put: Any) -> None:
     array = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         array, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 10**4, 10**4)}
@@ -290,7 +292,7 @@ def link(kind: bytes, name: str) -> tarfile.TarInfo:
     return info
 
 
-def test_what_must_not_be_read_is_listed_with_its_reason(put: Any) -> None:
+def test_unsafe_members_are_listed_with_a_reason(put: Any) -> None:
     picture = FILES["cat/a.png"]
     hostile = {
         "../up.png": picture,
@@ -333,14 +335,14 @@ def test_what_must_not_be_read_is_listed_with_its_reason(put: Any) -> None:
     }
 
 
-def test_an_encrypted_zip_says_what_to_do(put: Any) -> None:
+def test_encrypted_zip_error_names_the_remedy(put: Any) -> None:
     data = bytearray(zipped({"a.png": FILES["cat/a.png"]}))
     data[data.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(SourceError, match=r"encrypted: unpack it and use the kind `folder`"):
         listed(put("a.zip", bytes(data)))
 
 
-def test_damage_is_named(put: Any) -> None:
+def test_damaged_archive_is_named(put: Any) -> None:
     whole = zipped(FILES)
     for name, data in {
         "cut.zip": whole[:-40],
@@ -390,7 +392,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("member", ["images", "labels", "classes"])
-def test_an_array_that_would_inflate_at_once_is_never_begun(
+def test_array_that_inflates_at_once_is_not_decompressed(
     method: int, member: str, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = npz(images=np.zeros((2, 4, 4), np.uint8), labels=[0, 1], classes=["a", "b"])
@@ -412,7 +414,9 @@ def test_an_array_that_would_inflate_at_once_is_never_begun(
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_in_flat_memory(name: str, put: Any, memory: Callable[[], float]) -> None:
+def test_archive_bombs_are_refused_in_constant_memory(
+    name: str, put: Any, memory: Callable[[], float]
+) -> None:
     path = put(name, BOMBS[name]())
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0] / 2**20
@@ -421,7 +425,7 @@ def test_bombs_are_refused_in_flat_memory(name: str, put: Any, memory: Callable[
     assert memory() - before < 32  # MiB, of 100
 
 
-def test_a_dictionary_of_gigabytes_is_not_taken(put: Any) -> None:
+def test_xz_dictionary_of_gigabytes_is_refused(put: Any) -> None:
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]
     data = bytearray(lzma.compress(tarred(FILES), filters=filters))
     # The header of the first block: size, flags, filter 0x21, length 1, dictionary, ... CRC32.
@@ -450,7 +454,7 @@ def test_too_many_members_are_refused(put: Any, monkeypatch: pytest.MonkeyPatch)
     ),
     keep=st.floats(0, 1) | st.just(1.0),
 )
-def test_mutated_archives_end_in_words(
+def test_mutated_archives_raise_readable_errors(
     name: str, put: Any, cuts: list[tuple[float, bytes, int]], keep: float
 ) -> None:
     arrays = {"images": np.zeros((3, 4, 4), np.uint8), "labels": [0, 1, 0], "classes": ["a", "b"]}
@@ -470,7 +474,7 @@ def test_mutated_archives_end_in_words(
             assert str(error)
 
 
-def test_a_url_that_names_no_member_fails(put: Any) -> None:
+def test_url_of_a_missing_member_fails(put: Any) -> None:
     path = put("a.zip", MAKERS["a.zip"]())
     for url in ("archive:99/x.png", "archive:-1/x.png", "file:///etc/passwd", "archive:1e9/"):
         with pytest.raises(FetchError):
@@ -480,7 +484,7 @@ def test_a_url_that_names_no_member_fails(put: Any) -> None:
 # --- getting it --------------------------------------------------------------------------------
 
 
-def test_a_local_archive_is_checked(put: Any) -> None:
+def test_local_archive_is_checked_for_hash_and_size(put: Any) -> None:
     path = put("a.zip", MAKERS["a.zip"]())
     assert listed(path, sha256=sha256(path.read_bytes()))
     with pytest.raises(SourceError, match=r"a\.zip' has the sha256 [0-9a-f]{64}, not 0{64}"):
@@ -491,9 +495,7 @@ def test_a_local_archive_is_checked(put: Any) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
-def test_a_real_collection_is_the_same_as_in_its_folder(
-    name: str, put: Any, shared_data: Path
-) -> None:
+def test_real_archive_equals_its_folder(name: str, put: Any, shared_data: Path) -> None:
     folder = shared_data / "decor"
     files = {
         str(path.relative_to(folder.parent)): path.read_bytes()

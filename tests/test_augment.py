@@ -1,4 +1,4 @@
-"""Training images: boxes stay inside, the index says what was cut, counts are exact."""
+"""Training images: boxes, the index, and exact counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHOLE = Whole(mode="whole", resolution=16, border=None, symmetries=2, fit="crop"
 
 
 def ramp(width: int, height: int) -> Image.Image:
-    """A picture whose red is its x and whose green is its y, in px."""
+    """An image with its x in red and its y in green, in px."""
     y, x = np.mgrid[:height, :width]
     return Image.fromarray(np.stack([x, y, 0 * x], axis=-1).astype(np.uint8))
 
@@ -73,7 +73,7 @@ def make(
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4, unique=True),
     max_angle=st.floats(0, 180),
 )
-def test_a_box_never_leaves_the_picture(
+def test_box_stays_inside_the_image(
     seed: int, width: int, height: int, sizes: list[int], max_angle: float
 ) -> None:
     sizes = [*sizes, min(width, height)]
@@ -89,7 +89,7 @@ def test_a_box_never_leaves_the_picture(
     assert box.side in sizes
 
 
-def test_boxes_use_every_size_angle_and_place() -> None:
+def test_boxes_cover_all_sizes_angles_and_positions() -> None:
     rng = np.random.default_rng(0)
     boxes = [augment.draw_box(rng, 200, 100, [20, 40, 101], 180.0) for _ in range(600)]
     sides = [box.side for box in boxes]
@@ -101,7 +101,7 @@ def test_boxes_use_every_size_angle_and_place() -> None:
     assert max(box.x for box in boxes) > 175
 
 
-def test_angles_shrink_with_the_room_that_is_left() -> None:
+def test_angles_are_limited_by_the_available_space() -> None:
     rng = np.random.default_rng(0)
     tight = [augment.draw_box(rng, 110, 110, [100], 45.0).angle for _ in range(200)]
     full = [augment.draw_box(rng, 100, 100, [100], 45.0).angle for _ in range(20)]
@@ -110,9 +110,7 @@ def test_angles_shrink_with_the_room_that_is_left() -> None:
 
 
 @pytest.mark.parametrize("frame", [(0, 0), (11, 7)])
-def test_the_index_says_what_was_cut(
-    tmp_path: Path, pool: Executor, frame: tuple[int, int]
-) -> None:
+def test_index_describes_the_crops(tmp_path: Path, pool: Executor, frame: tuple[int, int]) -> None:
     section = SLICES.model_copy(update={"max_angle": 180.0, "border": 3})
     picture = framed(ramp(200, 150), *frame, "blue")
     crops, index, _, _ = make(tmp_path, [picture], section, 40, pool)
@@ -131,8 +129,8 @@ def test_the_index_says_what_was_cut(
 
 @pytest.mark.parametrize("side", [40, 64, 100, 200])
 @pytest.mark.parametrize("angle", [0.0, 20.0])
-def test_a_crop_is_antialiased(side: int, angle: float) -> None:
-    """A pattern finer than the crop can show becomes its mean, not another pattern."""
+def test_crop_is_antialiased(side: int, angle: float) -> None:
+    """A pattern that is finer than the crop becomes its mean instead of another pattern."""
     stripes = np.zeros((300, 300, 3), np.uint8)
     stripes[:, ::2] = 255
     picture = Image.fromarray(stripes)
@@ -142,7 +140,7 @@ def test_a_crop_is_antialiased(side: int, angle: float) -> None:
     assert abs(crop.mean() - 127.5) < 4
 
 
-def test_an_upright_crop_equals_plain_resizing() -> None:
+def test_unrotated_crop_equals_resizing() -> None:
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)).resize((240, 240))
     crop = augment.cut(augment.pyramid(smooth), augment.Box(120, 100, 128, 0.0), 32)
@@ -150,7 +148,7 @@ def test_an_upright_crop_equals_plain_resizing() -> None:
     assert np.abs(np.asarray(crop).astype(int) - np.asarray(plain)).max() <= 2
 
 
-def test_counts_are_exact_and_spread_evenly(tmp_path: Path, pool: Executor) -> None:
+def test_crop_counts_are_exact_and_evenly_distributed(tmp_path: Path, pool: Executor) -> None:
     section = SLICES.model_copy(update={"symmetries": 8})
     pictures = [ramp(70 + i, 70) for i in range(3)]
     crops, index, unused, _ = make(tmp_path, pictures, section, 101, pool)
@@ -164,7 +162,7 @@ def test_counts_are_exact_and_spread_evenly(tmp_path: Path, pool: Executor) -> N
     assert all(index.label == "label of " + index.sha256.str[:4])
 
 
-def test_originals_without_a_slice_are_named(tmp_path: Path, pool: Executor) -> None:
+def test_originals_without_a_slice_are_listed(tmp_path: Path, pool: Executor) -> None:
     pictures = [ramp(70 + i, 70) for i in range(5)] + [ramp(15, 90)]
     _, index, unused, by_digest = make(tmp_path, pictures, SLICES, 3, pool)
     small = sha256(encoding.png(ramp(15, 90)))
@@ -174,7 +172,7 @@ def test_originals_without_a_slice_are_named(tmp_path: Path, pool: Executor) -> 
     assert len(others) == 2
 
 
-def test_no_originals_make_an_empty_split(tmp_path: Path, pool: Executor) -> None:
+def test_split_without_originals_is_empty(tmp_path: Path, pool: Executor) -> None:
     crops, index, unused, _ = make(tmp_path, [], SLICES, 10, pool)
     assert crops.shape == (0, 16, 16, 3)
     assert index.empty
@@ -183,7 +181,7 @@ def test_no_originals_make_an_empty_split(tmp_path: Path, pool: Executor) -> Non
     assert pd.read_parquet(tmp_path / "index.parquet").angle.dtype == np.float64
 
 
-def test_bytes_depend_on_seed_and_original_alone(tmp_path: Path, pool: Executor) -> None:
+def test_crops_depend_only_on_seed_and_original(tmp_path: Path, pool: Executor) -> None:
     pictures = [ramp(80 + i, 90) for i in range(4)]
     crops, index, _, _ = make(tmp_path / "a", pictures, SLICES, 20, pool)
     with ThreadPoolExecutor(1) as one:
@@ -197,7 +195,7 @@ def test_bytes_depend_on_seed_and_original_alone(tmp_path: Path, pool: Executor)
     assert (crops != other).any()
 
 
-def test_a_border_is_cropped_from_each_side_by_itself() -> None:
+def test_border_is_removed_from_each_side_independently() -> None:
     picture = np.asarray(ramp(60, 50)).copy()
     picture[..., 2] = 99
     picture[:4] = 255
@@ -207,7 +205,7 @@ def test_a_border_is_cropped_from_each_side_by_itself() -> None:
     assert augment.inner_box(np.full((5, 6, 3), 7, np.uint8), 8) == (0, 0, 6, 5)
 
 
-def test_a_border_may_be_noisy_within_tolerance() -> None:
+def test_border_may_be_noisy_within_tolerance() -> None:
     rng = np.random.default_rng(0)
     frame = framed(ramp(60, 50), 9, 5, "white")
     noisy = np.clip(np.asarray(frame).astype(int) - rng.integers(0, 6, (60, 78, 3)), 0, 255)
@@ -215,7 +213,7 @@ def test_a_border_may_be_noisy_within_tolerance() -> None:
     assert augment.inner_box(noisy.astype(np.uint8), 0) == (0, 0, 78, 60)
 
 
-def test_whole_pictures_once_under_each_symmetry(tmp_path: Path, pool: Executor) -> None:
+def test_whole_images_occur_once_per_symmetry(tmp_path: Path, pool: Executor) -> None:
     crops, index, unused, _ = make(tmp_path, [ramp(40, 20), ramp(8, 8)], WHOLE, None, pool)
     assert crops.shape == (2, 16, 16, 3)
     assert list(index.symmetry) == [0, 4, 0, 4]
@@ -223,7 +221,7 @@ def test_whole_pictures_once_under_each_symmetry(tmp_path: Path, pool: Executor)
     assert set(index.side) == {20.0, 8.0}
 
 
-def test_ways_to_make_a_picture_square() -> None:
+def test_whole_images_are_cropped_padded_or_stretched() -> None:
     picture = Image.new("RGB", (40, 20), "red")
     picture.paste("blue", (10, 0, 30, 20))
     crop, box = augment.whole(picture, 10, "crop")

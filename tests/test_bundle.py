@@ -1,4 +1,4 @@
-"""Bundles: what is in them, that their app runs on its own, and what is refused on opening."""
+"""Bundles: contents, the app on its own, and refusal of invalid ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two trained models, one of them told nothing, and the tables that credits come from."""
+    """Two trained models, one of them unconditional, and the tables for credits."""
     folder = tmp_path / "project"
     save_model(folder, "animals")
     save_model(folder, "plain", Inputs(latent=16))
@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def test_a_bundle_has_models_parameters_credits_and_an_app(project: Path) -> None:
+def test_bundle_contains_models_parameters_credits_and_app(project: Path) -> None:
     out = Path("out")
     main(["bundle", "--model", "animals", "--model", "plain", "--out", str(out)])
     for name in ("animals", "plain"):
@@ -73,7 +73,7 @@ def test_a_bundle_has_models_parameters_credits_and_an_app(project: Path) -> Non
     assert str(Path.home()) not in (out / "params.yaml").read_text()
 
 
-def test_a_bundles_parameters_are_the_projects_but_for_the_contact(
+def test_bundle_parameters_omit_only_the_contact(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/")
@@ -83,7 +83,7 @@ def test_a_bundles_parameters_are_the_projects_but_for_the_contact(
     assert Path("out/params.yaml").read_text() == expected != text
 
 
-def test_the_same_models_give_the_same_zip(project: Path) -> None:
+def test_same_models_give_same_zip(project: Path) -> None:
     first, second = (Path(f"{n}.zip") for n in (1, 2))
     for path in (first, second):
         write.write(project, ["animals"], path)
@@ -98,14 +98,14 @@ def test_the_same_models_give_the_same_zip(project: Path) -> None:
         ("results/models/animals/generator.safetensors", "trained models: plain"),
     ],
 )
-def test_what_is_missing_is_said(project: Path, missing: str, message: str) -> None:
+def test_bundle_errors_name_missing_files(project: Path, missing: str, message: str) -> None:
     Path(missing).unlink()
     with pytest.raises(SystemExit, match=message):
         main(["bundle", "--model", "animals", "--out", "out"])
     assert not Path("out").exists()
 
 
-def test_parameters_that_cannot_be_read_are_named(project: Path) -> None:
+def test_bundle_names_unreadable_parameters(project: Path) -> None:
     for damaged in (b"models: [", b"\xff"):
         Path("params.yaml").write_bytes(damaged)
         with pytest.raises(SystemExit, match=r"params\.yaml is not YAML"):
@@ -113,7 +113,7 @@ def test_parameters_that_cannot_be_read_are_named(project: Path) -> None:
     assert not Path("out").exists()
 
 
-def test_what_is_there_is_not_overwritten(project: Path) -> None:
+def test_bundle_overwrites_nothing(project: Path) -> None:
     Path("out/x").mkdir(parents=True)
     with pytest.raises(BundleError, match="cannot be written: Directory not empty"):
         write.write(project, ["animals"], Path("out"))
@@ -121,7 +121,7 @@ def test_what_is_there_is_not_overwritten(project: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["out", "deep/out", "out.zip"])
-def test_a_full_disk_leaves_everything_as_it_was(project: Path, out: str) -> None:
+def test_bundle_on_a_full_disk_changes_nothing(project: Path, out: str) -> None:
     Path("out.zip").write_bytes(b"an earlier one")
     before = sorted(project.rglob("*"))
     with full_disk(3000), pytest.raises(BundleError, match="cannot be written: File too large"):
@@ -132,7 +132,7 @@ def test_a_full_disk_leaves_everything_as_it_was(project: Path, out: str) -> Non
 
 
 @pytest.mark.parametrize("out", ["out", "out.zip"])
-def test_whoever_the_umask_lets_may_read_a_bundle(project: Path, out: str) -> None:
+def test_bundle_permissions_follow_the_umask(project: Path, out: str) -> None:
     mask = os.umask(0o022)
     try:
         write.write(project, ["animals"], Path(out))
@@ -143,7 +143,7 @@ def test_whoever_the_umask_lets_may_read_a_bundle(project: Path, out: str) -> No
 
 
 @pytest.mark.parametrize("empty", ["there", "linked"])
-def test_an_empty_folder_becomes_the_bundle(project: Path, empty: str) -> None:
+def test_bundle_can_be_written_to_an_empty_folder(project: Path, empty: str) -> None:
     Path("there").mkdir()
     Path("linked").symlink_to("there")
     write.write(project, ["animals"], Path(empty))
@@ -151,7 +151,7 @@ def test_an_empty_folder_becomes_the_bundle(project: Path, empty: str) -> None:
     assert Path("linked").is_symlink()
 
 
-def test_a_bundle_too_large_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_bundle_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "MAX_BYTES", 10_000)
     with pytest.raises(BundleError, match=r"the largest in it is models/animals.*leave it out"):
         write.write(project, ["animals"], Path("out.zip"))
@@ -181,7 +181,7 @@ fine()
 """
 
 
-def test_the_app_runs_without_ganloom_installed(project: Path) -> None:
+def test_bundle_app_runs_without_ganloom_installed(project: Path) -> None:
     pytest.importorskip("streamlit")
     out = project / "out"
     write.write(project, ["animals", "plain"], out)
@@ -195,7 +195,7 @@ def test_the_app_runs_without_ganloom_installed(project: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["out", "out.zip"])
-def test_a_bundle_is_opened_in_the_studio(project: Path, tmp_path: Path, out: str) -> None:
+def test_studio_opens_a_bundle(project: Path, tmp_path: Path, out: str) -> None:
     write.write(project, ["animals"], Path(out))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -236,7 +236,7 @@ GOOD = "models/animals.safetensors"
         ({"models\\..\\evil": b"x"}, "leads out"),
     ],
 )
-def test_a_zip_with_anything_else_is_refused(
+def test_zip_with_unsafe_members_is_refused(
     project: Path, changes: dict[str, bytes | None], message: str
 ) -> None:
     write.write(project, ["animals"], Path("good.zip"))
@@ -246,7 +246,7 @@ def test_a_zip_with_anything_else_is_refused(
     assert not list(project.parent.glob("evil*"))
 
 
-def test_a_zip_that_is_too_large_or_broken_is_refused(
+def test_oversized_or_damaged_zip_is_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write.write(project, ["animals"], Path("good.zip"))
@@ -267,7 +267,7 @@ def test_a_zip_that_is_too_large_or_broken_is_refused(
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_model_that_would_inflate_at_once_is_never_begun(
+def test_model_that_inflates_at_once_is_not_decompressed(
     tmp_path: Path, method: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bomb = tmp_path / "bomb.zip"
@@ -278,7 +278,7 @@ def test_a_model_that_would_inflate_at_once_is_never_begun(
         pass
 
 
-def test_a_folder_with_a_link_in_it_is_refused(project: Path) -> None:
+def test_bundle_folder_with_a_link_is_refused(project: Path) -> None:
     write.write(project, ["animals"], Path("out"))
     secret = project / "results/models/plain/generator.safetensors"
     Path("out/models/linked.safetensors").symlink_to(secret)
@@ -304,7 +304,7 @@ def test_a_folder_with_a_link_in_it_is_refused(project: Path) -> None:
         {"inputs": {"latent": 10**15, "classes": 3, "categorical": [4], "continuous": 1}},
     ],
 )
-def test_a_model_that_lies_about_itself_is_refused(project: Path, lie: dict[str, Any]) -> None:
+def test_model_with_false_metadata_is_refused(project: Path, lie: dict[str, Any]) -> None:
     path = save_model(project, "animals", TOLD)
     with safetensors.safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["ganloom"])
@@ -316,7 +316,7 @@ def test_a_model_that_lies_about_itself_is_refused(project: Path, lie: dict[str,
         pass
 
 
-def test_the_command_says_what_is_wrong_with_a_bundle(project: Path) -> None:
+def test_bundle_command_reports_invalid_bundles(project: Path) -> None:
     shutil.make_archive("empty", "zip", "data")
     with pytest.raises(SystemExit, match="not a bundle"):
         main(["studio", "--no-browser", "--port", "0", "--bundle", "empty.zip"])

@@ -1,4 +1,4 @@
-"""The command line: what goes wrong is said in a sentence that names it, and costs nothing."""
+"""Command line: errors are one sentence that names the cause, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_docs_writes_the_generated_pages_of_a_clone() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a process")
-def test_a_disk_that_is_full_leaves_the_file_as_it_was(folder: Path) -> None:
+def test_comment_on_a_full_disk_changes_nothing(folder: Path) -> None:
     Path("params.yaml").write_text(text("digits"), encoding="utf-8")
     code = (
         "import resource; from ganloom.cli import main\n"

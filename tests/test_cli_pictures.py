@@ -1,4 +1,4 @@
-"""The commands that make pictures: what their files show, say of themselves, and refuse."""
+"""Commands that make images: content, metadata, and errors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a model that knows classes and codes, a plain one, and an enlarger."""
+    """A project with a conditional model with codes, an unconditional one, and an enlarger."""
     save_model(tmp_path, "animals")
     strengthen(save_model(tmp_path, "plain", PLAIN))
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def strengthen(path: Path) -> None:
-    """Make the pictures of a fresh generator differ as much as those of a trained one."""
+    """Scale the weights of a new generator so that its samples differ as those of a trained one."""
     net, about = models.load_generator(path, "cpu")
     next(net.parameters()).data *= 20
     models.save(net, about, path)
@@ -97,7 +97,7 @@ def pixels(path: str | Path) -> NDArray[np.uint8]:
 
 
 def made(path: str | Path) -> dict[str, Any]:
-    """What a file says of itself."""
+    """Metadata of a file."""
     with Image.open(path) as picture:
         text = picture.getexif()[270] if picture.format == "TIFF" else picture.info[models.METADATA]
     assert text.isascii()
@@ -113,7 +113,7 @@ def run(command: str) -> None:
 
 
 def refused(command: str, words: str) -> None:
-    """The command ends with one line, and leaves no file behind."""
+    """Assert that the command ends with one line and leaves no file."""
     before = files()
     with pytest.raises(SystemExit, match=re.escape(words)) as error:
         run(command)
@@ -125,13 +125,13 @@ def refused(command: str, words: str) -> None:
 # --- weave ---------------------------------------------------------------------------------------
 
 
-def test_the_groups_that_help_lists_are_all() -> None:
+def test_help_lists_all_symmetry_groups() -> None:
     assert list(WALLPAPERS) == list(weave.GROUPS)
     assert list(FRIEZES) == list(weave.BORDERS)
 
 
 @pytest.mark.parametrize("out", ["a.png", "a.TIF", "a.tiff"])
-def test_a_tile_opens_with_its_size_resolution_and_story(
+def test_tile_file_has_size_resolution_and_metadata(
     out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(f"weave --model plain --seed 5 --size 128 --dpi 150 --place 0.5,1 --out {out}")
@@ -161,7 +161,7 @@ def test_a_tile_opens_with_its_size_resolution_and_story(
 
 
 @pytest.mark.parametrize(("group", "height"), [("p4m", 128), ("pm", 64), ("p6m", 220)])
-def test_a_tile_repeats_and_its_height_follows_the_group(group: str, height: int) -> None:
+def test_tile_repeats_and_its_height_depends_on_the_group(group: str, height: int) -> None:
     run(f"weave --model plain --size 128 --group {group} --out a.png")
     tile = pixels("a.png")
     assert abs(len(tile) - height) <= 4
@@ -171,7 +171,7 @@ def test_a_tile_repeats_and_its_height_follows_the_group(group: str, height: int
     np.testing.assert_array_equal(tile, tile[:, ::-1])
 
 
-def test_a_cloth_has_the_size_that_was_asked_for_and_repeats_its_tile() -> None:
+def test_cloth_has_the_requested_size_and_repeats_its_tile() -> None:
     run("weave --model plain --size 320x192 --tile 64 --out a.png")
     cloth = pixels("a.png")
     assert cloth.shape == (192, 320, 3)
@@ -181,7 +181,7 @@ def test_a_cloth_has_the_size_that_was_asked_for_and_repeats_its_tile() -> None:
 
 
 @pytest.mark.parametrize(("size", "tile", "width"), [("70", 72, 72), ("190x100", 96, 190)])
-def test_the_width_of_a_tile_is_the_one_in_the_metadata(size: str, tile: int, width: int) -> None:
+def test_tile_width_matches_the_metadata(size: str, tile: int, width: int) -> None:
     run(f"weave --model plain --size {size} --tile 80 --group p1 --out a.png")
     assert made("a.png")["tile"] == tile
     picture = pixels("a.png")
@@ -189,14 +189,14 @@ def test_the_width_of_a_tile_is_the_one_in_the_metadata(size: str, tile: int, wi
     np.testing.assert_array_equal(picture[:, tile:], picture[:, :-tile][:, : width - tile])
 
 
-def test_a_border_makes_a_cloth_that_keeps_a_field() -> None:
+def test_border_always_gives_a_cloth() -> None:
     run("weave --model plain --size 256 --border p11 --out a.png")
     assert pixels("a.png").shape == (256, 256, 3)
     told = made("a.png")
     assert (told["border"], told["tile"]) == ("p11", 32)
 
 
-def test_drift_changes_the_rim_and_not_the_centre() -> None:
+def test_drift_changes_the_edges_but_not_the_centre() -> None:
     command = "weave --model plain --size 256 --tile 64"
     run(f"{command} --out still.png")
     run(f"{command} --drift 0.8 --out drifts.png")
@@ -206,14 +206,14 @@ def test_drift_changes_the_rim_and_not_the_centre() -> None:
     assert difference[:16].mean() > 8
 
 
-def test_the_same_options_give_the_same_bytes_and_another_seed_gives_others() -> None:
+def test_same_options_give_same_file_and_seeds_differ() -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         run(f"weave --model plain --seed {seed} --size 128 --out {name}.png")
     a, b, c = (Path(f"{name}.png").read_bytes() for name in "abc")
     assert a == b != c
 
 
-def test_the_sample_that_the_discriminator_prefers_is_taken(
+def test_choose_selects_the_highest_discriminator_output(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     save_discriminator("plain", PLAIN)
@@ -233,13 +233,13 @@ def test_the_sample_that_the_discriminator_prefers_is_taken(
     assert told["number"] > 0
 
 
-def test_choosing_knows_classes() -> None:
+def test_choose_respects_the_class() -> None:
     save_discriminator("animals", Inputs(latent=16, classes=3, categorical=(4,), continuous=1))
     run("weave --model animals --class dog --size 64 --choose 5 --out a.png")
     assert made("a.png")["class"] == "dog"
 
 
-def test_without_an_enlarger_tiles_are_interpolated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weave_without_an_enlarger_interpolates(capsys: pytest.CaptureFixture[str]) -> None:
     network.PATH.unlink()
     run("weave --model plain --size 128 --out a.png")
     assert "the section `enlarge` to params.yaml" in capsys.readouterr().out
@@ -257,7 +257,7 @@ def test_without_an_enlarger_tiles_are_interpolated(capsys: pytest.CaptureFixtur
         ("{", None),
     ],
 )
-def test_how_far_the_originals_reach_is_said_where_it_is_known(
+def test_weave_reports_up_to_which_size_originals_have_detail(
     known: str, words: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("results/enlarger/enlarger.json").write_text(known)
@@ -266,14 +266,14 @@ def test_how_far_the_originals_reach_is_said_where_it_is_known(
     assert words in printed if words else "originals" not in printed
 
 
-def test_unknown_credits_are_said_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_credits_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     Path("data/kept.csv").unlink()
     run("weave --model plain --size 64 --out a.png")
     assert "The metadata lack credits" in capsys.readouterr().out
     assert not {"credits", "licences"} & set(made("a.png"))
 
 
-def test_metadata_stay_small_however_large_the_collection_is() -> None:
+def test_metadata_stays_small_for_large_collections() -> None:
     title = "é" * 5000
     manifest = [
         replace(CLOTH, sha256=f"{i}", title=title, creator=f"N{i:04}", licence=f"L{i:04}")
@@ -301,7 +301,7 @@ def test_metadata_stay_small_however_large_the_collection_is() -> None:
         "export kept --format stylegan --out a.zip",
     ],
 )
-def test_a_file_is_replaced_only_by_force(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_replaced_only_with_force(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (16, 16), "red").save("photo.png")
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.setattr("ganloom.export.export", lambda *args: args[-1].write_text("new"))
@@ -321,7 +321,7 @@ def test_a_file_is_replaced_only_by_force(command: str, monkeypatch: pytest.Monk
         "export kept --format folder --out out",
     ],
 )
-def test_a_folder_is_never_mixed_or_replaced(command: str) -> None:
+def test_existing_folder_is_neither_mixed_nor_replaced(command: str) -> None:
     Path("out").mkdir()
     Path("out/plain_0.png").write_text("mine")
     refused(command, "--out out is not possible: the folder is not empty")
@@ -329,14 +329,14 @@ def test_a_folder_is_never_mixed_or_replaced(command: str) -> None:
     refused(command.replace(" out", " out/plain_0.png"), "it is a file")
 
 
-def test_an_empty_folder_is_filled_and_a_second_set_of_pictures_goes_elsewhere() -> None:
+def test_empty_folder_is_filled_but_not_a_second_time() -> None:
     Path("out").mkdir()
     run("generate --model plain -n 2 --out out")
     refused("generate --model plain -n 200 --seed 1 --out out", "name a new folder")
     assert sorted(path.name for path in Path("out").iterdir()) == ["plain_0.png", "plain_1.png"]
 
 
-def test_an_interrupted_command_leaves_nothing(
+def test_interrupted_command_leaves_no_files(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> Iterator[NDArray[np.uint8]]:
@@ -367,14 +367,14 @@ def test_an_interrupted_command_leaves_nothing(
         ),
     ],
 )
-def test_a_misspelt_model_is_not_trained_but_spelt(name: str, words: str) -> None:
+def test_misspelt_model_gets_a_suggestion(name: str, words: str) -> None:
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     for command in ("generate", "bundle"):
         refused(f"{command} --model {name} --out out", words)
 
 
 @pytest.mark.parametrize("out", ["a.png", "a.tif"])
-def test_a_full_disk_leaves_what_was_there(out: str) -> None:
+def test_full_disk_leaves_existing_files_intact(out: str) -> None:
     Path(out).write_text("mine")
     before = files()
     with full_disk(1000), pytest.raises(SystemExit, match=f"{out} cannot be written"):
@@ -419,12 +419,12 @@ SIZES = "allowed: a number such as 4096, or WIDTHxHEIGHT such as 4096x2048, of 6
         ("--model other", "trained models: animals, plain"),
     ],
 )
-def test_a_cloth_that_is_not_possible_says_why(options: str, words: str) -> None:
+def test_impossible_cloth_is_refused_with_the_reason(options: str, words: str) -> None:
     Path("data.png").mkdir()
     refused(f"weave --model plain --out a.png {options}", words)
 
 
-def test_a_damaged_enlarger_is_named() -> None:
+def test_damaged_enlarger_is_named() -> None:
     network.PATH.write_bytes(b"x")
     refused("weave --model plain --out a.png", "enlarger.safetensors: not an enlarger of ganloom")
 
@@ -432,7 +432,7 @@ def test_a_damaged_enlarger_is_named() -> None:
 # --- generate and animate ------------------------------------------------------------------------
 
 
-def test_generated_pictures_say_what_made_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_images_have_provenance_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganloom.git.commit", lambda _: "c0ffee")
     run("generate --model animals -n 4 --seed 9 --class dog --sheet --out out")
     told = made("out/dog/animals_2.png")
@@ -459,7 +459,7 @@ def test_generated_pictures_say_what_made_them(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
-def test_generated_pictures_can_be_enlarged_and_shown_on_a_sheet() -> None:
+def test_generated_images_can_be_enlarged_with_a_contact_sheet() -> None:
     for folder in ("out", "again"):
         run(f"generate --model plain -n 5 --size 48 --sheet --out {folder}")
     names = ["plain_0.png", "plain_1.png", "plain_2.png", "plain_3.png", "plain_4.png", "sheet.png"]
@@ -475,7 +475,7 @@ def test_generated_pictures_can_be_enlarged_and_shown_on_a_sheet() -> None:
 
 
 @pytest.mark.parametrize("command", ["generate", "animate", "mix"])
-def test_interpolated_pictures_are_called_that(
+def test_metadata_names_interpolated_images(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network.PATH.unlink()
@@ -489,7 +489,7 @@ def test_interpolated_pictures_are_called_that(
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])
-def test_animations_have_the_size_that_was_asked_for(suffix: str) -> None:
+def test_animations_have_the_requested_size(suffix: str) -> None:
     run(
         f"animate --model plain --kind loop --seconds 0.5 --fps 10 --grid 2 --size 40 "
         f"--out a.{suffix}"
@@ -504,7 +504,7 @@ def test_animations_have_the_size_that_was_asked_for(suffix: str) -> None:
             assert len(list(ImageSequence.Iterator(picture))) == 5
 
 
-def test_an_enlarged_animation_shows_what_the_small_one_shows() -> None:
+def test_enlarged_animation_shows_the_same_frames() -> None:
     command = "animate --model plain --kind walk --seconds 1 --fps 8 --grid 2"
     run(f"{command} --out small.webp")
     network.PATH.unlink()
@@ -531,14 +531,14 @@ def test_an_enlarged_animation_shows_what_the_small_one_shows() -> None:
         ),
     ],
 )
-def test_sizes_that_are_absurd_are_refused(command: str, words: str) -> None:
+def test_absurd_sizes_are_refused(command: str, words: str) -> None:
     refused(f"{command} --model plain", words)
 
 
 # --- mix -----------------------------------------------------------------------------------------
 
 
-def test_a_strip_begins_and_ends_with_its_seeds() -> None:
+def test_mix_strip_starts_and_ends_with_its_seeds() -> None:
     run("mix --model plain --from 3 --to 7 --steps 5 --out a.png")
     strip = pixels("a.png")
     assert strip.shape == (16, 5 * 16, 3)
@@ -549,7 +549,7 @@ def test_a_strip_begins_and_ends_with_its_seeds() -> None:
     assert (told["from"], told["to"], told["steps"], told["linear"]) == (3, 7, 5, False)
 
 
-def test_a_straight_line_is_another_way() -> None:
+def test_linear_mix_differs_from_spherical_mix() -> None:
     for name, option in (("a", ""), ("b", "--linear"), ("c", "--linear")):
         run(f"mix --model plain --from 3 --to 7 {option} --size 32 --out {name}.png")
     assert pixels("a.png").shape == (32, 8 * 32, 3)
@@ -558,7 +558,7 @@ def test_a_straight_line_is_another_way() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "gif", "webp"])
-def test_animations_say_what_made_them(suffix: str) -> None:
+def test_animations_have_provenance_metadata(suffix: str) -> None:
     run(f"mix --model plain --from 3 --to 7 --steps 2 --out mix.{suffix}")
     run(f"animate --model plain --kind loop --seconds 0.2 --grid 1 --seed 4 --out loop.{suffix}")
     for name, facts in (("mix", {"from": 3, "to": 7}), ("loop", {"seed": 4, "kind": "loop"})):
@@ -574,7 +574,7 @@ def test_animations_say_what_made_them(suffix: str) -> None:
         assert told.items() >= facts.items()
 
 
-def test_classes_are_mixed_with_all_else_the_same() -> None:
+def test_class_mix_keeps_latent_and_codes() -> None:
     run("mix --model animals --from-class cat --to-class dog --seed 2 --out a.png")
     net, _ = models.load_generator(Path("results/models/animals/generator.safetensors"), "cpu")
     v = new(net.inputs, 1, 2).repeat(2, 1)
@@ -587,7 +587,7 @@ def test_classes_are_mixed_with_all_else_the_same() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "mp4"])
-def test_an_animation_goes_there_and_back(suffix: str) -> None:
+def test_mix_animation_goes_there_and_back(suffix: str) -> None:
     run(f"mix --model plain --from 1 --to 2 --steps 6 --size 64 --out a.{suffix}")
     if suffix == "mp4":
         with av.open("a.mp4") as film:
@@ -622,7 +622,7 @@ MIXED = "mix needs two ends of one kind: --from SEED --to SEED, or --from-class 
         ("--from-class cat --to-class dog --seed x", "--seed x is not possible"),
     ],
 )
-def test_a_mix_that_is_not_possible_says_why(options: str, words: str) -> None:
+def test_impossible_mix_is_refused_with_the_reason(options: str, words: str) -> None:
     refused(f"mix --model animals --out a.png {options}", words)
 
 
@@ -634,7 +634,7 @@ def photograph(path: str = "photo.png") -> None:
     Image.fromarray(np.stack([x * 4, y * 6, 0 * x + 90], -1).astype(np.uint8)).save(path)
 
 
-def test_a_photograph_is_recovered_and_changed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_photograph_is_reconstructed_and_edited(capsys: pytest.CaptureFixture[str]) -> None:
     photograph()
     command = "edit photo.png --model animals --steps 3 --loss mse"
     for name in "ab":
@@ -651,7 +651,7 @@ def test_a_photograph_is_recovered_and_changed(capsys: pytest.CaptureFixture[str
     assert (np.diff(red, axis=1) >= 0).all()
 
 
-def test_a_model_without_classes_is_led_along_directions() -> None:
+def test_unconditional_model_is_edited_along_directions() -> None:
     photograph()
     run("edit photo.png --model plain --steps 2 --loss mse --size 32 --out a.png")
     sheet = pixels("a.png")
@@ -674,7 +674,7 @@ def test_a_model_without_classes_is_led_along_directions() -> None:
         ("photo.png", "--out a.gif", "--out a.gif is not possible; allowed: a file that ends in"),
     ],
 )
-def test_a_photograph_that_cannot_be_used_is_named(photo: str, options: str, words: str) -> None:
+def test_unusable_photograph_is_named(photo: str, options: str, words: str) -> None:
     photograph()
     photograph("large.png")
     Path("text.png").write_text("hello")
@@ -686,7 +686,7 @@ def test_a_photograph_that_cannot_be_used_is_named(photo: str, options: str, wor
     refused(f"edit {photo} --model animals --loss mse --steps 1 --out a.png {options}", words)
 
 
-def test_a_photograph_of_too_many_bytes_is_not_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_photograph_is_not_read_completely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganloom.cli.mix.BYTES", 50)
     photograph()
     refused("edit photo.png --model plain --out a.png", "PHOTO photo.png is too large; allowed: 50")

@@ -1,4 +1,4 @@
-"""What is done around a job on another node: real DVC, and a job run as it would be run there."""
+"""Jobs on another node: what the head does before and after them, with real DVC."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def stage(project: Project, name: str) -> stages.Stage:
     return next(stage for stage in stages.recall() if stage.name == name)
 
 
-def test_a_result_is_recorded_if_it_is_whole_and_of_the_present_parameters(
+def test_only_complete_and_current_results_are_recorded(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = cluster._dvc
@@ -72,9 +72,7 @@ def test_a_result_is_recorded_if_it_is_whole_and_of_the_present_parameters(
     assert not cluster.adopt(sample), "its receipt is used up"
 
 
-def test_what_was_run_before_is_restored_and_nothing_else(
-    finished: Project, project: Project
-) -> None:
+def test_only_cached_results_are_restored(finished: Project, project: Project) -> None:
     sample = stage(project, "sample@dcgan")
     remembered = project.params()["sample"]["fps"]
     project.edit("sample.fps", 10)
@@ -85,7 +83,7 @@ def test_what_was_run_before_is_restored_and_nothing_else(
     assert project.hashes() == finished.hashes()
 
 
-def test_what_is_asked_for_one_model_comes_before_what_is_asked_for_all(project: Project) -> None:
+def test_resources_of_one_model_override_those_of_the_stage(project: Project) -> None:
     project.edit("models.other", project.params()["models"]["dcgan"])
     asked = ["--set-resources", "train:mem_mb=24", "train_other:mem_mb=48"]
     shown = project.snakemake("--dry-run", "--quiet", "host", "--config", "force=train", *asked)
@@ -93,7 +91,7 @@ def test_what_is_asked_for_one_model_comes_before_what_is_asked_for_all(project:
     assert sorted(found) == [("train_dcgan", "24"), ("train_other", "48")]
 
 
-def test_a_failing_job_tells_why_on_a_full_disk_and_an_old_terminal(
+def test_failing_job_reports_why_on_full_disk_and_ascii_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Commands that messages and the documentation recommend exist, with the options they are given."""
+"""Commands and options in messages and documentation exist."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = set(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"])
 
 
 def commands() -> Iterator[str]:
-    """Each command in the documentation's blocks of shell, without comments."""
+    """All commands in shell blocks of the documentation, without comments."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
@@ -30,13 +30,13 @@ def commands() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", sorted({c for c in commands() if c.startswith("dvc ")}))
-def test_dvc_knows_each_command_and_option_of_the_documentation(command: str) -> None:
+def test_documented_dvc_commands_and_options_exist(command: str) -> None:
     _, *arguments = shlex.split(command)
     get_main_parser().parse_args(arguments)  # fails the test by SystemExit
 
 
-def test_snakemake_is_given_cores_and_no_target_after_config() -> None:
-    """Without cores it refuses to start; `--config` takes all that follows it."""
+def test_documented_snakemake_commands_are_valid() -> None:
+    """Snakemake refuses to start without cores, and `--config` takes all arguments after it."""
     parser, found = get_argument_parser(), 0
     for path in [*PAGES, *SOURCES]:
         text = path.read_text(encoding="utf-8").replace("$SLURM_CPUS_ON_NODE", "8")
@@ -48,7 +48,7 @@ def test_snakemake_is_given_cores_and_no_target_after_config() -> None:
     assert found > 5
 
 
-def test_stages_and_extras_in_messages_and_documentation_exist() -> None:
+def test_stages_and_extras_in_messages_and_docs_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     stages, extras = set(), set()
     for path in [*PAGES, *SOURCES]:

@@ -1,4 +1,4 @@
-"""Attribution lists: complete, sorted, and harmless whatever strangers wrote."""
+"""Attribution lists: complete, sorted, and safe for hostile text."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOTH = row(
 )
 
 
-def test_a_line_has_title_author_source_and_licence() -> None:
+def test_credit_line_has_title_author_source_and_licence() -> None:
     text = markdown(credits([CLOTH], {"1"}))
     assert (
         "- [Cloth](<https://example.org/File:Cloth_(Peru).jpg>), by R. Vasquez, "
@@ -41,7 +41,7 @@ def test_a_line_has_title_author_source_and_licence() -> None:
     assert "Without a known licence" not in text
 
 
-def test_only_what_is_used_is_credited_and_once() -> None:
+def test_only_used_images_are_credited_and_only_once() -> None:
     again = replace(CLOTH, id="b/1", title="Another name for it")
     other = row("2", title="Not kept")
     failed = row("3", title="Never came", error="HTTP 404")
@@ -50,7 +50,7 @@ def test_only_what_is_used_is_credited_and_once() -> None:
 
 
 @pytest.mark.parametrize("licence", ["", "unknown"])
-def test_what_has_no_licence_is_named_apart(licence: str) -> None:
+def test_images_without_a_licence_are_listed_separately(licence: str) -> None:
     found = row("2", title="Found", creator="?", licence=licence)
     text = markdown(credits([CLOTH, found], {"1", "2"}))
     assert text.index("Cloth") < text.index("## Without a known licence") < text.index("Found")
@@ -66,7 +66,7 @@ def test_what_has_no_licence_is_named_apart(licence: str) -> None:
         ([("1", 0, 0, 0.0), ("1", 1, 5, -3.5)], " (cut, rotated, mirrored)"),
     ],
 )
-def test_only_what_was_trained_on_and_done_is_said(
+def test_credits_describe_only_training_originals_and_applied_changes(
     rows: list[tuple[str, int, int, float]], how: str, tmp_path: Path
 ) -> None:
     manifest = [CLOTH, row("2", title="Held"), row("3", title="Too small for a slice")]
@@ -84,7 +84,7 @@ def test_only_what_was_trained_on_and_done_is_said(
     assert "Held out" not in before
 
 
-def test_a_folder_has_an_author_if_one_is_given(tmp_path: Path) -> None:
+def test_folder_has_the_configured_author(tmp_path: Path) -> None:
     save_png(np.zeros((8, 8, 3), np.uint8), tmp_path / "a.png")
     spec = params.FolderSource(kind="folder", path=str(tmp_path), licence="CC0-1.0")
     named = spec.model_copy(update={"creator": "R. Vasquez"})
@@ -93,13 +93,13 @@ def test_a_folder_has_an_author_if_one_is_given(tmp_path: Path) -> None:
     assert folder.search("mine", named, context)[0].creator == "R. Vasquez"
 
 
-def test_a_file_of_ones_own_shows_its_title_and_no_path() -> None:
+def test_local_file_is_credited_by_title_without_path() -> None:
     [credit] = credits([row("1", title="me.jpg", url="file:///home/me/private/me.jpg")], {"1"})
     assert credit.page == ""
     assert "/home" not in markdown([credit])
 
 
-def test_words_of_strangers_stay_words() -> None:
+def test_markup_in_credits_is_escaped() -> None:
     hostile = row(
         "1",
         title="](https://evil.example) <script>\n\n# News",
@@ -145,7 +145,7 @@ def test_only_web_addresses_become_links(url: str, good: bool) -> None:
         (b"\xff\xfe", "manifest.csv: cannot be read as UTF-8 text"),
     ],
 )
-def test_a_damaged_manifest_is_named(
+def test_credits_name_a_damaged_manifest(
     manifest: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data").mkdir()

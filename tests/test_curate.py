@@ -1,4 +1,4 @@
-"""Curation: manual lists override, rules follow, groups stay on one side of the split."""
+"""Curation: manual lists override rules, and groups stay in one split."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write(folder: Path, *lines: str, header: str = "sha256,decision,reason") -> 
 # --- manual lists ------------------------------------------------------------------------------
 
 
-def test_a_list_is_read(tmp_path: Path) -> None:
+def test_curation_list_is_read(tmp_path: Path) -> None:
     path = write(tmp_path, f"{A},keep,", 'CCCCCCCC, drop ,"off topic, blurred"', f"{A[:20]},keep,x")
     assert curate.read_list(path, KNOWN) == [
         Decision(A, True, "", 2),
@@ -45,7 +45,7 @@ def test_a_list_is_read(tmp_path: Path) -> None:
     ]
 
 
-def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+def test_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_bytes(f"\ufeffsha256,decision,reason,who\r\n{A},drop,old,me\r\n".encode())
     assert curate.read_list(path, KNOWN) == [Decision(A, False, "old", 2)]
@@ -66,14 +66,14 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
         ("aaaaaaaa,drop,", "3: contradicts line 2 on aaaaaaaaaaaa"),
     ],
 )
-def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+def test_invalid_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = write(tmp_path, f"{A},keep,good", line)
     with pytest.raises(CurationError, match=message) as error:
         curate.read_list(path, KNOWN)
     assert str(error.value).startswith(f"{path}:3: ")
 
 
-def test_a_bad_file_is_named(tmp_path: Path) -> None:
+def test_invalid_list_is_named(tmp_path: Path) -> None:
     with pytest.raises(CurationError, match="1: missing decision, reason"):
         curate.read_list(write(tmp_path, header="sha256;decision;reason,sha256"), KNOWN)
     with pytest.raises(CurationError, match="1: not CSV: field larger than"):
@@ -88,7 +88,7 @@ def test_a_bad_file_is_named(tmp_path: Path) -> None:
 # --- rules -------------------------------------------------------------------------------------
 
 
-def test_each_rule_gives_its_reason() -> None:
+def test_each_rule_gives_a_reason() -> None:
     pictures = [
         picture("good"),
         picture("copy", cluster="good" * 16),
@@ -107,7 +107,7 @@ def test_each_rule_gives_its_reason() -> None:
     }
 
 
-def test_a_manual_keep_overrides_every_rule() -> None:
+def test_manual_keep_overrides_all_rules() -> None:
     pictures = [
         picture("copy", cluster="good"),
         picture("small", width=10),
@@ -122,7 +122,7 @@ def test_dropping_a_keeper_does_not_promote_its_copies() -> None:
     assert set(curate.drop_reasons(pictures, [decide("good", False)], SECTION)) == {"good", "copy"}
 
 
-def test_reasons_are_counted_by_kind() -> None:
+def test_reasons_are_counted_by_category() -> None:
     reasons = ["near-duplicate of 1a2b", "too small: 6x4", "blank", "list kene: off topic"]
     assert [curate.kind(r) for r in reasons] == [
         "near-duplicate",
@@ -132,7 +132,7 @@ def test_reasons_are_counted_by_kind() -> None:
     ]
 
 
-def test_of_candidates_with_one_file_the_first_id_gives_the_label() -> None:
+def test_label_is_that_of_the_first_candidate_with_the_file() -> None:
     manifest = pd.DataFrame(
         [
             ("s/2", "b", "", A, "90", "70"),
@@ -154,7 +154,7 @@ def test_of_candidates_with_one_file_the_first_id_gives_the_label() -> None:
 
 
 @given(st.integers(1, 60), st.floats(0, 0.999), st.integers(0, 99))
-def test_the_holdout_is_exact_and_never_everything(n: int, share: float, seed: int) -> None:
+def test_holdout_size_is_exact_and_never_everything(n: int, share: float, seed: int) -> None:
     clusters = [(f"c{i}", "") for i in range(n)]
     held = curate.holdout(clusters * 2, share, seed)
     assert len(held) == min(round(share * n), n - 1)
@@ -162,12 +162,12 @@ def test_the_holdout_is_exact_and_never_everything(n: int, share: float, seed: i
     assert held == curate.holdout(reversed(clusters), share, seed)
 
 
-def test_without_classes_the_holdout_follows_a_hash_alone() -> None:
+def test_holdout_without_classes_depends_only_on_hashes() -> None:
     clusters = [(f"c{i}", "one") for i in range(12)]
     assert curate.holdout(clusters, 0.25, 1) == {"c0", "c5", "c10"}
 
 
-def test_the_holdout_depends_on_the_seed_and_hardly_on_new_clusters() -> None:
+def test_holdout_depends_on_seed_and_is_stable_under_additions() -> None:
     clusters = [(f"c{i}", "") for i in range(100)]
     held = curate.holdout(clusters, 0.2, 1)
     assert held != curate.holdout(clusters, 0.2, 2)
@@ -179,7 +179,7 @@ def test_the_holdout_depends_on_the_seed_and_hardly_on_new_clusters() -> None:
     st.floats(0, 0.999),
     st.integers(0, 99),
 )
-def test_no_class_is_held_out_whole(
+def test_no_class_is_held_out_completely(
     pictures: list[tuple[int, str]], share: float, seed: int
 ) -> None:
     named = [(f"c{cluster}", label) for cluster, label in pictures]
@@ -190,7 +190,7 @@ def test_no_class_is_held_out_whole(
     assert held == curate.holdout(reversed(named), share, seed)
 
 
-def test_each_class_gives_its_share_to_the_holdout() -> None:
+def test_holdout_is_stratified_by_class() -> None:
     sizes = {"many": 70, "some": 20, "few": 10, "one": 1}
     pictures = [(f"{label}{i}", label) for label, size in sizes.items() for i in range(size)]
     held = curate.holdout(pictures, 0.2, 1)
@@ -198,7 +198,7 @@ def test_each_class_gives_its_share_to_the_holdout() -> None:
     assert found == {"many": 14, "some": 4, "few": 2}
 
 
-def test_what_is_wrong_with_classes_is_said() -> None:
+def test_problems_with_classes_are_reported() -> None:
     def picture(number: int, label: str) -> Picture:
         name = f"{label}{number}"
         return Picture(name, name, 90, 70, 30.0, label)

@@ -1,4 +1,4 @@
-"""Near-duplicates: found under every symmetry, never over a chain of lookalikes."""
+"""Near-duplicates: found in all symmetries, without chains of similar images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECTION = Dedup(
 
 
 def blobs(seed: int, size: tuple[int, int] = (120, 120)) -> Image.Image:
-    """A smooth random picture."""
+    """A smooth random image."""
     noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC)
 
@@ -66,7 +66,7 @@ def grouped(
     pixels: Mapping[str, str] | None = None,
     parts: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, group.Member]:
-    """The members by name; ``pixels`` names those that are equal when decoded."""
+    """Members by name; ``pixels`` names those that are equal when decoded."""
     known = pixels or {p.sha256: p.pixels for p in prints}
     table = fingerprint.table(prints, len(prints), section.hash_size)
     members = group.group(table, section, lambda names: [known[n] for n in names], parts or {})
@@ -74,12 +74,12 @@ def grouped(
 
 
 def of(section: Dedup = SECTION, **pictures: Image.Image) -> dict[str, group.Member]:
-    """The members by the pictures' names, which stand for their sha256."""
+    """Members by name; names stand for the sha256."""
     return grouped([printed(n, p, section.hash_size) for n, p in pictures.items()], section)
 
 
 def bare(name: str, bits: int, rank: int = 0) -> fingerprint.Fingerprint:
-    """A fingerprint whose hash has its first ``bits`` bits set; rank 0 is the best."""
+    """A fingerprint whose hash has the first ``bits`` bits set; rank 0 is the best."""
     pattern = np.arange(64) < bits
     hashes = np.packbits(np.stack([pattern] * 8), axis=1)
     return hashed(name, hashes, rank)
@@ -94,7 +94,7 @@ def hashed(name: str, hashes: arrays.Array, rank: int) -> fingerprint.Fingerprin
 
 @pytest.mark.parametrize("k", range(8))
 @pytest.mark.parametrize("size", [(120, 120), (150, 100)])
-def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
+def test_recompressed_smaller_copy_is_found_in_all_symmetries(
     k: int, size: tuple[int, int]
 ) -> None:
     original = blobs(1, size)
@@ -106,7 +106,7 @@ def test_a_recompressed_smaller_copy_is_found_under_every_symmetry(
     assert found["original"].kind == found["other"].kind == "keeper"
 
 
-def test_symmetries_can_be_left_out() -> None:
+def test_symmetries_can_be_switched_off() -> None:
     section = SECTION.model_copy(update={"symmetries": False})
     original = blobs(1)
     found = of(section, a=original, b=jpeg(turned(original, 1), 80), c=jpeg(original, 80))
@@ -114,7 +114,7 @@ def test_symmetries_can_be_left_out() -> None:
     assert {found["a"].cluster, found["c"].cluster} == {found["a"].cluster}
 
 
-def test_a_brighter_copy_is_found_but_not_another_colour() -> None:
+def test_brighter_copy_is_found_but_not_a_recoloured_one() -> None:
     original = blobs(1).point(lambda value: 40 + value // 2)
     brighter = original.point(lambda value: value + 40)
     recoloured = Image.merge("RGB", original.split()[::-1])
@@ -124,13 +124,13 @@ def test_a_brighter_copy_is_found_but_not_another_colour() -> None:
     assert all(m.kind == "keeper" for m in grouped([grey_alike, swapped]).values())
 
 
-def test_a_greyscale_copy_is_found_and_is_not_the_keeper() -> None:
+def test_greyscale_copy_is_found_but_is_not_keeper() -> None:
     original = blobs(1)
     grey = original.filter(ImageFilter.UnsharpMask(1, 200)).convert("L").convert("RGB")
     assert of(a=grey, b=original)["a"].cluster == "b"
 
 
-def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
+def test_keeper_has_most_pixels_then_detail_then_smallest_hash() -> None:
     large = blobs(1, (200, 200))
     found = of(a=jpeg(large.resize((100, 100)), 90), b=large)
     assert found["a"].cluster == "b"
@@ -146,15 +146,15 @@ def test_the_keeper_has_more_pixels_then_is_sharper_then_comes_first() -> None:
     ]
 
 
-def test_equal_pixels_follow_their_twin_into_its_group() -> None:
+def test_files_with_equal_pixels_join_the_same_group() -> None:
     small = jpeg(blobs(1).resize((60, 60)), 80)
     found = of(large=blobs(1), small=small, twin=small.copy())
     assert found["small"].cluster == found["twin"].cluster == "large"
     assert found["small"].distance == found["twin"].distance
 
 
-def test_lookalikes_do_not_chain() -> None:
-    """Each is 10 bits from the next; 20 are too many to be a copy."""
+def test_similar_images_do_not_form_chains() -> None:
+    """Each is 10 bits from the next one; 20 are too many for a copy."""
     chain = [bare(f"p{i}", bits=10 * i, rank=i) for i in range(5)]
     members = grouped(chain)
     assert [members[f"p{i}"].cluster for i in range(5)] == ["p0", "p0", "p2", "p2", "p4"]
@@ -163,7 +163,7 @@ def test_lookalikes_do_not_chain() -> None:
     assert {m.cluster for m in members.values()} == keepers
 
 
-def test_the_diameter_is_that_of_the_two_least_alike() -> None:
+def test_diameter_is_the_largest_distance_in_a_group() -> None:
     """Two copies on either side of their keeper are 20 bits apart."""
     prints = [bare("keeper", 20, 0), bare("less", 10, 1), bare("more", 30, 2), bare("far", 60, 3)]
     members = grouped(prints)
@@ -180,10 +180,10 @@ words = st.binary(min_size=8, max_size=8).map(lambda word: np.frombuffer(word, n
 
 @given(st.lists(words, min_size=2, max_size=12), st.data())
 @settings(max_examples=60, deadline=None)
-def test_search_finds_what_comparing_all_with_all_finds(
+def test_search_equals_exhaustive_comparison(
     plain: list[arrays.Array], data: st.DataObject
 ) -> None:
-    """Among hashes that are near each other under some symmetry, too."""
+    """The hashes are similar in some symmetries as well."""
     forms = [np.stack([word] * 8) for word in plain]
     for _ in range(data.draw(st.integers(0, 6))):
         a, b = (data.draw(st.integers(0, len(plain) - 1)) for _ in range(2))
@@ -210,7 +210,7 @@ def test_search_finds_what_comparing_all_with_all_finds(
 
 @pytest.mark.parametrize("k", range(8))
 @pytest.mark.parametrize("hash_size", [8, 16])
-def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int) -> None:
+def test_one_dct_gives_the_hashes_of_all_symmetries(k: int, hash_size: int) -> None:
     grey = blobs(3, (150, 100)).convert("L")
     ours = fingerprint.hashes([blobs(4).convert("L"), grey], hash_size)[1, k]
     side = 4 * hash_size
@@ -219,8 +219,8 @@ def test_one_transform_gives_the_hashes_of_all_symmetries(k: int, hash_size: int
     assert ours.tolist() == np.packbits(theirs.hash.ravel()).tolist()
 
 
-def test_many_lookalikes_are_compared_with_keepers_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory: of n pictures that are all alike, no search may return n squared pairs."""
+def test_similar_images_are_compared_only_with_keepers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For n similar images, no search may return n squared pairs."""
     monkeypatch.setattr(group, "ROWS", 10)
     largest = 0
     honest = search.Index.search
@@ -237,7 +237,7 @@ def test_many_lookalikes_are_compared_with_keepers_only(monkeypatch: pytest.Monk
     assert largest <= 8 * 10 * 10
 
 
-def test_equal_pixels_are_asked_only_of_files_that_look_equal() -> None:
+def test_pixels_are_compared_only_for_files_with_equal_previews() -> None:
     asked: list[str] = []
     prints = [bare("a", 0, 0), bare("b", 30, 1), bare("c", 60, 2)]
     prints[2] = prints[2]._replace(pixels="b")
@@ -252,14 +252,14 @@ def test_equal_pixels_are_asked_only_of_files_that_look_equal() -> None:
     assert [(m.sha256, m.cluster, m.kind) for m in members][2] == ("c", "b", "pixels")
 
 
-def test_files_that_only_look_equal_small_are_no_copies_pixel_for_pixel() -> None:
+def test_equal_previews_alone_are_not_equal_pixels() -> None:
     twins = [bare("a", 0, 0), bare("b", 40, 1)._replace(pixels="a")]
     members = grouped(twins, pixels={"a": "one", "b": "another"})
     assert [m.kind for m in members.values()] == ["keeper", "keeper"]
 
 
-def test_a_copy_in_another_format_is_recognised_by_its_pixels() -> None:
-    """Decoded at a fraction of its size, a JPEG differs a little from its PNG."""
+def test_copy_in_another_format_has_equal_pixels() -> None:
+    """A JPEG that is decoded at a fraction of its size differs slightly from its PNG."""
     prints = [bare("jpeg", 20, 0), bare("png", 21, 0), bare("other", 22, 0)]
     members = grouped(prints, pixels={"jpeg": "same", "png": "same", "other": "other"})
     assert {name: m.kind for name, m in members.items()} == {
@@ -269,7 +269,7 @@ def test_a_copy_in_another_format_is_recognised_by_its_pixels() -> None:
     }
 
 
-def test_a_part_joins_the_whole_where_no_hash_does() -> None:
+def test_overlap_joins_groups_only_without_a_hash_match() -> None:
     prints = [bare("whole", 0, 0), bare("part", 40, 1), bare("alike", 42, 2), bare("else", 60, 3)]
     parts = {"part": ["whole"], "whole": ["part"], "alike": ["whole"]}
     members = grouped(prints, parts=parts)
@@ -279,8 +279,8 @@ def test_a_part_joins_the_whole_where_no_hash_does() -> None:
     assert members["else"].kind == "keeper"
 
 
-def test_a_heavily_compressed_copy_is_not_the_keeper() -> None:
-    """Its blocks have sharp edges."""
+def test_heavily_compressed_copy_is_not_keeper() -> None:
+    """The blocks of strong compression have sharp edges."""
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 120, 3), np.uint8))
     original = Image.blend(blobs(2), fine, 0.02)
     files = {}
@@ -298,8 +298,8 @@ TOO_MUCH = {"code": {"4 % cut off", "3 % cut off at the top"}}
 
 
 @pytest.mark.parametrize("kind", drawings.KINDS)
-def test_distinct_drawings_are_kept_and_their_copies_found(kind: str) -> None:
-    """They share paper, layout and style: from afar, most of these look alike."""
+def test_distinct_drawings_are_kept_and_copies_found(kind: str) -> None:
+    """Drawings of one kind share paper, layout and style; most are similar at low resolution."""
     distinct = [drawings.drawing(kind, number) for number in range(6)]
     prints = [printed(str(number), picture) for number, picture in enumerate(distinct)]
     assert all(m.kind == "keeper" for m in grouped(prints).values())
@@ -310,7 +310,7 @@ def test_distinct_drawings_are_kept_and_their_copies_found(kind: str) -> None:
         assert len({member.cluster for member in members.values()}) == len(distinct), change
 
 
-def test_drawings_of_thin_lines_are_not_blank_and_empty_sheets_are() -> None:
+def test_thin_line_drawings_are_not_blank_but_empty_sheets_are() -> None:
     rng = np.random.default_rng(0)
     across = np.linspace(232, 250, 400)
     shaded = np.broadcast_to(across, (300, 400)) + rng.normal(0, 2, (300, 400))
@@ -321,7 +321,7 @@ def test_drawings_of_thin_lines_are_not_blank_and_empty_sheets_are() -> None:
         assert looks(empty).contrast < 8
 
 
-def test_details_agree_whatever_the_light_and_after_a_small_turn() -> None:
+def test_details_agree_despite_brightness_and_small_rotation() -> None:
     def small(image: Image.Image) -> arrays.Array:
         return np.asarray(
             image.convert("L").resize((fingerprint.DETAIL,) * 2, Image.Resampling.LANCZOS)
@@ -340,7 +340,7 @@ def test_details_agree_whatever_the_light_and_after_a_small_turn() -> None:
 
 @given(st.integers(0, 255), st.integers(0, 2**32 - 1))
 @settings(max_examples=20)
-def test_details_of_flat_and_noisy_pictures_can_be_compared(level: int, seed: int) -> None:
+def test_details_of_flat_and_noisy_images_can_be_compared(level: int, seed: int) -> None:
     flat = np.full((fingerprint.DETAIL,) * 2, level, np.uint8)
     noise = np.random.default_rng(seed).integers(0, 256, flat.shape, np.uint8)
     assert detail.agree(noise, noise)
@@ -348,7 +348,7 @@ def test_details_of_flat_and_noisy_pictures_can_be_compared(level: int, seed: in
     assert not detail.agree(flat, noise)
 
 
-def test_a_set_of_lookalikes_takes_a_bounded_number_of_comparisons(
+def test_number_of_detail_comparisons_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     compared = 0
@@ -372,7 +372,7 @@ def looks(image: Image.Image) -> quality.Measures:
     return quality.measure(seen.image.convert("L"))
 
 
-def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:
+def test_blur_flag_does_not_depend_on_contrast() -> None:
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
     sharp = Image.blend(blobs(1, (160, 120)), fine, 0.3)
     soft = sharp.filter(ImageFilter.GaussianBlur(3))
@@ -383,7 +383,7 @@ def test_a_blurred_picture_is_flagged_whatever_its_contrast() -> None:
     assert looks(soft).sharpness < looks(sharp).sharpness
 
 
-def test_information_tells_patterns_from_plain_ground() -> None:
+def test_information_is_higher_for_patterns_than_for_plain_images() -> None:
     fine = Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
     blank = Image.new("RGB", (160, 120), (200, 10, 10))
     assert looks(blank).information < looks(blobs(1)).information < looks(fine).information
@@ -393,7 +393,7 @@ def test_information_tells_patterns_from_plain_ground() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40))
 @settings(max_examples=40, deadline=None)
-def test_any_picture_has_a_fingerprint(width: int, height: int) -> None:
+def test_images_of_any_size_have_a_fingerprint(width: int, height: int) -> None:
     print_ = printed("x", Image.new("RGB", (width, height), (9, 99, 199)))
     assert (print_.width, print_.height) == (width, height)
     numbers = print_[3:4] + print_[5:10]
@@ -401,7 +401,7 @@ def test_any_picture_has_a_fingerprint(width: int, height: int) -> None:
     assert abs(float(np.linalg.norm(print_.descriptor.astype(float))) - 1) < 0.01
 
 
-def test_what_differs_from_the_rest_is_off_topic() -> None:
+def test_outlier_has_a_high_off_topic_score() -> None:
     prints = [printed(str(i), blobs(i)) for i in range(20)]
     page = Image.new("RGB", (120, 120), "white")
     page.paste("black", (10, 10, 110, 14))
@@ -416,7 +416,7 @@ def test_what_differs_from_the_rest_is_off_topic() -> None:
 
 
 @pytest.mark.parametrize("k", [0, 3, 6])
-def test_a_part_is_found_in_the_whole_and_nothing_in_another(k: int) -> None:
+def test_crop_is_located_in_its_original_only(k: int) -> None:
     from ganloom.dedup import deep
 
     whole = Image.fromarray(
@@ -431,7 +431,7 @@ def test_a_part_is_found_in_the_whole_and_nothing_in_another(k: int) -> None:
     assert stranger.difference > SECTION.max_difference or stranger.correlation < 0.7
 
 
-def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
+def test_deep_pass_joins_only_crops(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     wholes = [
         Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).resize(
@@ -455,13 +455,13 @@ def test_the_deep_pass_joins_crops_and_nothing_else(tmp_path: Path) -> None:
     assert [row["sha256"] for row in rows] == sorted(names) == found.prints["sha256"].tolist()
 
 
-def test_a_copy_joins_the_keeper_that_it_resembles_most() -> None:
+def test_copy_joins_the_most_similar_keeper() -> None:
     prints = [bare("far", 0, 0), bare("near", 20, 1), bare("copy", 11, 2)]
     members = grouped(prints)
     assert (members["copy"].cluster, members["copy"].distance) == ("near", 9)
 
 
-def test_flat_pictures_are_copies_only_if_equal() -> None:
+def test_flat_images_are_grouped_only_if_equal() -> None:
     flat: dict[str, Any] = {
         f"p{i}": Image.new("RGB", (50, 50), (250 - i, 250, 250)) for i in range(4)
     }
@@ -470,13 +470,13 @@ def test_flat_pictures_are_copies_only_if_equal() -> None:
 
 
 @pytest.mark.parametrize("hash_size", [8, 16])
-def test_nothing_to_compare(hash_size: int) -> None:
+def test_dedup_of_an_empty_collection(hash_size: int) -> None:
     section = SECTION.model_copy(update={"hash_size": hash_size})
     assert grouped([], section) == {}
     assert [m.kind for m in of(section, only=blobs(1)).values()] == ["keeper"]
 
 
-def test_fingerprints_come_by_sha256_whatever_the_workers(tmp_path: Path) -> None:
+def test_fingerprints_are_sorted_for_any_number_of_workers(tmp_path: Path) -> None:
     files = [encoding.png(blobs(seed, (30, 20))) for seed in range(12)]
     write_shards(tmp_path, [(sha256(data), "png", data) for data in files])
     shards = Shards(tmp_path)
@@ -491,7 +491,7 @@ def member(name: str, cluster: str, distance: int, kind: str) -> group.Member:
     return group.Member(name, cluster, distance, kind, 0)
 
 
-def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
+def test_sheet_shows_largest_groups_with_keeper_first() -> None:
     members = [
         member("alone", "alone", 0, "keeper"),
         member("a", "b", 3, "hash"),
@@ -513,7 +513,7 @@ def test_the_sheet_shows_the_largest_groups_keeper_first() -> None:
 
 
 @pytest.mark.data
-def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> None:
+def test_rotated_batik_is_found_but_not_other_cloth(shared_data: Path) -> None:
     """The two pairs of equal files share a sha256; the quarter turns were confirmed by eye."""
     with (shared_data / "batik_groups.csv").open() as file:
         parents = {row["file"]: row["parent"] for row in csv.DictReader(file)}
@@ -539,7 +539,7 @@ def test_rotated_batik_is_found_and_other_cloth_is_not(shared_data: Path) -> Non
 
 
 @pytest.mark.data
-def test_real_photographs_are_found_mirrored_and_resized(shared_data: Path) -> None:
+def test_flipped_and_resized_photographs_are_found(shared_data: Path) -> None:
     folder = shared_data / "dedup_fixtures"
     names = ["ukbench00120.jpg", "ukbench00120_hflip.jpg", "ukbench00120_resize.jpg"]
     files = {name: (folder / "mixed_images" / name).read_bytes() for name in names}

@@ -1,4 +1,4 @@
-"""Augmentations for textures; those of the paper are held to its code in test_training.py."""
+"""Augmentations for textures; test_training.py compares those of the paper with its code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganloom.images.arrays import apply_symmetry
 from ganloom.training import diffaugment
 
 
-def test_a_shift_turns_the_picture_round_both_axes_by_any_number_of_px() -> None:
+def test_shift_wraps_around_both_axes_by_any_amount() -> None:
     torch.manual_seed(0)
     (picture,) = x = torch.arange(48.0).view(1, 3, 4, 4)
     every = {(i, j): picture.roll((i, j), (1, 2)) for i in range(4) for j in range(4)}
@@ -23,7 +23,7 @@ def test_a_shift_turns_the_picture_round_both_axes_by_any_number_of_px() -> None
     assert met == set(every)
 
 
-def test_a_symmetry_is_one_of_the_squares_eight_and_each_comes_as_often() -> None:
+def test_symmetries_of_the_square_are_uniformly_distributed() -> None:
     torch.manual_seed(0)
     x = torch.arange(48.0).view(1, 3, 4, 4)
     pixels = x.permute(0, 2, 3, 1).numpy()
@@ -36,7 +36,7 @@ def test_a_symmetry_is_one_of_the_squares_eight_and_each_comes_as_often() -> Non
     assert min(counts) > 60  # of 100 each: four standard deviations below
 
 
-def test_affine_maps_are_those_of_torchs_grid_sample() -> None:
+def test_affine_equals_grid_sample() -> None:
     x = torch.rand(40, 3, 12, 9, dtype=torch.float64)
     torch.manual_seed(0)
     angle, slant, wide, high = torch.rand(4, 40) * 2 - 1
@@ -53,7 +53,7 @@ def test_affine_maps_are_those_of_torchs_grid_sample() -> None:
 
 
 @pytest.mark.parametrize("kind", ["shift", "symmetry"])
-def test_a_pixel_is_moved_once_and_its_gradient_comes_back(kind: str) -> None:
+def test_gradient_returns_to_the_shifted_pixel(kind: str) -> None:
     x = torch.rand(6, 3, 8, 8, requires_grad=True)
     y = diffaugment.augment(x, [kind])
     assert torch.equal(y.flatten(1).sort(dim=1).values, x.flatten(1).sort(dim=1).values)
@@ -63,6 +63,6 @@ def test_a_pixel_is_moved_once_and_its_gradient_comes_back(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["shift", "symmetry", "affine"])
-def test_images_stay_as_they_lie_in_memory(kind: str) -> None:
+def test_augmentation_preserves_the_memory_format(kind: str) -> None:
     x = torch.rand(2, 3, 8, 8).to(memory_format=torch.channels_last)
     assert diffaugment.augment(x, [kind]).is_contiguous(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 
 def prose(page: Path) -> str:
-    """A page without its blocks of code."""
+    """A page without its code blocks."""
     return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
@@ -23,7 +23,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+def test_links_in_docs_are_valid(page: Path) -> None:
     links = re.findall(r"\]\((?!\w+:)([^)\s]*)\)", prose(page))
     for link in links:
         path, _, anchor = link.partition("#")
@@ -32,7 +32,7 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-def test_the_index_lists_every_page() -> None:
+def test_docs_index_lists_every_page() -> None:
     index = ROOT / "docs/index.md"
     links = re.findall(r"\]\(([^)#]*)", prose(index))
     listed = {(index.parent / link).resolve() for link in links}

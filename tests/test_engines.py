@@ -1,8 +1,8 @@
-"""Snakemake and DVC on one DAG: real engines, real stages, tiny pictures and nets.
+"""Snakemake and DVC on one DAG: real engines and stages with tiny images and networks.
 
-Every test asks which stage commands really ran, and what ``dvc.lock`` says afterwards. The cases
-are those in which some other way of joining the two engines goes wrong (docs/engines.md). That both
-make the same bytes from scratch is in test_portability.py.
+Each test checks which stage commands ran, and the resulting ``dvc.lock``. The cases are those in
+which other ways of combining the two engines fail (docs/engines.md). test_portability.py checks
+that both give the same bytes from scratch.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ BOTH_ORDERS = [ENGINES, ENGINES[::-1]]
 EACH = pytest.mark.parametrize("name", ENGINES)
 
 
-def test_with_nothing_changed_nothing_runs(project: Project) -> None:
+def test_unchanged_project_runs_nothing(project: Project) -> None:
     for _ in range(2):
         assert "Nothing to be done" in project.snakemake()
         project.repro()
     assert_ran(project, [])
 
 
-def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
+def test_edit_runs_dependents_in_one_engine_and_nothing_in_the_other(
     project: Project,
 ) -> None:
     def dropout() -> set[str]:
@@ -106,7 +106,7 @@ def test_an_edit_runs_what_depends_on_it_in_one_engine_and_nothing_in_the_other(
 
 
 @pytest.mark.parametrize("command", ["snakemake pictures", "dvc repro sample weave"])
-def test_pictures_come_before_what_measures_them(project: Project, command: str) -> None:
+def test_pictures_target_leaves_out_metrics(project: Project, command: str) -> None:
     project.edit("models.dcgan.discriminator.dropout", 0.5)
     said = project.run(*command.replace("snakemake", "snakemake --cores 2").split())
     pictures = {"check", "train@dcgan", "sample@dcgan", "weave@dcgan"}
@@ -118,7 +118,7 @@ def test_pictures_come_before_what_measures_them(project: Project, command: str)
 
 
 @EACH
-def test_touching_every_file_runs_nothing(project: Project, name: str) -> None:
+def test_touched_files_run_nothing(project: Project, name: str) -> None:
     for path in project.path.rglob("*"):
         if path.is_file() and not {".git", ".dvc", ".snakemake"} & set(path.parts):
             path.touch()
@@ -127,7 +127,7 @@ def test_touching_every_file_runs_nothing(project: Project, name: str) -> None:
 
 
 @EACH
-def test_a_clock_that_was_set_back_hides_no_edit(project: Project, name: str) -> None:
+def test_edit_is_noticed_after_the_clock_was_set_back(project: Project, name: str) -> None:
     ahead = 2 * 24 * 3600 * 10**9
     for path in project.path.rglob("*"):
         status = path.lstat()
@@ -140,7 +140,7 @@ def test_a_clock_that_was_set_back_hides_no_edit(project: Project, name: str) ->
 
 
 @EACH
-def test_deleted_outputs_come_back_from_the_cache(project: Project, name: str) -> None:
+def test_deleted_outputs_are_restored_from_the_cache(project: Project, name: str) -> None:
     before = project.hashes()
     for path in ("data/slices", "results"):
         shutil.rmtree(project.path / path)
@@ -151,9 +151,7 @@ def test_deleted_outputs_come_back_from_the_cache(project: Project, name: str) -
     assert (project.path / REPORT).exists()
 
 
-def test_an_old_revision_and_old_parameters_need_no_training(
-    project: Project, tmp_path: Path
-) -> None:
+def test_earlier_revision_or_parameters_need_no_training(project: Project, tmp_path: Path) -> None:
     before = project.hashes()
     project.edit("models.dcgan.discriminator.dropout", 0.5)
     project.snakemake()
@@ -179,7 +177,7 @@ def test_an_old_revision_and_old_parameters_need_no_training(
         assert_ran(copy, [])
 
 
-def test_a_model_is_added_and_removed(project: Project, tmp_path: Path) -> None:
+def test_adding_or_removing_a_model_runs_only_its_stages(project: Project, tmp_path: Path) -> None:
     project.edit("models.third", project.params()["models"]["dcgan"])
     project.repro()
     assert_ran(project, {"check", "report"} | {m.replace("dcgan", "third") for m in MODELS})
@@ -198,7 +196,7 @@ def test_a_model_is_added_and_removed(project: Project, tmp_path: Path) -> None:
         assert_ran(copy, [])
 
 
-def test_one_failing_stage_stops_only_what_needs_it_and_speaks_last(project: Project) -> None:
+def test_failing_stage_stops_only_its_dependents_and_is_reported_last(project: Project) -> None:
     project.edit("models.other", project.params()["models"]["dcgan"])
     project.edit("models.dcgan.optimizer.lr", 1.0e30)
     for suffix in ("log", "failed"):  # of another day
@@ -223,7 +221,7 @@ def model_hashes(project: Project) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What a longer training ends in."""
+    """Result of a longer training."""
     project = finished.copy(tmp_path_factory.mktemp("undisturbed") / "project")
     project.edit("train.ticks", 8)
     project.repro("train@dcgan")
@@ -231,7 +229,7 @@ def undisturbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.mark.parametrize("victim", ["group", "snakemake", "dvc"])
-def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
+def test_killed_training_resumes_to_the_same_bytes(
     project: Project, undisturbed: dict[str, str], victim: str
 ) -> None:
     project.edit("train.ticks", 8)
@@ -250,7 +248,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_bytes(
     assert not list((project.path / "work").rglob("*.safetensors"))
 
 
-def test_a_dead_process_that_nobody_collected_holds_nothing(project: Project) -> None:
+def test_zombie_process_holds_no_lock(project: Project) -> None:
     table = project.path / ".dvc/tmp/rwlock"
     dead = subprocess.Popen(["true"])
     os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)  # it has ended, but stays a zombie
@@ -263,7 +261,7 @@ def test_a_dead_process_that_nobody_collected_holds_nothing(project: Project) ->
 
 
 @EACH
-def test_who_runs_a_stage_is_told(project: Project, name: str) -> None:
+def test_running_stage_is_named_with_its_process(project: Project, name: str) -> None:
     project.edit("train.ticks", 4)
     commands = {
         "dvc": ["dvc", "repro", "train@dcgan"],
@@ -278,7 +276,7 @@ def test_who_runs_a_stage_is_told(project: Project, name: str) -> None:
         assert "Traceback" not in output
 
 
-def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Project) -> None:
+def test_edit_during_a_stage_makes_it_fail(project: Project) -> None:
     project.edit("train.ticks", 4)
     with project.training("dvc", "repro", "train@dcgan") as process:
         project.edit("models.dcgan.optimizer.lr", 1.0e-4)
@@ -293,7 +291,7 @@ def test_what_is_edited_while_a_stage_runs_is_not_taken_for_done(project: Projec
     assert "train@dcgan" in project.ran()
 
 
-def test_what_another_engine_makes_meanwhile_is_left_alone(project: Project) -> None:
+def test_outputs_of_a_concurrent_engine_are_preserved(project: Project) -> None:
     project.edit("train.ticks", 4)
     samples = "results/samples/dcgan"
     grid = project.path / samples / "grid.png"
@@ -313,8 +311,8 @@ def test_what_another_engine_makes_meanwhile_is_left_alone(project: Project) -> 
 
 
 @EACH
-def test_a_data_source_is_never_deleted(project: Project, name: str) -> None:
-    """DVC knows what `dvc add` watches, but the user's own files may be in no cache."""
+def test_data_source_is_never_deleted(project: Project, name: str) -> None:
+    """DVC knows the files of `dvc add`, but they may be in no cache."""
     project.run("git", "rm", "-rq", "--cached", "pictures")
     project.run("dvc", "add", "pictures")
     project.snakemake()
@@ -332,7 +330,7 @@ def test_a_data_source_is_never_deleted(project: Project, name: str) -> None:
 
 
 @EACH
-def test_bad_parameters_stop_both_engines_at_once(project: Project, name: str) -> None:
+def test_invalid_parameters_stop_both_engines_at_once(project: Project, name: str) -> None:
     project.edit("models.dcgan.discriminator.dropuot", 0.5)
     run = project.snakemake if name == "snakemake" else project.repro
     output = run(fails=True)
@@ -341,7 +339,7 @@ def test_bad_parameters_stop_both_engines_at_once(project: Project, name: str) -
     assert set(project.ran()) <= {"check"}
 
 
-def test_without_git_snakemake_says_what_to_do_and_dvc_what_is_wrong(project: Project) -> None:
+def test_missing_git_repository_is_reported_by_both_engines(project: Project) -> None:
     shutil.rmtree(project.path / ".git")
     by_snakemake, by_dvc = project.snakemake(fails=True), project.repro(fails=True)
     assert "git init && git add . && git commit -m Start" in by_snakemake
@@ -352,7 +350,7 @@ def test_without_git_snakemake_says_what_to_do_and_dvc_what_is_wrong(project: Pr
 
 @pytest.fixture
 def apart(project: Project) -> Project:
-    """A project whose source is also found where DVC runs experiments apart from the workspace."""
+    """A project whose source is also accessible from DVC's temporary copies."""
     pictures = project.path.parent / "pictures"
     shutil.move(project.path / "pictures", pictures)
     project.edit("sources.mine.path", str(pictures))
@@ -362,7 +360,7 @@ def apart(project: Project) -> Project:
     return project
 
 
-def test_the_queue_runs_the_code_and_parameters_that_it_recorded(apart: Project) -> None:
+def test_queued_experiment_runs_its_recorded_code_and_parameters(apart: Project) -> None:
     project, rates = apart, ["0.0", "0.5"]
     project.run(
         "dvc", "exp", "run", "--queue", "-S",
@@ -402,7 +400,7 @@ def _dropout(experiment: Any) -> float:
 
 
 @pytest.mark.parametrize("flags", [[], ["--temp"]])
-def test_an_experiment_with_one_parameter_changed(apart: Project, flags: list[str]) -> None:
+def test_experiment_with_one_changed_parameter(apart: Project, flags: list[str]) -> None:
     project = apart
     key = "models.dcgan.discriminator.dropout"
     project.run("dvc", "exp", "run", *flags, "-n", "more-dropout", "-S", f"{key}=0.5")
@@ -413,7 +411,7 @@ def test_an_experiment_with_one_parameter_changed(apart: Project, flags: list[st
     assert any("loss_d" in name for name in plots["data"])
 
 
-def test_the_advice_where_a_relative_path_does_not_reach(project: Project) -> None:
+def test_relative_path_in_a_temporary_copy_is_explained(project: Project) -> None:
     shutil.move(project.path / "pictures", project.path.parent / "pictures")
     project.edit("sources.mine.path", "../pictures")
     project.repro()

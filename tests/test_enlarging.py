@@ -1,4 +1,4 @@
-"""The enlarger: what it learns from, that it learns, resumes bit for bit, and is read safely."""
+"""The enlarger: crops, learning, bit-identical resumption, and safe loading."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def shards(folder: Path, pictures: list[Array]) -> list[str]:
 # --- what it learns from -------------------------------------------------------------------------
 
 
-def test_crops_are_parts_of_the_originals_and_spread_evenly(tmp_path: Path) -> None:
+def test_enlarger_crops_are_spread_evenly_over_originals(tmp_path: Path) -> None:
     flat = [np.full((80, 100, 3), value, np.uint8) for value in (10, 20, 30)]
     for picture in flat:
         picture[40:60, 40:60] = 255  # a border is what has one colour up to the rim
@@ -76,7 +76,7 @@ def test_crops_are_parts_of_the_originals_and_spread_evenly(tmp_path: Path) -> N
     np.testing.assert_array_equal(cut(originals, digests, 90, seed=1), crops)
 
 
-def test_large_originals_are_learned_from_at_several_pitches(tmp_path: Path) -> None:
+def test_enlarger_uses_large_originals_at_several_scales(tmp_path: Path) -> None:
     (digest,) = shards(tmp_path, [stripes(512, 16, 0)])
     wide = SLICES.model_copy(update={"sizes": [256], "border": None})
     originals = Originals(tmp_path, wide, 10**6)
@@ -88,13 +88,13 @@ def test_large_originals_are_learned_from_at_several_pitches(tmp_path: Path) -> 
     assert len(Originals(tmp_path, SLICES, 10**6).levels(image)) == 1
 
 
-def test_originals_that_are_too_small_are_said(tmp_path: Path) -> None:
+def test_enlarger_reports_originals_that_are_too_small(tmp_path: Path) -> None:
     digests = shards(tmp_path, [stripes(SIDE - 1, 5, 0)])
     with pytest.raises(CropError, match=r"none of 1 training originals has 64 px"):
         cut(Originals(tmp_path, SLICES, 10**6), digests, 4, seed=1)
 
 
-def test_real_pictures_are_cut_where_training_images_were(tmp_path: Path) -> None:
+def test_reference_crops_match_training_crops(tmp_path: Path) -> None:
     picture = stripes(128, 7, 1)
     (digest,) = shards(tmp_path, [picture])
     index = pd.DataFrame({"sha256": [digest], "x": [50.0], "y": [60.0], "side": [64.0]})
@@ -109,13 +109,13 @@ def test_real_pictures_are_cut_where_training_images_were(tmp_path: Path) -> Non
 # --- degradation ---------------------------------------------------------------------------------
 
 
-def test_clean_pictures_are_only_halved() -> None:
+def test_roughness_0_only_halves_the_image() -> None:
     x = torch.rand(3, 3, 16, 16)
     found = degrade(x, torch.zeros(3), torch.Generator())
     torch.testing.assert_close(found, torch.nn.functional.avg_pool2d(x, 2))
 
 
-def test_rougher_pictures_are_further_from_what_they_show() -> None:
+def test_degradation_grows_with_roughness() -> None:
     x = torch.rand(64, 3, 16, 16)
     halved = torch.nn.functional.avg_pool2d(x, 2)
 
@@ -131,7 +131,7 @@ def test_rougher_pictures_are_further_from_what_they_show() -> None:
 
 
 def waves(seed: int) -> Array:
-    """Gratings of random directions and lengths, which interpolation blurs."""
+    """Gratings of random direction and wavelength, which interpolation blurs."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:SIDE, :SIDE]
     found = np.full((SIDE, SIDE, 3), 0.5)
@@ -155,7 +155,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_an_enlarger_beats_interpolation_on_what_it_never_saw(
+def test_enlarger_beats_interpolation_on_unseen_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "CLEAN", 1.0)  # what so short a training can learn
@@ -175,18 +175,18 @@ def test_an_enlarger_beats_interpolation_on_what_it_never_saw(
     assert proof.likeness(unseen, unseen) == {"psnr": 100.0, "ssim": 1.0, "perceptual": 0.0}
 
 
-def test_the_same_training_gives_the_same_weights(tmp_path: Path) -> None:
+def test_enlarger_training_is_reproducible(tmp_path: Path) -> None:
     first = trained(tmp_path)
     assert same(trained(tmp_path), first)
     assert not same(trained(tmp_path, adversarial=0.0), first)
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: no cleaning up is done for it."""
+    """Stands for SIGKILL: no clean-up is done."""
 
 
 @pytest.mark.parametrize("at", [2, 8])
-def test_a_killed_training_resumes_bit_for_bit(
+def test_killed_enlarger_training_resumes_bit_identically(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     undisturbed = trained(tmp_path / "a")
@@ -207,7 +207,9 @@ def test_a_killed_training_resumes_bit_for_bit(
     assert len(saves) == 9  # of ten steps, all but the last: none was repeated
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_enlarger_checkpoint_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(ema, "update", lambda *_: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
@@ -221,7 +223,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 # --- files ---------------------------------------------------------------------------------------
 
 
-def test_an_enlarger_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_enlarger_is_restored_from_its_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = network.Enlarger(4, 1).eval()
     path = tmp_path / "results/enlarger/enlarger.safetensors"
@@ -236,7 +238,7 @@ def test_an_enlarger_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", "other", "weights"])
-def test_a_file_that_is_no_enlarger_is_named(tmp_path: Path, content: bytes | str) -> None:
+def test_invalid_enlarger_file_is_named(tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "enlarger.safetensors"
     if content == "other":
         safetensors.torch.save_file({"x": torch.zeros(1)}, path)
@@ -252,7 +254,7 @@ def test_a_file_that_is_no_enlarger_is_named(tmp_path: Path, content: bytes | st
         network.load(tmp_path / "none")
 
 
-def test_interpolation_is_that_of_pillow() -> None:
+def test_interpolation_equals_pillow() -> None:
     picture = CROPS[0, :32, :32]
     expected = Image.fromarray(picture).resize((64, 64), Image.Resampling.BICUBIC)
     np.testing.assert_array_equal(proof.interpolated(picture[None], 64)[0], np.asarray(expected))

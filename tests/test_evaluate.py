@@ -1,4 +1,4 @@
-"""The stages evaluate and reference: what they write, and that they write the same again."""
+"""The stages evaluate and reference: outputs and reproducibility."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONTRACT = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model of two classes after eight steps, and the pictures that it learned from."""
+    """A model of two classes after eight steps, with its training images."""
     project = tmp_path_factory.mktemp("project")
     slices = project / "data/slices"
     slices.mkdir(parents=True)
@@ -85,7 +85,7 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_everything_is_written_and_the_same_with_and_without_kept_features(
+def test_evaluate_writes_all_results_with_or_without_feature_cache(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
@@ -133,10 +133,10 @@ def test_everything_is_written_and_the_same_with_and_without_kept_features(
         assert sheet.width % 4 == 0
 
 
-def test_training_images_are_what_a_copy_is_nearest_to(
+def test_copies_are_matched_to_their_training_images(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A generator that gives back training images is found out in both spaces."""
+    """A generator that returns training images is detected in features and in pixels."""
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
     images = np.load(copy / "data/slices/images.npy")
@@ -154,7 +154,7 @@ def test_training_images_are_what_a_copy_is_nearest_to(
 
 
 @pytest.mark.parametrize("name", ["evaluate", "reference"])
-def test_without_the_weights_of_inception_one_sentence_says_what_to_do(
+def test_missing_inception_weights_are_reported_in_one_sentence(
     name: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outside: list[str]
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))

@@ -1,4 +1,4 @@
-"""Experiments side by side, read from Git and DVC's cache: for the report and the terminal."""
+"""Comparison of experiments from Git and DVC's cache, for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def git(project: Path, *arguments: str) -> str:
 
 
 def run(project: Path, dropout: float, seed: int, kid: float, colour: str) -> None:
-    """What a run of the project leaves, committed; samples are in DVC's cache alone."""
+    """Results of a run, committed; samples are only in DVC's cache."""
     other = {"dropout": 0.1, "resolution": 16}
     models = {"dcgan": {"dropout": dropout, "sizes": [1, 2], "resolution": 16}, "other": other}
     values = {"seed": seed, "models": models, "report": {"title": str(dropout)}}
@@ -70,7 +70,7 @@ def run(project: Path, dropout: float, seed: int, kid: float, colour: str) -> No
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Experiments as DVC keeps them, on the commit of another state, which is here."""
+    """Experiments as DVC stores them, based on an earlier commit."""
     project = tmp_path_factory.mktemp("runs")
     git(project, "init", "--quiet")
     Repo.init(str(project)).close()
@@ -103,7 +103,7 @@ def colour(uri: str) -> str:
     return ("red", "lime", "blue")[pixel.index(max(pixel))]
 
 
-def test_runs_that_differ_in_the_seed_are_one_row_with_a_deviation(project: Path) -> None:
+def test_runs_that_differ_only_in_seed_are_one_row(project: Path) -> None:
     found = comparison(versions(project, ["workspace", *EXPERIMENTS]))
     assert [(v.name, dict(v.differences)) for v in found.versions[:3]] == [
         ("workspace", {"seed": "1", DROPOUT: "0.35"}),
@@ -125,7 +125,7 @@ def test_runs_that_differ_in_the_seed_are_one_row_with_a_deviation(project: Path
     assert git(project, "status", "--porcelain") == ""  # nothing was checked out
 
 
-def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
+def test_samples_of_the_same_seed_are_side_by_side(project: Path) -> None:
     known = versions(project, ["workspace", *EXPERIMENTS])
     found = sheets(comparison(known), known, PIXELS, BYTES)
     assert found.pop("other") == []
@@ -148,7 +148,9 @@ def test_samples_of_one_seed_stand_side_by_side(project: Path) -> None:
         ([[1.0], []], ""),
     ],
 )  # fmt: skip
-def test_the_conclusion_tells_a_lead_from_chance(kids: list[list[float]], sentence: str) -> None:
+def test_conclusion_distinguishes_differences_from_chance(
+    kids: list[list[float]], sentence: str
+) -> None:
     found = comparison(
         [
             Version(f"{rate}-{seed}", "", {DROPOUT: str(rate), "seed": str(seed)},
@@ -177,7 +179,7 @@ def test_the_advice_on_a_full_disk_keeps_every_experiment_and_commit(
     assert all(version.grids for version in before)
 
 
-def test_experiments_say_neither_who_made_them_nor_in_whose_home(
+def test_experiment_page_contains_no_personal_data(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/al")
@@ -190,14 +192,14 @@ def test_experiments_say_neither_who_made_them_nor_in_whose_home(
     ]
 
 
-def test_a_branch_a_tag_and_a_commit_are_names_as_well(project: Path) -> None:
+def test_branches_tags_and_commits_can_be_compared(project: Path) -> None:
     git(project, "tag", "v1")
     found = comparison(versions(project, ["workspace", "v1", "HEAD"]))
     assert found.models == []
     assert found.unchanged == ["dcgan", "other"]
 
 
-def test_a_name_that_is_not_known_lists_those_that_are(project: Path) -> None:
+def test_unknown_experiment_lists_known_names(project: Path) -> None:
     known = ", ".join(EXPERIMENTS)
     for read in (versions, versions_in_any_state):
         with pytest.raises(ExperimentError, match=rf"no experiment 'haf'; known: {known}$"):
@@ -207,7 +209,7 @@ def test_a_name_that_is_not_known_lists_those_that_are(project: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["train: 1\n", "- models\n", "models: 5\n", "models: [\n", "models: 2024-99-99\n", ""]
 )
-def test_a_commit_of_another_form_is_named(project: Path, text: str) -> None:
+def test_commit_with_another_schema_is_named(project: Path, text: str) -> None:
     (project / "params.yaml").write_text(text)
     git(project, "commit", "--quiet", "--all", "--message", "Another form")
     git(project, "tag", "old")
@@ -219,7 +221,7 @@ def test_a_commit_of_another_form_is_named(project: Path, text: str) -> None:
     assert len(comparison([first, old]).versions[1].differences) == 0
 
 
-def test_numbers_and_pictures_that_make_no_sense_are_left_out(project: Path) -> None:
+def test_invalid_numbers_and_images_are_left_out(project: Path) -> None:
     (project / "results/metrics/dcgan.json").write_text('{"kid_lite2": NaN, "swd": "<b>"}')
     (project / GRID).write_bytes(b"no picture")
     known = versions(project, ["workspace", "half-s1"])
@@ -228,7 +230,7 @@ def test_numbers_and_pictures_that_make_no_sense_are_left_out(project: Path) -> 
     assert [sample.setting for sample in sheet.samples] == ["dropout 0.5"]
 
 
-def test_what_is_nowhere_is_left_out(project: Path) -> None:
+def test_results_missing_everywhere_are_left_out(project: Path) -> None:
     shutil.rmtree(project / ".dvc/cache")
     here, half = versions(project, ["workspace", "half-s1"])
     assert "dcgan" in here.grids
@@ -251,7 +253,7 @@ def test_what_is_nowhere_is_left_out(project: Path) -> None:
 
 
 def tree_of(project: Path) -> str:
-    """A commit with params.yaml alone."""
+    """A commit with only params.yaml."""
     blob = git(project, "rev-parse", "HEAD:params.yaml")
     made = subprocess.run(
         ["git", "mktree"], cwd=project, check=True, capture_output=True, text=True,
@@ -260,10 +262,10 @@ def tree_of(project: Path) -> str:
     return made.stdout.strip()
 
 
-def test_a_queued_experiment_finds_the_others(
+def test_queued_experiment_can_read_the_others(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It runs in a copy that has not their references; DVC says where the original is."""
+    """It runs in a copy without the references of other experiments; DVC names the original."""
     copy = tmp_path / "copy"
     git(project, "clone", "--quiet", str(project), str(copy))
     with pytest.raises(ExperimentError, match="no experiment 'half-s1'"):
@@ -272,7 +274,7 @@ def test_a_queued_experiment_finds_the_others(
     assert versions(copy, ["half-s1"])[0].metrics["dcgan"]["kid_lite2"] == 0.25
 
 
-def test_experiments_that_are_not_finished_have_a_row_with_their_state(
+def test_unfinished_experiments_have_a_row_with_their_state(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Repo(str(project)) as repo:
@@ -300,7 +302,7 @@ def test_experiments_that_are_not_finished_have_a_row_with_their_state(
 
 
 @pytest.mark.parametrize("columns", ["80", "140"])
-def test_the_command_prints_tables_and_writes_a_page(
+def test_compare_prints_tables_and_writes_a_page(
     project: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -332,7 +334,7 @@ def test_the_command_prints_tables_and_writes_a_page(
         cli.main(["compare", "--html", "compare.html"])
 
 
-def test_the_command_says_why_there_is_nothing_to_compare(
+def test_compare_explains_why_there_is_nothing_to_compare(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -349,7 +351,7 @@ def test_the_command_says_why_there_is_nothing_to_compare(
 # --- the report --------------------------------------------------------------------------------
 
 
-def test_the_stage_says_which_name_is_not_known(project: Path) -> None:
+def test_report_stage_names_an_unknown_experiment(project: Path) -> None:
     text = recipes.whole(ROOT / "recipes/tiny.yaml", ROOT)
     (project / "params.yaml").write_text(f"{text}  experiments:\n    - nothing\n")
     for folder in ("animations", "cloths", "inversions", "models"):

@@ -1,4 +1,4 @@
-"""Exports, each read back by the tool that it is for."""
+"""Exports, each read by the tool that it is made for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def picture(seed: int) -> bytes:
 
 
 def make(project: Path, labels: list[str]) -> list[str]:
-    """A project with one original a label, the last one held out; returns their sha256."""
+    """A project with one original per label, the last one held out; returns their sha256."""
     data = project / "data"
     originals = [picture(n) for n in range(len(labels))]
     hashes = [sha256(original) for original in originals]
@@ -84,7 +84,7 @@ def crop(project: Path, number: int) -> arrays.Array:
     return arrays.apply_symmetry(crops[number // 2], (0, 5)[number % 2])
 
 
-def test_a_folder_holds_the_originals_byte_for_byte(project: Path, tmp_path: Path) -> None:
+def test_exported_folder_contains_the_original_bytes(project: Path, tmp_path: Path) -> None:
     assert export("raw", "folder", project, tmp_path / "out") == 4
     files = {path.stem: path.read_bytes() for path in (tmp_path / "out/all").iterdir()}
     assert all(sha256(content) == stem for stem, content in files.items())
@@ -94,7 +94,7 @@ def test_a_folder_holds_the_originals_byte_for_byte(project: Path, tmp_path: Pat
     assert all((tmp_path / "out" / name).is_file() for name in table.file)
 
 
-def test_torchvision_reads_an_image_folder(project: Path, tmp_path: Path) -> None:
+def test_torchvision_reads_an_exported_image_folder(project: Path, tmp_path: Path) -> None:
     export("kept", "imagefolder", project, tmp_path / "out")
     train = ImageFolder(tmp_path / "out/train")
     assert train.classes == ["bird", "cat"]
@@ -102,16 +102,14 @@ def test_torchvision_reads_an_image_folder(project: Path, tmp_path: Path) -> Non
     assert len(ImageFolder(tmp_path / "out/holdout")) == 1
 
 
-def test_slices_come_out_as_they_are_trained_on(project: Path, tmp_path: Path) -> None:
+def test_exported_slices_equal_training_images(project: Path, tmp_path: Path) -> None:
     assert export("slices", "folder", project, tmp_path / "out") == 8
     with Image.open(tmp_path / "out/train/3.png") as file:
         assert np.array_equal(np.asarray(file), crop(project, 3))
 
 
-def test_a_stylegan_zip_has_what_its_data_set_class_looks_for(
-    project: Path, tmp_path: Path
-) -> None:
-    """As training/dataset.py of stylegan2-ada-pytorch and stylegan3 reads one."""
+def test_stylegan_zip_matches_its_dataset_class(project: Path, tmp_path: Path) -> None:
+    """Reads like training/dataset.py of stylegan2-ada-pytorch and stylegan3."""
     assert export("slices", "stylegan", project, tmp_path / "a.zip") == 6
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.testzip() is None
@@ -126,7 +124,7 @@ def test_a_stylegan_zip_has_what_its_data_set_class_looks_for(
     assert all(np.array_equal(p, crop(project, n)) for n, p in enumerate(pictures))
 
 
-def test_webdataset_reads_its_shards(project: Path, tmp_path: Path) -> None:
+def test_webdataset_reads_exported_shards(project: Path, tmp_path: Path) -> None:
     assert export("slices", "webdataset", project, tmp_path / "out") == 8
     shards = webdataset.WebDataset(str(tmp_path / "out/train-000000.tar"), shardshuffle=False)
     samples = list(shards.decode("rgb8").to_tuple("png", "cls", "json"))
@@ -135,7 +133,7 @@ def test_webdataset_reads_its_shards(project: Path, tmp_path: Path) -> None:
     assert samples[0][2]["licence"] == "CC0-1.0"
 
 
-def test_shards_are_cut_between_samples(
+def test_webdataset_shards_split_between_samples(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ganloom.export.SHARD_BYTES", 1)
@@ -146,7 +144,7 @@ def test_shards_are_cut_between_samples(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_without_classes_nothing_invents_them(tmp_path: Path, form: str) -> None:
+def test_export_without_classes_adds_none(tmp_path: Path, form: str) -> None:
     make(tmp_path / "project", ["", "", ""])
     export("slices", form, tmp_path / "project", tmp_path / "out")
     if form == "imagefolder":
@@ -160,7 +158,7 @@ def test_without_classes_nothing_invents_them(tmp_path: Path, form: str) -> None
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_export_is_the_same_bytes_again(project: Path, tmp_path: Path, form: str) -> None:
+def test_export_is_reproducible(project: Path, tmp_path: Path, form: str) -> None:
     contents = []
     for name in ("a", "b"):
         export("slices", form, project, tmp_path / name)
@@ -170,7 +168,7 @@ def test_an_export_is_the_same_bytes_again(project: Path, tmp_path: Path, form: 
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
-def test_a_label_is_one_folder_and_another_label_another(a: str, b: str) -> None:
+def test_each_label_has_its_own_folder(a: str, b: str) -> None:
     for label in (a, b):
         name = folder_name(label)
         assert name == Path(name).name
@@ -179,7 +177,7 @@ def test_a_label_is_one_folder_and_another_label_another(a: str, b: str) -> None
     assert (folder_name(a) == folder_name(b)) == (a == b)
 
 
-def test_a_very_long_label_is_cut_and_stays_itself(tmp_path: Path) -> None:
+def test_long_labels_are_shortened_uniquely(tmp_path: Path) -> None:
     labels = ["é" * 500, "é" * 499 + "x", "b"]
     assert len({folder_name(label) for label in labels}) == 3
     make(tmp_path / "project", labels)
@@ -187,16 +185,14 @@ def test_a_very_long_label_is_cut_and_stays_itself(tmp_path: Path) -> None:
     assert len(ImageFolder(tmp_path / "out/train").classes) == 2
 
 
-def test_a_hostile_label_leads_nowhere(tmp_path: Path) -> None:
+def test_hostile_label_stays_inside_the_folder(tmp_path: Path) -> None:
     make(tmp_path / "project", ["../../../evil", "/etc", "x"])
     export("kept", "imagefolder", tmp_path / "project", tmp_path / "out")
     assert {path.parent for path in (tmp_path / "out/train").iterdir()} == {tmp_path / "out/train"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "project"]
 
 
-def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
-    project: Path, tmp_path: Path
-) -> None:
+def test_impossible_export_is_refused_and_leaves_no_files(project: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="square pictures of one size"):
         export("kept", "stylegan", project, tmp_path / "a.zip")
     (project / "data/slices/holdout.npy").unlink()
@@ -210,7 +206,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
 
 
-def test_the_command_offers_what_there_is(
+def test_export_command_offers_all_formats(
     project: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""From candidates to originals in shards, with a reason for every failure."""
+"""Fetching: originals in shards, and a reason for each failure."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def fetched(
     return {result.manifest.id.removeprefix("mine/"): result.manifest for result in results}
 
 
-def test_every_candidate_is_fetched_or_has_a_reason(
+def test_every_candidate_is_fetched_or_has_an_error(
     folder: params.FolderSource, tmp_path: Path
 ) -> None:
     manifest = fetched(folder, sources.candidates("mine", folder, CONTEXT), tmp_path / "raw")
@@ -110,7 +110,9 @@ def test_every_candidate_is_fetched_or_has_a_reason(
     assert (broken.bytes, broken.width) == (str(len(png(seed=2)) - 400), "")
 
 
-def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Path) -> None:
+def test_result_does_not_depend_on_the_number_of_workers(
+    folder: params.FolderSource, tmp_path: Path
+) -> None:
     rows = sources.candidates("mine", folder, CONTEXT)
     alone = fetched(folder, rows, tmp_path / "alone")
     together = fetched(folder, list(reversed(rows)), tmp_path / "together", workers=2)
@@ -119,9 +121,7 @@ def test_workers_do_not_change_a_byte(folder: params.FolderSource, tmp_path: Pat
         assert path.read_bytes() == (tmp_path / "together" / path.name).read_bytes()
 
 
-def test_a_file_edited_or_removed_since_the_search_fails(
-    folder: params.FolderSource, tmp_path: Path
-) -> None:
+def test_file_changed_after_the_search_fails(folder: params.FolderSource, tmp_path: Path) -> None:
     rows = sources.candidates("mine", folder, CONTEXT)
     Path(folder.path, "a.png").write_bytes(png(seed=9))
     Path(folder.path, "b/turned.png").unlink()
@@ -132,7 +132,7 @@ def test_a_file_edited_or_removed_since_the_search_fails(
     assert manifest["copy_of_a.jpg"].error == ""
 
 
-def test_a_source_that_cannot_be_opened_stops_and_is_named(tmp_path: Path) -> None:
+def test_source_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     spec = params.TorchvisionSource(
         kind="torchvision",
         dataset="MNIST",
@@ -184,7 +184,7 @@ def logged(results: list[Result], column: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("outside")
-def test_pictures_are_fetched_from_the_web_or_have_a_reason(server: Server, tmp_path: Path) -> None:
+def test_web_candidates_are_fetched_or_have_an_error(server: Server, tmp_path: Path) -> None:
     server.serve("/robots.txt", b"User-agent: *\nDisallow: /private/\n")
     bomb = encoding.png(np.zeros((400, 400, 3), np.uint8))
     urls = {
@@ -232,7 +232,7 @@ UNREAD = {
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_format_that_is_not_read_is_not_lost(server: Server, tmp_path: Path) -> None:
+def test_unsupported_formats_do_not_count_as_lost(server: Server, tmp_path: Path) -> None:
     rows = [listed(name, server.serve(f"/{name}", data)) for name, data in UNREAD.items()]
     results = from_the_web(rows, tmp_path)
     assert errors(results) == [
@@ -257,7 +257,7 @@ def test_a_format_that_is_not_read_is_not_lost(server: Server, tmp_path: Path) -
     assert unread([replace(row, error="") for row in manifest]) == ""
 
 
-def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
+def test_unsupported_files_of_a_folder_are_named(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for name, data in UNREAD.items():
@@ -274,9 +274,7 @@ def test_files_of_a_folder_that_are_not_read_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_row_that_nobody_could_have_listed_fails_alone(
-    folder: params.FolderSource, tmp_path: Path
-) -> None:
+def test_invalid_row_fails_alone(folder: params.FolderSource, tmp_path: Path) -> None:
     good = sources.candidates("mine", folder, CONTEXT)[0]
     rows = [
         good,
@@ -304,7 +302,7 @@ def redirect(server: Server, path: str, to: str) -> str:
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_placeholder_is_no_picture(server: Server, tmp_path: Path) -> None:
+def test_placeholder_images_are_not_fetched(server: Server, tmp_path: Path) -> None:
     removed = server.serve("/removed.png", png(seed=1))
     moved = server.serve("/new/4.png", png(seed=4))
     urls = {
@@ -346,7 +344,7 @@ def test_a_placeholder_is_no_picture(server: Server, tmp_path: Path) -> None:
     assert logged(back, "taken_from") == ["network"] * 4 + ["kept"] * 5
 
 
-def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
+def test_fetch_is_reproducible_for_any_order_workers_and_origin(
     server: Server, tmp_path: Path
 ) -> None:
     rows = [
@@ -371,7 +369,7 @@ def test_neither_order_nor_workers_nor_where_a_file_came_from_change_a_byte(
 
 
 @pytest.mark.usefixtures("outside")
-def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Path) -> None:
+def test_any_server_response_can_be_recorded(server: Server, tmp_path: Path) -> None:
     places = [b"http://\xff\xfe/", b"\xed\xa0\x80://x", b"http://a\x01\xe9/", b"ftp://\xff"]
     rows = [
         listed(f"{n}", server.serve_raw(f"/{n}", b"HTTP/1.1 302 \xff\r\nLocation: %b\r\n\r\n" % to))
@@ -385,7 +383,7 @@ def test_whatever_a_server_says_can_be_written_down(server: Server, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("outside")
-def test_what_was_no_use_is_asked_for_again(server: Server, tmp_path: Path) -> None:
+def test_unusable_download_is_requested_again(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.png", png()[:-400])
     rows = [listed("a", url)]
     assert errors(from_the_web(rows, tmp_path / "one")) == ["truncated PNG"]
@@ -395,7 +393,7 @@ def test_what_was_no_use_is_asked_for_again(server: Server, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_file_that_was_kept_but_damaged_is_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_damaged_cached_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
     rows = [listed("a", server.serve("/a.png", png()))]
     from_the_web(rows, tmp_path / "one")
     shutil.copytree(tmp_path / "one" / "kept", tmp_path / "two" / "kept")
@@ -407,9 +405,7 @@ def test_a_file_that_was_kept_but_damaged_is_fetched_again(server: Server, tmp_p
 
 
 @pytest.mark.usefixtures("outside")
-def test_another_file_than_was_listed_fails_and_counts_as_lost(
-    server: Server, tmp_path: Path
-) -> None:
+def test_unexpected_file_fails_and_counts_as_lost(server: Server, tmp_path: Path) -> None:
     url = server.serve("/a.png", png(seed=1))
     wanted = sha256(png())
     (result,) = from_the_web([listed("a", url, sha256=wanted)], tmp_path)
@@ -420,9 +416,7 @@ def test_another_file_than_was_listed_fails_and_counts_as_lost(
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_file_that_does_not_come_leaves_no_hash_but_the_one_that_was_wanted(
-    server: Server, tmp_path: Path
-) -> None:
+def test_failed_row_keeps_only_the_expected_hash(server: Server, tmp_path: Path) -> None:
     wanted = sha256(png())
     page = server.serve("/page", b"<html>sorry</html>")
     rows = [
@@ -436,9 +430,7 @@ def test_a_file_that_does_not_come_leaves_no_hash_but_the_one_that_was_wanted(
 
 
 @pytest.mark.usefixtures("outside")
-def test_a_licence_that_is_not_allowed_is_refused_before_the_download(
-    server: Server, tmp_path: Path
-) -> None:
+def test_disallowed_licence_is_refused_before_the_download(server: Server, tmp_path: Path) -> None:
     limits = LIMITS.model_copy(update={"licences": ["cc by [0-9]*", "Public domain", "cc0*"]})
     licences = ["CC-BY-4.0", "CC0-1.0", "public domain", "CC BY-NC 4.0", "All rights reserved", ""]
     rows = [
@@ -458,7 +450,7 @@ def test_a_licence_that_is_not_allowed_is_refused_before_the_download(
 
 
 @pytest.mark.parametrize("licence", ["", "unknown", "Unknown "])
-def test_what_has_no_licence_fits_no_pattern(tmp_path: Path, licence: str) -> None:
+def test_missing_licence_matches_no_pattern(tmp_path: Path, licence: str) -> None:
     limits = LIMITS.model_copy(update={"licences": ["*"]})
     (result,) = from_the_web(
         [listed("a", "http://127.0.0.1:9/", licence=licence)], tmp_path, limits
@@ -466,7 +458,7 @@ def test_what_has_no_licence_fits_no_pattern(tmp_path: Path, licence: str) -> No
     assert result.manifest.error.startswith("licence not allowed")
 
 
-def test_merged_rows_keep_what_is_wanted_of_the_address() -> None:
+def test_merged_rows_keep_the_expected_hash() -> None:
     url = "https://example.org/a.png"
     pinned = listed("a", url, sha256="1" * 64, label="river")
     licensed = listed("b", url, licence="CC0", creator="R. Vasquez")
@@ -478,7 +470,7 @@ def test_merged_rows_keep_what_is_wanted_of_the_address() -> None:
 
 
 @pytest.mark.usefixtures("outside")
-def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: Path) -> None:
+def test_originals_are_read_from_shards_without_a_request(server: Server, tmp_path: Path) -> None:
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
     first = from_the_web(rows, tmp_path / "first")
     replayed = [
@@ -496,7 +488,7 @@ def test_originals_come_from_shards_without_a_request(server: Server, tmp_path: 
     assert result.manifest.error == "cannot connect: Connection refused"
 
 
-def test_candidates_with_one_address_are_one() -> None:
+def test_candidates_with_the_same_address_are_merged() -> None:
     url = "http://a.example/1.png"
     rows = [
         listed("b", url, title="One"),
@@ -529,7 +521,7 @@ def lost(count: int, of: int, host: str = "a.example") -> list[Result]:
     ]
 
 
-def test_link_rot_is_reported_up_to_a_limit_and_fails_above() -> None:
+def test_lost_images_are_reported_up_to_a_limit_and_fail_above() -> None:
     limits = LIMITS.model_copy(update={"max_lost": 0.2})
     assert require_reached(lost(0, 10), limits) == ""
     assert require_reached([*lost(0, 5), *lost(2, 5, "b.example")], limits) == (
@@ -545,7 +537,7 @@ def test_link_rot_is_reported_up_to_a_limit_and_fails_above() -> None:
     assert require_reached(lost(0, 5, host=""), limits) == ""
 
 
-def test_many_hosts_are_summed_up() -> None:
+def test_summary_of_many_hosts_is_short() -> None:
     results = [result for n in range(13) for result in lost(1, 2, f"{n:02}.example")]
     lines = by_host([*results, *lost(0, 3, "most.example")])
     assert lines[0] == "most.example: 3 of 3 fetched"
@@ -572,7 +564,7 @@ def write_params(project: Path, source: dict[str, Any], **changes: Any) -> None:
         yaml.dump(values, file)
 
 
-def test_the_stages_run_one_after_another(folder: params.FolderSource, tmp_path: Path) -> None:
+def test_search_and_fetch_stages_run_in_order(folder: params.FolderSource, tmp_path: Path) -> None:
     write_params(tmp_path, dict(folder), threads=2)
     (tmp_path / "data" / "candidates").mkdir(parents=True)
     (tmp_path / "data" / "candidates" / "removed.csv").write_text("a source of former params\n")
@@ -602,7 +594,7 @@ def test_fetching_nothing_is_an_error(tmp_path: Path) -> None:
     assert "none of 2 candidates could be fetched: 2 empty file" in done.stderr
 
 
-def test_a_missing_path_stops_at_the_check(tmp_path: Path) -> None:
+def test_missing_path_is_refused_by_the_check(tmp_path: Path) -> None:
     write_params(tmp_path, {"kind": "folder", "path": "nowhere", "licence": ""})
     done = stage(tmp_path, "check")
     assert done.returncode == 1
@@ -615,7 +607,7 @@ def test_a_missing_path_stops_at_the_check(tmp_path: Path) -> None:
 
 
 def write_web_project(project: Path, rows: list[Candidate], **limits: Any) -> None:
-    """A project with candidates on the web, as a search would have left them."""
+    """A project with candidates on the web."""
     network = dict(NETWORK) | {"loopback": True, "attempts": 1}
     write_params(
         project,
@@ -626,8 +618,8 @@ def write_web_project(project: Path, rows: list[Candidate], **limits: Any) -> No
     tables.write(project / "data" / "candidates" / "mine.csv", Candidate, rows)
 
 
-def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
-    """The last file does not come; when it is asked for, all others are here: then kill."""
+def test_killed_download_resumes(server: Server, tmp_path: Path) -> None:
+    """The last file hangs; fetch is killed once it is requested and all others have arrived."""
     others, asked = 6, threading.Event()
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(others)]
     kept = tmp_path / "project" / "work" / "fetch" / "urls"
@@ -670,7 +662,7 @@ def test_a_killed_download_goes_on_where_it_was(server: Server, tmp_path: Path) 
         assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
-def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: Path) -> None:
+def test_too_many_lost_images_fail_but_keep_downloads(server: Server, tmp_path: Path) -> None:
     rows = [listed(f"{n}", server.serve(f"/{n}.png", png(seed=n))) for n in range(3)]
     rows += [listed("gone", server.url("/gone.png")), listed("page", server.url("/page.png"))]
     server.serve("/page.png", b"<html>Parked</html>")
@@ -697,7 +689,7 @@ def test_too_much_link_rot_fails_and_keeps_what_came(server: Server, tmp_path: P
     assert server.asked()["/gone.png"] == 2
 
 
-def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) -> None:
+def test_fetch_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) -> None:
     rows = [listed("a", server.serve("/a.png", png()), sha256=sha256(png()))]
     rows.append(replace(rows[0], id="mine/b", sha256=""))
     for name in ("first", "second"):
@@ -720,7 +712,7 @@ def test_a_stage_replays_from_shards_and_merges(server: Server, tmp_path: Path) 
     assert "error: fetch.shards: no such file or folder, seen from /" in done.stderr
 
 
-def test_an_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path) -> None:
+def test_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
@@ -753,7 +745,7 @@ def test_an_earlier_manifest_is_replayed_offline(server: Server, tmp_path: Path)
         assert path.read_bytes() == (second / "data" / "raw" / path.name).read_bytes()
 
 
-def test_loopback_is_closed_unless_the_params_open_it(server: Server, tmp_path: Path) -> None:
+def test_loopback_is_refused_by_default_in_fetch(server: Server, tmp_path: Path) -> None:
     write_web_project(tmp_path, [listed("a", server.serve("/a.png", png()))])
     path = tmp_path / "params.yaml"
     path.write_text(path.read_text().replace("loopback: true", "loopback: false"))

@@ -1,4 +1,4 @@
-"""Formats that are read, formats that are named, and what must not pass for small."""
+"""Formats that are read, formats that are refused by name, and false sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tiff(*tags: tuple[int, int], order: str = "<") -> bytes:
 
 
 def nested_raw() -> bytes:
-    """A TIFF of one small picture, whose directory leads to another one of sensor data."""
+    """A TIFF with a small image, whose directory refers to sensor data."""
     data = encoded(RGB, "TIFF")
     start = struct.unpack_from("<I", data, 4)[0]
     count = struct.unpack_from("<H", data, start)[0]
@@ -109,13 +109,13 @@ NAMED = {
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_what_is_not_read_is_named(name: str) -> None:
+def test_unsupported_formats_are_named(name: str) -> None:
     wanted = name.partition(", ")[0] if "SVG" in name or "XL" in name else name.partition(" (")[0]
     with pytest.raises(UnreadFormatError, match=f"^format not read: {wanted}.*; convert it to PNG"):
         probe(NAMED[name], LIMIT)
 
 
-def test_pictures_that_are_not_read_are_listed_and_other_files_are_not() -> None:
+def test_unsupported_images_are_listed_but_other_files_are_not() -> None:
     listed = {name for name, data in NAMED.items() if formats.is_picture(data[: formats.HEAD])}
     assert set(NAMED) - listed == {
         name for name in NAMED if name.startswith(("PDF", "video", "arc"))
@@ -150,19 +150,19 @@ def test_files_that_are_no_pictures_are_not_listed(other: bytes) -> None:
         b"<html><head><title>404</title>",
     ],
 )
-def test_a_web_page_is_no_drawing(page: bytes) -> None:
+def test_web_page_is_not_taken_for_svg(page: bytes) -> None:
     with pytest.raises(ImageError, match="not an image: an HTML page"):
         probe(page, LIMIT)
 
 
-def test_a_photograph_of_a_camera_as_tiff_is_read() -> None:
+def test_tiff_from_a_camera_is_read() -> None:
     data = encoded(RGB, "TIFF", tiffinfo={271: "NIKON CORPORATION", 272: "D70"})
     assert np.array_equal(np.asarray(decode(data, LIMIT)), RGB)
     with pytest.raises(ImageError, match="truncated TIFF"):
         decode(data[:-600], LIMIT)
 
 
-def test_a_shared_container_is_read_by_what_else_it_says() -> None:
+def test_iso_media_brands_select_the_format() -> None:
     assert formats.sniff(box(b"mif1", b"mif1", b"avif")) == "AVIF"
     assert formats.sniff(box(b"mif1", b"mif1", b"heic")) == "HEIF"
     assert formats.sniff(box(b"heic", b"mif1")) == "HEIF"
@@ -172,21 +172,21 @@ def test_a_shared_container_is_read_by_what_else_it_says() -> None:
 
 
 def lying(data: bytes) -> bytes:
-    """The same file, whose container says that it is 16 px wide and high."""
+    """The same file with a container that claims a size of 16 x 16 px."""
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">II", 16, 16) + data[at + 8 :]
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
 @pytest.mark.parametrize("size", [(40, 24), (300, 200), (1, 1)])
-def test_the_frames_of_an_avif_are_measured(mode: str, size: tuple[int, int]) -> None:
+def test_avif_frames_are_measured(mode: str, size: tuple[int, int]) -> None:
     image = Image.new(mode, size)
     assert av1.largest_frame(encoded(image, "AVIF")) == size[0] * size[1]
     film = encoded(image, "AVIF", save_all=True, append_images=[image])
     assert size[0] * size[1] <= av1.largest_frame(film) <= 4 * size[0] * size[1]
 
 
-def test_an_avif_that_lies_about_its_size_is_refused_before_it_is_decoded() -> None:
+def test_avif_with_a_false_size_is_refused_before_decoding() -> None:
     data = lying(encoded(Image.new("RGB", (1100, 1100)), "AVIF", speed=10))
     with Image.open(io.BytesIO(data)) as file:
         assert file.size == (16, 16)  # what Pillow knows
@@ -194,12 +194,12 @@ def test_an_avif_that_lies_about_its_size_is_refused_before_it_is_decoded() -> N
         decode(data, LIMIT)
 
 
-def test_an_avif_with_something_behind_it_is_read() -> None:
+def test_avif_with_trailing_data_is_read() -> None:
     data = encoded(RGB, "AVIF", quality=100)
     assert decode(data + b"something behind it", LIMIT).tobytes() == decode(data, LIMIT).tobytes()
 
 
-def test_an_avif_stands_upright() -> None:
+def test_avif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decode(encoded(RGB, "AVIF", exif=exif), LIMIT).size == (24, 40)
@@ -208,13 +208,13 @@ def test_an_avif_stands_upright() -> None:
 # --- HEIC ----------------------------------------------------------------------------------------
 
 
-def test_heic_names_the_extra_that_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "_reads_heic", lambda: False)
     with pytest.raises(UnreadFormatError, match=r"^format not read: HEIC; pip install.*\[heic\]"):
         probe(box(b"heic", b"mif1"), LIMIT)
 
 
-def test_heic_is_read_by_its_extra() -> None:
+def test_heic_is_read_with_the_extra() -> None:
     pytest.importorskip("pillow_heif")
     assert decoding._reads_heic()
     y, x = np.mgrid[:200, :300]

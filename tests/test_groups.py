@@ -1,4 +1,4 @@
-"""Wallpaper and frieze groups: tiles are exactly invariant, and join without a seam."""
+"""Wallpaper and frieze groups: tiles are exactly invariant and seamless."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def half_turn(x: Array) -> Array:
 
 
 def shifted(x: Array, down: float, right: float) -> Array:
-    """By shares of the tile."""
+    """In fractions of the tile."""
     return np.roll(x, (round(down * x.shape[0]), round(right * x.shape[1])), (0, 1))
 
 
@@ -59,7 +59,7 @@ INVARIANCES = {
 @pytest.mark.parametrize("group", EVERY)
 @settings(deadline=None, max_examples=20)
 @given(sample=SAMPLES)
-def test_a_tile_is_invariant_pixel_by_pixel(group: str, sample: Array) -> None:
+def test_tile_is_exactly_invariant(group: str, sample: Array) -> None:
     tile = fold(sample, group)
     for operation in INVARIANCES[group]:
         np.testing.assert_array_equal(operation(tile), tile)
@@ -68,9 +68,7 @@ def test_a_tile_is_invariant_pixel_by_pixel(group: str, sample: Array) -> None:
 @pytest.mark.parametrize("group", EVERY)
 @settings(deadline=None, max_examples=20)
 @given(sample=SAMPLES, data=st.data())
-def test_what_was_changed_is_made_invariant_again(
-    group: str, sample: Array, data: st.DataObject
-) -> None:
+def test_folding_restores_invariance(group: str, sample: Array, data: st.DataObject) -> None:
     shape = tuple(2 * side for side in fold(sample, group).shape[:2])
     changed = data.draw(arrays(np.uint8, (*shape, 3)))
     tile = refold(changed, group)
@@ -82,13 +80,13 @@ def test_what_was_changed_is_made_invariant_again(
 @pytest.mark.parametrize("group", [g for g in EVERY if g not in ("p3m1", "p6m")])
 @settings(deadline=None, max_examples=20)
 @given(sample=SAMPLES)
-def test_a_tile_that_is_invariant_stays_as_it_is(group: str, sample: Array) -> None:
+def test_folding_keeps_an_invariant_tile(group: str, sample: Array) -> None:
     tile = fold(sample, group)
     np.testing.assert_array_equal(refold(tile, group), tile)
 
 
 def reflected(x: float, y: float, side: int) -> tuple[float, float]:
-    """A point reflected in one side of the triangle."""
+    """Reflection of a point in one side of the triangle."""
     start, end = [((0, 0), (1, 0)), ((1, 0), (0.5, HEIGHT)), ((0.5, HEIGHT), (0, 0))][side]
     along = np.subtract(end, start)
     from_start = np.subtract((x, y), start)
@@ -102,7 +100,7 @@ PLANE = st.floats(-4, 4)
 @settings(deadline=None)
 @given(x=PLANE, y=PLANE, sides=st.lists(st.integers(0, 2), max_size=6))
 @pytest.mark.parametrize("group", ["p3m1", "p6m"])
-def test_hexagonal_groups_map_equivalent_points_to_one(
+def test_hexagonal_groups_map_equivalent_points_to_one_point(
     group: str, x: float, y: float, sides: list[int]
 ) -> None:
     start = orbit(np.array(x), np.array(y), group)
@@ -117,7 +115,7 @@ def test_hexagonal_groups_map_equivalent_points_to_one(
 
 @settings(deadline=None)
 @given(x=PLANE, y=PLANE, turns=st.integers(1, 5))
-def test_p6m_turns_by_sixty_degrees(x: float, y: float, turns: int) -> None:
+def test_p6m_has_sixth_turns(x: float, y: float, turns: int) -> None:
     # Around a corner of the triangle, where six of them meet.
     c, s = math.cos(turns * math.pi / 3), math.sin(turns * math.pi / 3)
     found = orbit(np.array(c * x - s * y), np.array(s * x + c * y), "p6m")
@@ -125,14 +123,14 @@ def test_p6m_turns_by_sixty_degrees(x: float, y: float, turns: int) -> None:
 
 
 def smooth(side: int) -> Array:
-    """A picture without edges, brightest at one side and darkest at the other."""
+    """A smooth image, brightest at one side and darkest at the other."""
     y, x = np.mgrid[:side, :side] / side
     waves = np.stack([x, y, (x + y * y) / 2], axis=-1)
     return np.rint(255 * waves).astype(np.uint8)
 
 
 @pytest.mark.parametrize("group", EVERY)
-def test_tiles_join_where_they_repeat(group: str) -> None:
+def test_tiles_repeat_without_a_seam(group: str) -> None:
     sample = smooth(64)
     tile = fold(sample, group)
     repeated = np.tile(tile, (1 if group in FRIEZES else 3, 3, 1)).astype(int)
@@ -146,7 +144,7 @@ def test_tiles_join_where_they_repeat(group: str) -> None:
 
 @settings(deadline=None)
 @given(sample=SAMPLES, right=st.integers(-99, 99), down=st.integers(-99, 99))
-def test_every_place_of_a_sample_is_continued_by_reflection(
+def test_any_part_of_a_sample_is_extended_by_reflection(
     sample: Array, right: int, down: int
 ) -> None:
     side = len(sample)

@@ -1,4 +1,4 @@
-"""Decoding what nobody vouches for, shards, sheets and symmetries."""
+"""Decoding of untrusted images, shards, sheets and symmetries."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FILES = {name: encoded(noise(24, 40, 3), name) for name in FORMATS}
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_the_pixels_that_pillow_gives(name: str) -> None:
+def test_all_formats_decode_to_pillows_pixels(name: str) -> None:
     expected = np.asarray(Image.open(io.BytesIO(FILES[name])).convert("RGB"))
     assert np.array_equal(pixels(FILES[name]), expected)
     known = formats.FORMATS[name]
@@ -57,7 +57,7 @@ def test_every_format_gives_the_pixels_that_pillow_gives(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_stand_upright(name: str, orientation: int) -> None:
+def test_exif_orientation_is_applied(name: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(noise(24, 40, 3), name, exif=exif)
@@ -70,7 +70,7 @@ def test_pictures_stand_upright(name: str, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 40])
-def test_corrupt_exif_does_not_matter(exif: bytes) -> None:
+def test_corrupt_exif_is_ignored(exif: bytes) -> None:
     plain = noise(24, 40, 3)
     assert np.array_equal(pixels(encoded(plain, "JPEG", exif=exif)), pixels(encoded(plain, "JPEG")))
 
@@ -78,7 +78,7 @@ def test_corrupt_exif_does_not_matter(exif: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("TIFF", "RGBA")]
 )
-def test_transparency_is_laid_on_white(name: str, mode: str) -> None:
+def test_transparency_is_composited_on_white(name: str, mode: str) -> None:
     source = Image.fromarray(noise(24, 40, 4)).convert(mode)
     options = {"lossless": True, "exact": True} if name == "WEBP" else {}
     rgba = np.asarray(source.convert("RGBA")).astype(float)
@@ -88,7 +88,7 @@ def test_transparency_is_laid_on_white(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["PNG", "GIF"])
-def test_a_transparent_colour_of_a_palette_is_white(name: str) -> None:
+def test_transparent_palette_colour_becomes_white(name: str) -> None:
     source = Image.new("P", (4, 2), 1)
     source.putpalette([255, 0, 0, 0, 0, 255])
     source.putpixel((0, 0), 0)
@@ -97,7 +97,7 @@ def test_a_transparent_colour_of_a_palette_is_white(name: str) -> None:
     assert found[1, 3].tolist() == [0, 0, 255]
 
 
-def test_a_transparent_colour_of_rgb_is_white() -> None:
+def test_transparent_rgb_colour_becomes_white() -> None:
     source = Image.new("RGB", (4, 2), (1, 2, 3))
     source.putpixel((0, 0), (9, 9, 9))
     found = pixels(encoded(source, "PNG", transparency=(1, 2, 3)))
@@ -113,7 +113,7 @@ def test_cmyk_is_not_inverted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "PPM"])
-def test_sixteen_bits_are_cut_to_eight(name: str) -> None:
+def test_sixteen_bits_are_reduced_to_eight(name: str) -> None:
     high = noise(24, 40)  # to 255: all sixteen are used
     deep = (high.astype(np.uint16) << 8) + 128
     assert np.array_equal(pixels(encoded(deep, name)), np.repeat(high[..., None], 3, axis=2))
@@ -126,13 +126,13 @@ def test_one_bit_is_black_and_white() -> None:
 
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_an_animation_is_its_first_frame(name: str) -> None:
+def test_animation_is_its_first_frame(name: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = encoded(frames[0], name, save_all=True, append_images=frames[1:], lossless=True)
     assert pixels(data)[4, 4].tolist() == pytest.approx([255, 0, 0], abs=1)
 
 
-def test_a_picture_carries_no_metadata_on() -> None:
+def test_decoded_image_has_no_metadata() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     found = decoding.decode(encoded(noise(8, 8, 3), "JPEG", exif=exif, comment=b"x"), LIMIT)
@@ -144,7 +144,7 @@ def test_a_picture_carries_no_metadata_on() -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_truncated_file_is_called_truncated(name: str) -> None:
+def test_truncated_file_is_named(name: str) -> None:
     data = FILES[name]
     with pytest.raises(decoding.ImageError, match=f"truncated {name}"):
         decoding.decode(data[: len(data) * 2 // 3], LIMIT)
@@ -161,7 +161,7 @@ def test_a_truncated_file_is_called_truncated(name: str) -> None:
         (FILES["PNG"].replace(b"IDAT", b"IDAX"), "PNG"),
     ],
 )
-def test_other_files_are_refused_with_a_reason(data: bytes, reason: str) -> None:
+def test_files_that_are_not_images_are_refused_with_a_reason(data: bytes, reason: str) -> None:
     with pytest.raises(decoding.ImageError, match=reason):
         decoding.probe(data, LIMIT)
 
@@ -187,7 +187,7 @@ def test_too_many_pixels_are_refused_before_decoding(side: int) -> None:
 
 
 def tiny_tiles(count: int) -> bytes:
-    """A grey TIFF of tiles of one pixel, all at one place in the file."""
+    """A grey TIFF with tiles of one pixel, all at the same offset."""
     tags = {256: count, 257: 1, 258: 8, 259: 1, 262: 1, 277: 1, 322: 1, 323: 1}
     entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
     entries.append(struct.pack("<HHII", 324, 4, count, 8))
@@ -197,7 +197,7 @@ def tiny_tiles(count: int) -> bytes:
 
 
 def scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is there again and again."""
+    """A progressive JPEG that repeats its last scan."""
     data = encoded(noise(24, 40, 3), "JPEG", progressive=True)
     start, end = data.rindex(b"\xff\xda"), len(data) - 2
     return data[:end] + data[start:end] * count + data[end:]
@@ -211,18 +211,18 @@ def scans(count: int) -> bytes:
         (tiny_tiles(200_000), "absurd TIFF: 200000 tiles"),
     ],
 )
-def test_small_files_that_take_hours_are_refused(data: bytes, reason: str) -> None:
+def test_small_files_that_decode_for_hours_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(decoding.ImageError, match=reason):
         decoding.decode(data, LIMIT)
 
 
-def test_a_dozen_scans_comments_and_tiles_are_read() -> None:
+def test_ordinary_numbers_of_scans_comments_and_tiles_are_read() -> None:
     film = b"\xff\xda" * 1000  # behind the picture, as telephones do it
     for data in (scans(12) + film, b"P1\n40 24\n" + b"#\n" * 12 + b"0 " * 960, tiny_tiles(12)):
         assert decoding.probe(data, LIMIT)
 
 
-def test_as_many_pixels_as_allowed_are_read() -> None:
+def test_image_at_the_pixel_limit_is_read() -> None:
     assert decoding.probe(FILES["PNG"], 24 * 40).width == 40
     with pytest.raises(decoding.ImageError, match=r"40x24, more than 959 \(fetch.max_pixels\)"):
         decoding.probe(FILES["PNG"], 24 * 40 - 1)
@@ -274,7 +274,7 @@ def damaged_files(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=400, deadline=None)
 @given(damaged_files())
-def test_damaged_files_decode_or_say_why_quietly(data: bytes) -> None:
+def test_damaged_files_decode_or_fail_without_warnings(data: bytes) -> None:
     def outcome() -> object:
         try:
             found = decoding.decode(data, LIMIT)
@@ -306,7 +306,7 @@ def test_real_corrupt_files_are_refused(shared_data: Path) -> None:
 # --- encoding ----------------------------------------------------------------------------------
 
 
-def test_png_keeps_pixels_and_nothing_else(tmp_path: Path) -> None:
+def test_encoded_png_contains_only_pixels(tmp_path: Path) -> None:
     picture = Image.fromarray(noise(8, 9, 3))
     tagged = Image.open(io.BytesIO(encoded(picture, "PNG", icc_profile=b"profile")))
     encoding.save_png(tagged, tmp_path / "new" / "folder" / "a.png")
@@ -322,7 +322,7 @@ def originals(count: int) -> list[tuple[str, str, bytes]]:
     return [(sha256(data), "png", data) for data in contents]
 
 
-def test_shards_are_the_same_in_any_order(tmp_path: Path) -> None:
+def test_shards_do_not_depend_on_the_order(tmp_path: Path) -> None:
     items = originals(40)
     write_shards(tmp_path / "a", items)
     write_shards(tmp_path / "b", reversed([*items, items[3]]))
@@ -337,7 +337,7 @@ def test_shards_are_the_same_in_any_order(tmp_path: Path) -> None:
         assert all((m.mtime, m.uid, m.gid, m.mode) == (0, 0, 0, 0o644) for m in members)
 
 
-def test_shards_are_read_at_random_and_can_be_sent_to_workers(tmp_path: Path) -> None:
+def test_shards_support_random_access_and_pickling(tmp_path: Path) -> None:
     items = originals(40)
     write_shards(tmp_path, items)
     shards = pickle.loads(pickle.dumps(Shards(tmp_path)))
@@ -368,7 +368,7 @@ def test_missing_shards_are_an_error(tmp_path: Path) -> None:
 # --- sheets and symmetries ---------------------------------------------------------------------
 
 
-def test_a_grid_shows_every_tile_in_its_place() -> None:
+def test_grid_places_every_tile() -> None:
     tiles = noise(5, 4, 6, 3)
     table = sheets.grid(tiles, columns=3)
     assert table.shape == (8, 18, 3)
@@ -377,7 +377,7 @@ def test_a_grid_shows_every_tile_in_its_place() -> None:
     assert (table[4:, 12:] == 255).all()
 
 
-def test_a_contact_sheet_fits_pictures_of_any_size() -> None:
+def test_contact_sheet_fits_images_of_any_size() -> None:
     small, wide = noise(4, 4, 3), np.zeros((10, 40, 3), np.uint8)
     sheet = np.asarray(sheets.contact_sheet([small, Image.fromarray(wide), small], 2, 20, gap=2))
     assert sheet.shape == (46, 46, 3)
@@ -387,11 +387,11 @@ def test_a_contact_sheet_fits_pictures_of_any_size() -> None:
     assert np.array_equal(sheet[32:36, 10:14], small)
 
 
-def test_an_empty_contact_sheet_is_white() -> None:
+def test_empty_contact_sheet_is_white() -> None:
     assert np.asarray(sheets.contact_sheet([], 2, 20)).min() == 255
 
 
-def test_symmetries_are_the_eight_of_the_square() -> None:
+def test_apply_symmetry_covers_the_eight_symmetries() -> None:
     square = noise(4, 4, 3)
     variants = [arrays.apply_symmetry(square, k) for k in arrays.SYMMETRIES[8]]
     assert len({variant.tobytes() for variant in variants}) == 8
@@ -401,7 +401,7 @@ def test_symmetries_are_the_eight_of_the_square() -> None:
 
 
 @pytest.mark.parametrize("k", range(8))
-def test_a_batch_is_turned_like_its_pictures(k: int) -> None:
+def test_apply_symmetry_treats_batches_like_images(k: int) -> None:
     batch = noise(2, 4, 6, 3)
     turned = arrays.apply_symmetry(batch, k)
     assert turned.flags.c_contiguous
@@ -410,7 +410,7 @@ def test_a_batch_is_turned_like_its_pictures(k: int) -> None:
 
 
 @pytest.mark.parametrize("k", [-1, 8])
-def test_there_is_no_ninth_symmetry(k: int) -> None:
+def test_symmetry_8_is_refused(k: int) -> None:
     with pytest.raises(ValueError, match="symmetry"):
         arrays.apply_symmetry(noise(4, 4, 3), k)
 
@@ -425,7 +425,7 @@ def photograph(size: tuple[int, int]) -> Image.Image:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("size", [(640, 480), (130, 400), (100, 60)])
-def test_a_preview_is_the_picture_seen_small(format: str, size: tuple[int, int]) -> None:
+def test_preview_is_the_reduced_image(format: str, size: tuple[int, int]) -> None:
     file = io.BytesIO()
     photograph(size).save(file, format)
     seen = decoding.preview(file.getvalue(), 10**6, 120)
@@ -437,7 +437,7 @@ def test_a_preview_is_the_picture_seen_small(format: str, size: tuple[int, int])
     assert difference.mean() < 2
 
 
-def test_a_preview_is_upright_and_knows_the_size_of_the_whole() -> None:
+def test_preview_is_upright_and_has_the_original_size() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     file = io.BytesIO()
@@ -447,7 +447,7 @@ def test_a_preview_is_upright_and_knows_the_size_of_the_whole() -> None:
     assert seen.image.size == (120, 160)
 
 
-def test_a_preview_refuses_what_decoding_refuses() -> None:
+def test_preview_refuses_what_decode_refuses() -> None:
     file = io.BytesIO()
     photograph((640, 480)).save(file, "JPEG")
     with pytest.raises(decoding.ImageError, match="too many pixels: 640x480"):

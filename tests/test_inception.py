@@ -1,4 +1,4 @@
-"""FID and KID on Inception's features: where the weights come from, and what is made of them."""
+"""FID and KID on Inception features: download of the weights, and values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATA = b"weights, or so they say" * 100
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where torch keeps what it downloaded: an empty folder."""
+    """An empty folder in the place of torch's download folder."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     return tmp_path / "hub/checkpoints"
 
@@ -41,7 +41,9 @@ def of(data: bytes, url: str) -> File:
     return File(url, sha256(data).hexdigest(), len(data))
 
 
-def test_weights_are_downloaded_once(hub: Path, server: Server, outside: list[str]) -> None:
+def test_inception_weights_are_downloaded_once(
+    hub: Path, server: Server, outside: list[str]
+) -> None:
     file = of(DATA, server.serve("/release/inception.pth", DATA))
     for _ in range(2):
         path = weights(NETWORK, file)
@@ -54,14 +56,14 @@ def test_weights_are_downloaded_once(hub: Path, server: Server, outside: list[st
 
 
 @pytest.mark.parametrize("sent", [DATA[:-1], DATA[:-1] + b"!", DATA + b"!", b""])
-def test_another_file_is_not_kept(hub: Path, server: Server, sent: bytes) -> None:
+def test_unexpected_weights_are_not_kept(hub: Path, server: Server, sent: bytes) -> None:
     file = of(DATA, server.serve("/inception.pth", sent))
     with pytest.raises(InceptionError, match=r"not the known file|file too large"):
         weights(NETWORK, file)
     assert not hub.exists()
 
 
-def test_without_a_network_it_says_what_to_do(hub: Path, server: Server) -> None:
+def test_inception_without_network_names_the_remedy(hub: Path, server: Server) -> None:
     file = of(DATA, server.url("/gone.pth"))
     with pytest.raises(InceptionError) as error:
         weights(NETWORK, file)
@@ -77,14 +79,14 @@ def test_without_a_network_it_says_what_to_do(hub: Path, server: Server) -> None
     assert weights(NETWORK, file) == hub / "gone.pth"
 
 
-def test_the_weights_are_those_of_torch_fidelity() -> None:
+def test_inception_weights_match_torch_fidelity() -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
     assert WEIGHTS.url == URL_INCEPTION_V3
     assert WEIGHTS.url.endswith(f"-{WEIGHTS.sha256[:8]}.pth")
 
 
-def test_without_torch_fidelity_it_says_what_to_install(
+def test_missing_torch_fidelity_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch_fidelity", None)
@@ -94,7 +96,7 @@ def test_without_torch_fidelity_it_says_what_to_install(
 
 @pytest.fixture(scope="module")
 def random_weights() -> bytes:
-    """A state of the network that no training has seen."""
+    """An untrained state of the network."""
     torch.manual_seed(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch, "load", lambda *_, **__: {})
@@ -105,10 +107,10 @@ def random_weights() -> bytes:
     return file.getvalue()
 
 
-def test_values_are_those_of_torch_fidelity(
+def test_inception_metrics_match_torch_fidelity(
     tmp_path: Path, hub: Path, random_weights: bytes
 ) -> None:
-    """With random weights, as the real ones are not at hand: extractor, distance and memory."""
+    """Extractor, distance and memory with random weights, since the real ones are not available."""
     hub.mkdir(parents=True)
     (hub / "random.pth").write_bytes(random_weights)
     file = of(random_weights, "https://example.org/random.pth")

@@ -1,4 +1,4 @@
-"""What a generator was told, found again: by optimisation, and by a network that guesses."""
+"""GAN inversion by optimisation and by a predictor."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIDE = 16
 
 
 def smooth_generator(told: Inputs = TOLD) -> Generator:
-    """Random patterns of 4 x 4 px for each number of v, added up and made smooth."""
+    """A sum of random patterns of 4 x 4 px, one per input of v, smoothed."""
     torch.manual_seed(1)
     dense = nn.Linear(told.width, 3 * 16)
     nn.init.normal_(dense.weight, 0, 0.4)
@@ -63,7 +63,7 @@ def images_of(net: Generator, v: Tensor) -> Tensor:
 # --- by optimisation -----------------------------------------------------------------------------
 
 
-def test_a_picture_of_the_generator_is_found_with_its_class_and_its_code() -> None:
+def test_inversion_recovers_latent_class_and_code() -> None:
     net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
     # Of six numbers, some lie far from the sphere on which nearly all of a hundred do.
     v[:, : TOLD.latent] *= TOLD.latent**0.5 / v[:, : TOLD.latent].norm(dim=1, keepdim=True)
@@ -80,7 +80,7 @@ def test_a_picture_of_the_generator_is_found_with_its_class_and_its_code() -> No
     torch.testing.assert_close(z, true_z, rtol=0, atol=0.1)
 
 
-def test_the_best_start_is_kept_for_each_picture() -> None:
+def test_inversion_keeps_the_best_start_per_image() -> None:
     net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
     images = images_of(net, v)
     found = invert(net, images, settings(steps=3, starts=6), 1)
@@ -96,7 +96,7 @@ def test_the_best_start_is_kept_for_each_picture() -> None:
 
 
 @pytest.mark.parametrize("loss", ["mse", "ssim", "ms_ssim", "features"])
-def test_every_loss_is_nothing_between_equals_and_falls(loss: params.LIKENESS) -> None:
+def test_every_loss_is_zero_for_equal_images_and_decreases(loss: params.LIKENESS) -> None:
     net, v = smooth_generator(), inputs(TOLD, 2, 1, "truth")
     images = images_of(net, v)
     assert torch.all(apart(loss, images)(images).abs() < 1e-6)
@@ -105,14 +105,14 @@ def test_every_loss_is_nothing_between_equals_and_falls(loss: params.LIKENESS) -
     assert float(found.loss.sum()) < 0.6 * float(begin.loss.sum())
 
 
-def test_a_known_class_stays() -> None:
+def test_inversion_keeps_a_known_class() -> None:
     net, v = smooth_generator(), inputs(TOLD, 4, 1, "truth")
     labels = torch.tensor([2, 2, 0, 1])
     found = invert(net, images_of(net, v), settings(steps=20), 1, labels=labels)
     assert torch.equal(TOLD.parts(found.v)[1], torch.eye(3)[labels])
 
 
-def test_the_prior_keeps_latents_where_the_generator_knows_them(
+def test_prior_keeps_latents_near_the_sphere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told = Inputs(latent=16)
@@ -126,7 +126,7 @@ def test_the_prior_keeps_latents_where_the_generator_knows_them(
     assert torch.all((near / root - 1).abs() < 0.5)
 
 
-def test_the_generator_is_left_as_it_was_and_the_seed_decides() -> None:
+def test_inversion_is_seeded_and_leaves_the_generator_unchanged() -> None:
     net, v = smooth_generator(), inputs(TOLD, 2, 1, "truth")
     before = {key: value.clone() for key, value in net.state_dict().items()}
 
@@ -144,7 +144,7 @@ def test_the_generator_is_left_as_it_was_and_the_seed_decides() -> None:
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_free_numbers_are_bound_to_what_a_generator_may_be_told() -> None:
+def test_optimised_inputs_stay_in_the_generators_range() -> None:
     free = 5 * torch.randn(50, TOLD.width, generator=torch.Generator().manual_seed(1))
     for sharpness in (0.1, 1.0):
         z, condition, code = TOLD.parts(bound(TOLD, free, sharpness))
@@ -168,7 +168,7 @@ def predictor(**changes: Any) -> params.Predictor:
     return params.Predictor.model_validate(values | {"lr": 0.003, "batch": 32} | changes)
 
 
-def test_a_predictor_learns_what_the_generator_was_told() -> None:
+def test_predictor_learns_the_generator_input() -> None:
     net = smooth_generator()
     real = generate(net, inputs(TOLD, 64, 1, "real"))
     learned = learn(net, predictor(), real, 1)
@@ -185,7 +185,7 @@ def test_a_predictor_learns_what_the_generator_was_told() -> None:
     torch.testing.assert_close(guess[:1], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_predictor_goes_on_with_what_is_made_of_its_guesses() -> None:
+def test_predictor_is_refined_by_reconstruction_error() -> None:
     net = smooth_generator()
     real = generate(net, inputs(TOLD, 64, 1, "real"))
     for loss in ("mse", "ms_ssim"):
@@ -194,7 +194,7 @@ def test_a_predictor_goes_on_with_what_is_made_of_its_guesses() -> None:
     assert all(parameter.grad is None for parameter in net.parameters())
 
 
-def test_the_same_seed_the_same_predictor() -> None:
+def test_same_seed_gives_same_predictor() -> None:
     net = smooth_generator()
     real = generate(net, inputs(TOLD, 40, 1, "real"))
     first, again, other = (
@@ -206,7 +206,7 @@ def test_the_same_seed_the_same_predictor() -> None:
         assert torch.equal(a, b)
 
 
-def test_the_loss_of_a_guess_is_its_formula() -> None:
+def test_predictor_loss_matches_its_formula() -> None:
     told = Inputs(latent=2, classes=2, categorical=(3,), continuous=1)
     v = torch.tensor([[1.0, -1.0, 0, 1, 0, 0, 1, 0.5]], dtype=torch.float64)
     free = torch.tensor([[0.0, 0.0, 1, 3, 0, 0, 0, 0.0]], dtype=torch.float64)
@@ -219,7 +219,7 @@ def test_the_loss_of_a_guess_is_its_formula() -> None:
 
 
 @pytest.mark.parametrize("side", [8, 14, 28, 80])
-def test_a_predictor_takes_any_size(side: int) -> None:
+def test_predictor_accepts_any_resolution(side: int) -> None:
     assert InputPredictor(4, side, TOLD)(torch.zeros(2, 3, side, side)).shape == (2, TOLD.width)
 
 
@@ -291,7 +291,7 @@ def picture(folder: Path, name: str) -> np.ndarray[Any, Any]:
 ALWAYS = ["grid.png", "interpolation.png", "loop.mp4", "loop.webp", "timelapse.mp4"]
 
 
-def test_a_model_with_classes_and_codes_shows_and_inverts_them(tmp_path: Path) -> None:
+def test_conditional_model_with_codes_is_sampled_and_inverted(tmp_path: Path) -> None:
     project = tmp_path / "project"
     make_project(project, TOLD, holdout=0)
     told = ["class_morph.png", "classes.json", "classes.png", "codes.png", "morph.mp4", "sweep.mp4"]
@@ -327,7 +327,7 @@ def test_a_model_with_classes_and_codes_shows_and_inverts_them(tmp_path: Path) -
     assert run(project, "invert") == inversions
 
 
-def test_a_model_that_is_told_nothing_shows_nothing_of_it(tmp_path: Path) -> None:
+def test_unconditional_model_has_no_class_or_code_figures(tmp_path: Path) -> None:
     project = tmp_path / "project"
     make_project(project, Inputs(latent=6), holdout=5)
     assert list(run(project, "sample")) == ALWAYS
@@ -337,7 +337,7 @@ def test_a_model_that_is_told_nothing_shows_nothing_of_it(tmp_path: Path) -> Non
     assert picture(project, "inversions/tried/inversion.png").shape == (2 * SIDE, 3 * SIDE, 3)
 
 
-def test_generated_pictures_lie_by_their_class(
+def test_generated_images_are_sorted_into_class_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_project(tmp_path / "project", TOLD, holdout=0)
@@ -365,12 +365,12 @@ def test_generated_pictures_lie_by_their_class(
 
 @pytest.fixture
 def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a project with a model of that name, which knows neither classes nor codes."""
+    """In a project with an unconditional model of that name."""
     make_project(tmp_path / "project", Inputs(latent=6), holdout=0)
     monkeypatch.chdir(tmp_path / "project")
 
 
-def test_a_model_without_classes_writes_files_side_by_side(tried: None) -> None:
+def test_unconditional_model_writes_files_to_one_folder(tried: None) -> None:
     main(["generate", "--model", "tried", "-n", "2", "--out", "out"])
     assert sorted(path.name for path in Path("out").iterdir()) == ["tried_0.png", "tried_1.png"]
 
@@ -386,7 +386,9 @@ def test_a_model_without_classes_writes_files_side_by_side(tried: None) -> None:
         ("--out taken", "--out taken is not possible: it is a file"),
     ],
 )
-def test_pictures_that_are_not_possible_say_why(tried: None, options: str, words: str) -> None:
+def test_impossible_generation_is_refused_with_the_reason(
+    tried: None, options: str, words: str
+) -> None:
     Path("taken").write_text("a file")
     with pytest.raises(SystemExit, match=re.escape(words)):
         main(["generate", "--model", "tried", "--out", "out", *options.split()])
@@ -394,7 +396,7 @@ def test_pictures_that_are_not_possible_say_why(tried: None, options: str, words
 
 
 @pytest.mark.parametrize("command", ["generate --out out", "animate --kind loop --out x.gif"])
-def test_a_model_that_is_damaged_or_diverged_says_so(tried: None, command: str) -> None:
+def test_damaged_or_diverged_model_is_named(tried: None, command: str) -> None:
     file = Path("results/models/tried/generator.safetensors")
     net, about = models.load_generator(file, "cpu")
     for weight in net.parameters():
@@ -407,7 +409,7 @@ def test_a_model_that_is_damaged_or_diverged_says_so(tried: None, command: str) 
         main([*command.split(), "--model", "tried"])
 
 
-def test_animations_by_command(
+def test_animate_command_writes_all_kinds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_project(tmp_path / "project", TOLD, holdout=0)
@@ -443,12 +445,14 @@ def test_animations_by_command(
         ("--out x.mp4 --model other", "trained models: tried"),
     ],
 )
-def test_an_animation_that_is_not_possible_says_why(tried: None, options: str, words: str) -> None:
+def test_impossible_animation_is_refused_with_the_reason(
+    tried: None, options: str, words: str
+) -> None:
     with pytest.raises(SystemExit, match=re.escape(words)):
         main(["animate", "--model", "tried", "--kind", "loop", *options.split()])
     assert not list(Path().glob("x.*"))
 
 
-def test_pictures_become_inputs_as_outputs_become_pictures() -> None:
+def test_image_and_tensor_conversions_are_inverse() -> None:
     pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     assert np.array_equal(models.to_uint8(models.from_uint8(pixels)), pixels)

@@ -1,4 +1,4 @@
-"""Knowing when to stop: looks, alarms, the state that is kept, and what figures are reported on."""
+"""Evaluation during training: alarms, checkpoint selection, and the split of the holdout."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ORIGINALS = 12
 
 
 def write_slices(folder: Path) -> Path:
-    """40 pictures to train on, 48 held out: 4 of each original, whose number is their colour."""
+    """40 training images and 48 held out: 4 of each original, whose number is their colour."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (40, 4, 4, 3), np.uint8)
@@ -68,7 +68,7 @@ def run(folder: Path, slices: Path, section: params.Judge | None = JUDGE, ticks:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """All files but run.json, which holds times."""
+    """All files except run.json, which contains times."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -81,7 +81,7 @@ def read(path: Path) -> Any:
 
 
 def with_kids(monkeypatch: pytest.MonkeyPatch, *kids: float) -> None:
-    """Let the looks of the next training find these KIDs."""
+    """Set the KIDs of the evaluations in the next training."""
     values = iter(kids)
     monkeypatch.setattr(judge, "kid", lambda real, fake: next(values))
     for name in ("features", "remembered"):
@@ -92,7 +92,7 @@ def with_kids(monkeypatch: pytest.MonkeyPatch, *kids: float) -> None:
 
 
 def history(**columns: Any) -> list[dict[str, float]]:
-    """A row for each tick of 10 kimg; None in a column leaves the value out."""
+    """A row for each tick of 10 kimg; None in a column omits the value."""
     ticks = max(len(values) for values in columns.values())
     rows: list[dict[str, float]] = []
     for n in range(ticks):
@@ -114,7 +114,7 @@ def kinds(rows: list[dict[str, float]], **objective: Any) -> list[str]:
     return [alarm.kind for alarm in judge.alarms(rows, model)]
 
 
-def test_a_collapsed_set_is_told_from_a_varied_one() -> None:
+def test_metrics_distinguish_collapsed_from_varied_samples() -> None:
     rng = torch.Generator().manual_seed(0)
     train, real, varied, noise = torch.randn(4, 64, 16, generator=rng)
     found = judge.measure(varied, train, real)
@@ -128,12 +128,12 @@ def test_a_collapsed_set_is_told_from_a_varied_one() -> None:
     assert kinds([{"tick": 1, "kimg": 10, **found}]) == ["collapse"]
 
 
-def test_equal_pictures_are_measured_without_a_nan() -> None:
+def test_judge_measures_equal_images_without_nan() -> None:
     same = torch.ones(16, 8)
     assert judge.measure(same, same, same)["feature_distance"] == 0
 
 
-def test_an_alarm_says_when_it_was_seen_whether_it_passed_and_what_to_do() -> None:
+def test_alarm_states_time_end_and_advice() -> None:
     (alarm,) = judge.alarms(looks(feature_distance=[0.9, 0.3, 0.4, 0.8]), MODEL)
     assert (alarm.tick, alarm.kimg, alarm.over) == (2, 20, 40)
     assert alarm.sentence.startswith("At 20 kimg (tick 2), until 40 kimg: the mean distance")
@@ -143,7 +143,7 @@ def test_an_alarm_says_when_it_was_seen_whether_it_passed_and_what_to_do() -> No
     assert alarm.sentence.startswith("At 20 kimg (tick 2): the mean")
 
 
-def test_advice_depends_on_what_the_model_has() -> None:
+def test_advice_depends_on_the_model() -> None:
     def advice(rows: list[dict[str, float]], **changes: Any) -> str:
         model = params.Model.model_validate(MODEL.model_dump() | changes)
         (alarm,) = judge.alarms(rows, model)
@@ -172,7 +172,7 @@ def test_advice_depends_on_what_the_model_has() -> None:
     assert "dropout" not in advice(blind, discriminator=D | {"dropout": 0.0})
 
 
-def test_a_young_generator_may_draw_few_kinds_of_picture() -> None:
+def test_untrained_generator_may_lack_variety() -> None:
     young = MODEL.model_copy(update={"kimg": 60.0})
     assert judge.alarms(looks(feature_distance=[0.1, 0.4]), young) == []
     (alarm,) = judge.alarms(looks(feature_distance=[0.1, 0.4, 0.4]), young)
@@ -189,14 +189,14 @@ def test_a_training_of_a_few_steps_raises_no_alarm() -> None:
     assert kinds([row | {"kimg": 4 * row["kimg"]} for row in short]) == ["still"]
 
 
-def test_recall_has_to_be_lost_to_raise_an_alarm() -> None:
+def test_recall_alarm_requires_earlier_recall() -> None:
     assert kinds(looks(recall=[0.1, 0, 0, 0])) == ["recall"]
     assert kinds(looks(recall=[0.1, 0, 0])) == []
     assert kinds(looks(recall=[0, 0, 0, 0])) == []  # it never had any
     assert kinds(looks(recall=[0.1, 0, 0.1, 0])) == []
 
 
-def test_a_discriminator_that_cannot_tell_is_named() -> None:
+def test_blind_discriminator_raises_an_alarm() -> None:
     real, fake = [0.5, 0.30, 0.31, 0.29, 0.3], [0.1, 0.31, 0.30, 0.28, 0.3]
     assert kinds(history(logits_real=real, logits_fake=fake)) == ["blind"]
     assert kinds(history(logits_real=real[:-1], logits_fake=fake[:-1])) == []
@@ -215,7 +215,7 @@ def test_a_discriminator_that_cannot_tell_is_named() -> None:
     assert judge.alarms(small, model) == []
 
 
-def test_a_discriminator_that_is_always_right_is_named() -> None:
+def test_winning_discriminator_raises_an_alarm() -> None:
     noise = {"kind": "nonsaturating", "label_noise": 0.1}
     # The least cross-entropy to targets of mean 0.05 and 0.95.
     targets = torch.tensor([0.05, 0.95], dtype=torch.float64)
@@ -227,7 +227,7 @@ def test_a_discriminator_that_is_always_right_is_named() -> None:
     assert kinds(history(loss_d=[0.0, 0.0, 0.1, 0.0]), kind="hinge") == []
 
 
-def test_losses_have_to_stand_still_both_and_for_long() -> None:
+def test_still_alarm_requires_both_losses_and_many_ticks() -> None:
     still, moving = [1.0, 1.0, 1.01, 1.0, 1.01, 1.0], [0.7, 0.8, 0.9, 0.8, 0.7, 0.9]
     assert kinds(history(loss_d=still, loss_g=still)) == ["still"]
     assert kinds(history(loss_d=still, loss_g=moving)) == []
@@ -240,7 +240,7 @@ def test_losses_have_to_stand_still_both_and_for_long() -> None:
 # --- a training that is looked at ----------------------------------------------------------------
 
 
-def test_looks_change_no_bit_of_the_training(tmp_path: Path, slices: Path) -> None:
+def test_evaluations_do_not_change_the_training(tmp_path: Path, slices: Path) -> None:
     looked = run(tmp_path / "a", slices, params.Judge(**{**JUDGE.model_dump(), "keep": "last"}))
     alone = run(tmp_path / "b", slices, None)
     found, expected = contents(looked), contents(alone)
@@ -251,8 +251,8 @@ def test_looks_change_no_bit_of_the_training(tmp_path: Path, slices: Path) -> No
     assert "no train.judge" in read(alone / "judgement.json")["chosen"]["why"]
 
 
-def test_looks_ask_for_classes_as_often_as_they_are_there(slices: Path, tmp_path: Path) -> None:
-    """Fakes of other shares than the real pictures' would be far from them, however good."""
+def test_evaluations_sample_classes_in_proportion(slices: Path, tmp_path: Path) -> None:
+    """Fakes with other class proportions would have a high KID, however good they are."""
     index = pd.read_parquet(slices / "index.parquet")
     index["label"] = ["rare"] * 10 + ["usual"] * 30
     index.to_parquet(slices / "index.parquet")
@@ -261,7 +261,7 @@ def test_looks_ask_for_classes_as_often_as_they_are_there(slices: Path, tmp_path
     assert v[:, 4:].sum(dim=0).tolist() == [4, 12]
 
 
-def test_looks_come_every_few_ticks_and_at_the_end(tmp_path: Path, slices: Path) -> None:
+def test_evaluations_happen_at_intervals_and_at_the_end(tmp_path: Path, slices: Path) -> None:
     out = run(tmp_path, slices, JUDGE.model_copy(update={"every": 2}), ticks=5)
     table = pd.read_csv(out / "history/plots/metrics/kid.tsv", sep="\t")
     assert table["step"].tolist() == [2, 4, 5]
@@ -270,7 +270,7 @@ def test_looks_come_every_few_ticks_and_at_the_end(tmp_path: Path, slices: Path)
     assert [look["kid"] for look in seen] == table["kid"].tolist()
 
 
-def test_the_state_with_the_lowest_kid_becomes_the_model(
+def test_checkpoint_with_the_lowest_kid_is_selected(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, dict[str, Tensor]]] = []
@@ -314,7 +314,7 @@ def test_the_state_with_the_lowest_kid_becomes_the_model(
     )
 
 
-def test_the_last_state_becomes_the_model_where_that_is_asked_for(
+def test_keep_last_selects_the_last_checkpoint(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_kids(monkeypatch, 0.3, 0.1, 0.2)
@@ -325,7 +325,7 @@ def test_the_last_state_becomes_the_model_where_that_is_asked_for(
     assert "the lowest KID of 3 evaluations was at 0.08 kimg" in chosen["why"]
 
 
-def test_patience_ends_a_training(
+def test_patience_stops_the_training(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_kids(monkeypatch, 0.3, 0.2, 0.25, 0.2)
@@ -341,10 +341,10 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing in the project catches it."""
 
 
-def test_a_killed_training_keeps_its_best_state(
+def test_killed_training_keeps_its_best_state(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after the best look, after another one, and before anything is written."""
+    """Killed after the best evaluation, after another one, and before the results are written."""
     kids = {1: 0.3, 2: 0.1, 3: 0.2, 4: 0.4}
 
     def measured(self: judge.CheckpointJudge, average: Any) -> dict[str, float]:
@@ -384,7 +384,7 @@ def test_a_killed_training_keeps_its_best_state(
     assert read(tmp_path / "b/out/run.json")["resumed"] == 3
 
 
-def test_a_killed_training_is_looked_at_alike(
+def test_killed_training_has_the_same_evaluations(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = contents(run(tmp_path / "a", slices))
@@ -405,7 +405,7 @@ def test_a_killed_training_is_looked_at_alike(
 # --- two halves ----------------------------------------------------------------------------------
 
 
-def test_the_halves_share_no_original_and_are_all_there_is() -> None:
+def test_holdout_halves_are_disjoint_and_complete() -> None:
     sources = pd.Series([f"{n % 15:02d}" for n in range(60)])
     looked_at, unseen = split_holdout(sources, JUDGE, seed=1)
     assert not set(sources[looked_at]) & set(sources[unseen])
@@ -413,7 +413,7 @@ def test_the_halves_share_no_original_and_are_all_there_is() -> None:
     assert not np.array_equal(looked_at, split_holdout(sources, JUDGE, seed=2)[0])
 
 
-def test_a_holdout_that_nobody_looks_at_is_reported_on_whole() -> None:
+def test_metrics_use_the_whole_holdout_without_evaluations() -> None:
     few = pd.Series([f"{n:02d}" for n in range(31)])  # halves of 15 and 16
     for sources, section in ((few, JUDGE), (few, None), (few[:0], JUDGE), (few.repeat(9), None)):
         looked_at, unseen = split_holdout(sources, section, seed=1)
@@ -421,7 +421,9 @@ def test_a_holdout_that_nobody_looks_at_is_reported_on_whole() -> None:
         assert len(unseen) == len(sources)
 
 
-def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluations_use_only_one_half_of_the_holdout(
+    slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = lambda images, *_: torch.from_numpy(images[:, 0, 0, 0])  # noqa: E731
     monkeypatch.setattr(judge, "remembered", first)
     told = models.inputs(MODEL, 1)
@@ -437,7 +439,7 @@ def test_looks_see_one_half_alone(slices: Path, monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_a_small_holdout_is_said_in_words(slices: Path) -> None:
+def test_small_holdout_is_explained(slices: Path) -> None:
     np.save(slices / "holdout.npy", np.load(slices / "holdout.npy")[:20])
     pd.read_parquet(slices / "holdout.parquet")[:20].to_parquet(slices / "holdout.parquet")
     ready = judge.prepare(JUDGE, slices, slices, 16, models.inputs(MODEL, 1), seed=1)
@@ -445,10 +447,10 @@ def test_a_small_holdout_is_said_in_words(slices: Path) -> None:
     assert ready.against == "16 training images, because the holdout is too small to be halved"
 
 
-def test_figures_are_reported_on_the_other_half(
+def test_metrics_use_the_other_half_of_the_holdout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spoilt pictures of the half that looks see change no figure; spoilt others do."""
+    """Damaged images in the half used by evaluations change nothing; in the other half they do."""
     (tmp_path / "data").mkdir()
     slices = write_slices(tmp_path / "data/slices")
     out = tmp_path / "results/models/dcgan"

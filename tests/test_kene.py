@@ -1,4 +1,4 @@
-"""The embedded collection: its ground truth is true, and its bytes depend on the url alone."""
+"""The built-in collection: ground truth, and bytes that depend only on the url."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def opened(data: bytes) -> Image.Image:
 
 
 def looks(data: bytes) -> Image.Image:
-    """What a careful reader sees: first frame, upright, on white, in RGB."""
+    """The image as a correct reader decodes it: first frame, upright, on white, RGB."""
     image = ImageOps.exif_transpose(opened(data)).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def difference(a: Image.Image, b: Image.Image) -> float:
-    """Mean difference of small thumbnails in grey, of 255."""
+    """Mean difference of small grey thumbnails, of 255."""
     small = [np.asarray(image.convert("L").resize((24, 24)), np.float32) for image in (a, b)]
     return float(np.abs(small[0] - small[1]).mean())
 
@@ -62,7 +62,7 @@ def difference(a: Image.Image, b: Image.Image) -> float:
 # --- search ------------------------------------------------------------------------------------
 
 
-def test_candidates_have_the_contracted_columns_and_the_ground_truth() -> None:
+def test_kene_candidates_have_columns_and_ground_truth() -> None:
     for key, row in ROWS.items():
         assert row.id == key
         assert row.licence == "CC0-1.0"
@@ -78,7 +78,7 @@ def test_candidates_have_the_contracted_columns_and_the_ground_truth() -> None:
     assert list(ROWS) == sorted(ROWS)
 
 
-def test_search_finds_every_design_and_as_many_faults_as_asked_for() -> None:
+def test_kene_lists_all_designs_and_requested_faults() -> None:
     assert len(ROWS) == 16 + 32
     assert Counter(row.fault for row in ROWS.values()) == {
         "": 16,
@@ -89,13 +89,13 @@ def test_search_finds_every_design_and_as_many_faults_as_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("designs", "faults", "rows"), [(1, 0.0, 1), (1, 4.0, 5), (12, 0.5, 18)])
-def test_search_of_small_collections(designs: int, faults: float, rows: int) -> None:
+def test_kene_search_of_small_collections(designs: int, faults: float, rows: int) -> None:
     spec = SPEC.model_copy(update={"designs": designs, "faults": faults})
     found = kene.search("kene", spec, CONTEXT)
     assert len({row.id for row in found}) == rows
 
 
-def test_motifs_and_palettes_come_equally_often_and_only_those_asked_for() -> None:
+def test_motifs_and_palettes_are_balanced() -> None:
     designs = [row for row in ROWS.values() if not row.fault]
     families = Counter((row.label, row.title.split()[-1]) for row in designs)
     assert families == Counter(itertools.product(SPEC.motifs, SPEC.palettes))
@@ -106,7 +106,7 @@ def test_motifs_and_palettes_come_equally_often_and_only_those_asked_for() -> No
     assert all(row.title.endswith(", night") for row in rows)
 
 
-def test_an_unknown_url_is_refused_by_name() -> None:
+def test_unknown_kene_url_is_named() -> None:
     with pytest.raises(FetchError, match=r"no such design: kene:99999\.jpg"):
         READ("kene:99999.jpg")
 
@@ -114,7 +114,7 @@ def test_an_unknown_url_is_refused_by_name() -> None:
 # --- photographs -------------------------------------------------------------------------------
 
 
-def test_designs_differ_and_fill_the_size_with_contrast() -> None:
+def test_designs_differ_and_have_contrast() -> None:
     images = {key: opened(READ(row.url)) for key, row in ROWS.items() if not row.fault}
     for image in images.values():
         assert image.mode == "RGB"
@@ -125,7 +125,7 @@ def test_designs_differ_and_fill_the_size_with_contrast() -> None:
         assert difference(a, b) > 12
 
 
-def test_lines_stay_clear_where_a_slice_is_reduced_to_a_small_training_image() -> None:
+def test_lines_stay_visible_in_small_training_images() -> None:
     full = SPEC.model_copy(update={"size": 320})
     read = kene.reader(full, CONTEXT)
     for number in range(8):
@@ -136,7 +136,7 @@ def test_lines_stay_clear_where_a_slice_is_reduced_to_a_small_training_image() -
         assert np.asarray(kept).std() > 0.7 * np.asarray(piece).std()
 
 
-def test_every_palette_has_its_own_colours() -> None:
+def test_palettes_have_different_colours() -> None:
     colours: dict[str, np.ndarray] = {}
     for row in ROWS.values():
         if not row.fault:
@@ -152,7 +152,7 @@ def test_every_palette_has_its_own_colours() -> None:
 
 
 @pytest.mark.parametrize("fault", DECODED_COPIES)
-def test_a_copy_shows_its_design(fault: str) -> None:
+def test_copies_show_their_design(fault: str) -> None:
     rows = faulty(fault)
     assert rows
     for row in rows:
@@ -166,7 +166,7 @@ def test_a_copy_shows_its_design(fault: str) -> None:
         assert closest.id == row.design
 
 
-def test_an_exact_copy_has_the_same_bytes_and_no_other_fault_has() -> None:
+def test_only_exact_copies_have_the_same_bytes() -> None:
     for row in ROWS.values():
         if row.fault and row.design:
             same = READ(row.url) == READ(ROWS[row.design or ""].url)
@@ -183,14 +183,14 @@ def test_smaller_copies_are_smaller(fault: str, low: float, high: float) -> None
         assert low <= copy.width / design.width <= high
 
 
-def test_a_recompressed_copy_has_fewer_bytes_and_as_many_pixels() -> None:
+def test_recompressed_copy_has_fewer_bytes_and_equal_size() -> None:
     for row in faulty("recompressed"):
         copy, design = READ(row.url), READ(ROWS[row.design or ""].url)
         assert len(copy) < 0.8 * len(design)
         assert opened(copy).size == opened(design).size
 
 
-def test_a_watermark_changes_the_middle_only() -> None:
+def test_watermark_changes_only_the_centre() -> None:
     for row in faulty("watermarked"):
         copy, design = looks(READ(row.url)), looks(READ(ROWS[row.design or ""].url))
         change = np.abs(np.asarray(copy, np.int16) - np.asarray(design, np.int16)).max(axis=2)
@@ -199,7 +199,7 @@ def test_a_watermark_changes_the_middle_only() -> None:
         assert change[: h // 10].max() < 40
 
 
-def test_a_truncated_file_cannot_be_decoded() -> None:
+def test_truncated_copy_cannot_be_decoded() -> None:
     for row in faulty("truncated"):
         data = READ(row.url)
         assert READ(ROWS[row.design or ""].url).startswith(data)
@@ -218,21 +218,23 @@ def test_a_truncated_file_cannot_be_decoded() -> None:
         ("rotated", "JPEG", "RGB", "jpg"),
     ],
 )
-def test_formats_are_what_they_say(fault: str, format: str, mode: str, extension: str) -> None:
+def test_faults_have_their_stated_formats(
+    fault: str, format: str, mode: str, extension: str
+) -> None:
     for row in faulty(fault):
         image = opened(READ(row.url))
         assert (image.format, image.mode) == (format, mode)
         assert row.url.endswith(f".{extension}")
 
 
-def test_a_rotated_copy_is_upright_only_by_its_exif() -> None:
+def test_rotated_copy_is_upright_only_with_exif() -> None:
     for row in faulty("rotated"):
         copy, design = opened(READ(row.url)), opened(READ(ROWS[row.design or ""].url))
         assert copy.getexif()[0x0112] == 6
         assert copy.size == design.size[::-1]
 
 
-def test_an_animation_moves_after_its_first_frame() -> None:
+def test_animated_copy_changes_after_its_first_frame() -> None:
     for row in faulty("animated"):
         image = opened(READ(row.url))
         assert getattr(image, "n_frames", 1) == 3
@@ -241,13 +243,13 @@ def test_an_animation_moves_after_its_first_frame() -> None:
         assert difference(first, image.convert("RGB")) > 20
 
 
-def test_transparent_pixels_hide_a_colour_that_nobody_should_see() -> None:
+def test_transparent_pixels_hide_a_colour() -> None:
     for row in faulty("transparent"):
         corner = opened(READ(row.url)).getpixel((0, 0))
         assert corner == (255, 0, 255, 0)
 
 
-def test_junk_is_blank_or_shows_no_design() -> None:
+def test_junk_shows_no_design() -> None:
     for row in faulty("blank"):
         assert np.asarray(opened(READ(row.url)).convert("L")).std() < 2
     designs = [looks(READ(row.url)) for row in ROWS.values() if not row.fault]
@@ -271,7 +273,7 @@ for row in reversed(kene.search("kene", spec, context)):
 """
 
 
-def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
+def test_kene_is_reproducible_in_any_order_and_process() -> None:
     here = {row.url: hashlib.sha256(READ(row.url)).hexdigest() for row in ROWS.values()}
     arguments = [PRINT_HASHES, SPEC.model_dump_json(), str(SEED), NETWORK.model_dump_json()]
     lines = subprocess.run(
@@ -284,16 +286,14 @@ def test_bytes_are_the_same_in_another_order_and_another_process() -> None:
     assert dict(line.split() for line in lines) == here
 
 
-def test_another_seed_gives_other_pictures() -> None:
+def test_kene_seed_changes_all_images() -> None:
     other = kene.reader(SPEC, Context(SEED + 1, NETWORK))
     for number in range(4):
         url = f"kene:{number:05d}.jpg"
         assert difference(looks(READ(url)), looks(other(url))) > 8
 
 
-def test_the_example_of_the_documentation_shows_designs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_example_in_kene_docs_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[1]
     text = (root / "docs/kene.md").read_text(encoding="utf-8")
     code = text.split("```python\n")[1].split("```")[0]

@@ -1,4 +1,4 @@
-"""Shares of the trials of ``kill_trials.py`` and ``engine_trials.py``."""
+"""A share of the trials in ``kill_trials.py`` and ``engine_trials.py``."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def require_no_fault(script: str, trials: int, seed: int) -> None:
     assert f"{trials} trials, 0 faults" in done.stdout
 
 
-def test_stages_that_are_harmed_end_in_the_same_bytes() -> None:
+def test_killed_stages_end_with_the_same_bytes() -> None:
     require_no_fault("kill_trials.py", 20, 2)  # each stage at least once
 
 
 @pytest.mark.engines
-def test_engines_that_are_harmed_end_in_the_same_bytes() -> None:
+def test_killed_engines_end_with_the_same_bytes() -> None:
     # One is killed, one meets a full disk (or, but for root, another time), two run at once.
     require_no_fault("engine_trials.py", 3, 407)

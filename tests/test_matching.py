@@ -1,4 +1,4 @@
-"""Matching of patches against the distance of sorted responses, and its parts against NumPy."""
+"""Patch matching compared with the distance of sorted responses, and its parts with NumPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def pictures(seed: int, count: int = 128, side: int = 8) -> Tensor:
-    """Noise of some contrast, which differs from picture to picture."""
+    """Noise whose contrast differs from image to image."""
     random = torch.Generator().manual_seed(seed)
     contrast = torch.rand(count, 1, 1, 1, generator=random)
     return contrast * torch.randn(count, 3, side, side, generator=random)
@@ -34,13 +34,13 @@ def memory(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
 
 
 def sorted_gap(real: Tensor, fake: Tensor, filters: Tensor) -> float:
-    """The squared distance of sorted responses, which are of as many places."""
+    """Squared distance of sorted responses of equal number."""
     seen = [conv2d(x, filters).transpose(0, 1).flatten(1).sort(dim=1).values for x in (real, fake)]
     return (seen[0] - seen[1]).square().mean().item()
 
 
 @pytest.mark.parametrize("change", ["another", "contrast", "sharp", "grey"])
-def test_gap_is_the_distance_of_sorted_responses(
+def test_gap_equals_distance_of_sorted_responses(
     change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matching, "HALF_LIFE", 1e-3)  # this batch is all that is known of fakes
@@ -57,7 +57,7 @@ def test_gap_is_the_distance_of_sorted_responses(
     assert matching.patch_gap(fake, known).item() == pytest.approx(expected, rel=0.1, abs=2e-3)
 
 
-def test_gap_is_in_units_of_the_variance_of_real_images_at_every_scale() -> None:
+def test_gap_is_normalised_by_real_variance_per_scale() -> None:
     real = pictures(1, side=64)
     known = memory(real, real)
     levels = list(pyramid(real))
@@ -67,7 +67,7 @@ def test_gap_is_in_units_of_the_variance_of_real_images_at_every_scale() -> None
         assert torch.allclose(spread, torch.ones(matching.FILTERS), atol=0.1)
 
 
-def test_slope_gives_back_what_fakes_lack() -> None:
+def test_slope_points_towards_real_responses() -> None:
     real = pictures(1)
     fake = (0.5 * pictures(2)).requires_grad_()
     known = memory(real, fake.detach())
@@ -78,7 +78,7 @@ def test_slope_gives_back_what_fakes_lack() -> None:
     assert matching.patch_gap(nearer, memory(real, nearer)) < 0.7 * before
 
 
-def test_half_of_what_is_known_of_fakes_is_forgotten_in_its_time(
+def test_fake_statistics_decay_with_their_half_life(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(matching, "HALF_LIFE", 8)
@@ -92,7 +92,7 @@ def test_half_of_what_is_known_of_fakes_is_forgotten_in_its_time(
 
 
 @pytest.mark.parametrize("colour", [-1.0, 0.3])
-def test_real_images_of_one_colour_are_matched_by_themselves(colour: float) -> None:
+def test_uniform_real_images_match_themselves(colour: float) -> None:
     flat = torch.full((8, 3, 32, 32), colour)
     assert matching.patch_gap(flat, memory(flat, flat)).item() == pytest.approx(0, abs=1e-6)
 
@@ -101,7 +101,7 @@ numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
 
 
 @given(limits=numbers, values=numbers)
-def test_shares_are_those_of_numpy(limits: list[int], values: list[int]) -> None:
+def test_shares_equal_numpys(limits: list[int], values: list[int]) -> None:
     ordered, seen = np.sort(np.array(limits, np.float32)), np.array(values, np.float32)
     shares = matching._shares(*(torch.tensor(np.stack([x, x + 1])) for x in (ordered, seen)))
     expected = (seen <= ordered[:, None]).mean(axis=1)
@@ -109,7 +109,7 @@ def test_shares_are_those_of_numpy(limits: list[int], values: list[int]) -> None
 
 
 @given(x=numbers, ends=st.sets(st.integers(-20, 20), min_size=2), seed=st.integers(0, 99))
-def test_interpolation_is_that_of_numpy(x: list[int], ends: set[int], seed: int) -> None:
+def test_interpolation_equals_numpys(x: list[int], ends: set[int], seed: int) -> None:
     at = np.sort(np.array(list(ends), np.float32))
     values = np.random.default_rng(seed).random(len(at), np.float32)
     found = matching._interpolated(

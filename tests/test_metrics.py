@@ -1,4 +1,4 @@
-"""Metrics against independent implementations, and what must be true of any of them."""
+"""Metrics compared with independent implementations, and their properties."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ EVALUATE = Evaluate(
 
 
 def cloud(n: int, dim: int, shift: float = 0.0, seed: int = 0) -> Tensor:
-    """Correlated, not centred, float32: like features."""
+    """Correlated, uncentred float32 vectors, like features."""
     rng = np.random.default_rng([seed, n, dim])
     mix = np.random.default_rng(dim).standard_normal((dim, dim)) / dim**0.5
     points = np.abs(rng.standard_normal((n, dim)) @ mix) + shift
@@ -110,7 +110,7 @@ def test_precision_and_recall_agree_with_torch_fidelity(k: int) -> None:
 # --- against the formulas ------------------------------------------------------------------------
 
 
-def test_prdc_is_what_the_papers_say() -> None:
+def test_prdc_matches_the_definitions() -> None:
     real, fake, k = cloud(30, 4).numpy(), cloud(20, 4, 0.3, seed=1).numpy(), 3
 
     def radius(points: NDArray[np.float32], i: int) -> float:
@@ -131,7 +131,7 @@ def test_prdc_is_what_the_papers_say() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 81])
-def test_fewer_pictures_than_dimensions_have_a_real_distance(n: int) -> None:
+def test_frechet_distance_is_real_for_few_images(n: int) -> None:
     a, b = cloud(n, 1280), cloud(n, 1280, 0.1, seed=1)
     assert 0 < frechet(a, b) < math.inf
     assert frechet(a, b) == pytest.approx(frechet(b, a))
@@ -143,26 +143,26 @@ def test_fewer_pictures_than_dimensions_have_a_real_distance(n: int) -> None:
         assert frechet(a, b) == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_frechet_of_a_shift_is_its_square() -> None:
+def test_frechet_distance_of_a_shift_is_its_square() -> None:
     a = cloud(50, 200)
     assert frechet(a, a) == pytest.approx(0, abs=1e-6)
     assert frechet(a, a + 0.5) == pytest.approx(200 * 0.25, rel=1e-5)
 
 
-def test_kid_is_about_zero_within_one_distribution_and_not_between_two() -> None:
+def test_kid_is_near_zero_only_for_equal_distributions() -> None:
     values = [kid(cloud(60, 16, seed=s), cloud(60, 16, seed=s + 50)) for s in range(20)]
     assert min(values) < 0 < max(values)  # unbiased: on either side
     assert kid(cloud(60, 16), cloud(60, 16, 0.5, seed=1)) > 5 * max(values)
 
 
-def test_kid_std_is_seeded_and_never_of_one_whole_set() -> None:
+def test_kid_std_is_seeded_and_uses_proper_subsets() -> None:
     a, b = cloud(20, 8), cloud(30, 8, seed=1)
     assert kid_std(a, b, 10, 8, seed=3) == kid_std(a, b, 10, 8, seed=3)
     assert kid_std(a, b, 10, 8, seed=3) != kid_std(a, b, 10, 8, seed=4)
     assert kid_std(a, b, 10, 1000, seed=3) > 0
 
 
-def test_a_collapsed_generator_has_precision_but_no_coverage() -> None:
+def test_collapsed_generator_has_precision_but_no_coverage() -> None:
     real = cloud(100, 8)
     collapsed = real[:1] + 0.001 * cloud(100, 8, seed=1)
     found = prdc(real, collapsed, 5)
@@ -173,7 +173,7 @@ def test_a_collapsed_generator_has_precision_but_no_coverage() -> None:
 # --- patches -------------------------------------------------------------------------------------
 
 
-def test_swd_is_zero_for_the_same_and_grows_with_blur() -> None:
+def test_swd_is_zero_for_equal_images_and_grows_with_blur() -> None:
     real = textures(24, 32)
     blurred = [real]
     for _ in range(3):
@@ -195,7 +195,7 @@ def test_swd_has_levels_down_to_16_px(side: int, levels: list[int]) -> None:
     assert all(value > 0 for value in found.values())
 
 
-def test_the_pyramid_is_that_of_the_paper() -> None:
+def test_pyramid_matches_the_paper() -> None:
     from scipy.ndimage import convolve
 
     images = textures(2, 32)
@@ -212,12 +212,12 @@ def test_the_pyramid_is_that_of_the_paper() -> None:
     np.testing.assert_allclose(found[1].numpy(), low, atol=1e-3)
 
 
-def test_swd_of_flat_pictures_is_a_number() -> None:
+def test_swd_of_flat_images_is_finite() -> None:
     flat = np.full((3, 32, 32, 3), 90, np.uint8)
     assert all(value > 0 for value in swd(textures(3, 32), flat, 8, seed=1).values())
 
 
-def test_swd_says_which_sizes_differ() -> None:
+def test_swd_names_mismatched_sizes() -> None:
     with pytest.raises(ValueError, match=r"\(3, 16, 16, 3\) and \(2, 16, 16, 3\)"):
         swd(textures(3, 16), textures(2, 16), 8, seed=1)
 
@@ -234,7 +234,7 @@ def test_nearest_finds_copies_at_distance_zero() -> None:
     assert nearest_other(train, torch.tensor([7, 7])).tolist() == pytest.approx([expected] * 2)
 
 
-def test_authenticity_is_the_share_that_is_no_copy() -> None:
+def test_authenticity_is_the_share_of_noncopies() -> None:
     train = cloud(200, 8)
     copies = train[:30] + 1e-4
     assert authenticity(train, copies) == 0
@@ -243,7 +243,7 @@ def test_authenticity_is_the_share_that_is_no_copy() -> None:
     assert 0.4 < authenticity(train, cloud(200, 8, seed=1)) < 0.8
 
 
-def test_the_likeliest_copies_come_first_and_no_original_twice_before_all_others() -> None:
+def test_likeliest_copies_are_first_with_distinct_originals() -> None:
     match = Match(
         np.arange(5), np.array([4, 1, 2, 0, 9], np.float32), np.array([8, 1, 1, 0, 3], np.float32)
     )
@@ -251,7 +251,7 @@ def test_the_likeliest_copies_come_first_and_no_original_twice_before_all_others
     assert by_suspicion(match.ratio, origin).tolist() == [3, 0, 2, 1, 4]
 
 
-def test_a_match_knows_both_distances() -> None:
+def test_match_has_both_distances() -> None:
     train = cloud(50, 8)
     match = Match.of(train[[7]] + 1e-3, train)
     assert match.row.tolist() == [7]
@@ -259,7 +259,7 @@ def test_a_match_knows_both_distances() -> None:
     assert match.ratio[0] < 0.01
 
 
-def test_twins_are_samples_nearer_than_training_images_are_to_each_other() -> None:
+def test_duplicates_are_samples_nearer_than_training_images() -> None:
     train = cloud(200, 8)
     assert duplicates(train, train) == pytest.approx(0.05, abs=0.01)
     assert duplicates(train, cloud(200, 8, seed=1)) < 0.15
@@ -270,7 +270,7 @@ def test_twins_are_samples_nearer_than_training_images_are_to_each_other() -> No
     assert duplicates(train[:40].repeat(2, 1), train[:1].repeat(80, 1)) == 1
 
 
-def test_copies_are_nearer_to_what_was_trained_on_than_to_what_was_not() -> None:
+def test_copies_are_nearer_to_training_than_to_holdout_images() -> None:
     train, unseen, fresh = (cloud(150, 8, seed=seed) for seed in (1, 2, 3))
     gap, spread = kid_gap(train + 0.01, train, unseen, 20, 70, seed=1)
     assert gap == pytest.approx(kid(train + 0.01, unseen) - kid(train + 0.01, train))
@@ -281,7 +281,7 @@ def test_copies_are_nearer_to_what_was_trained_on_than_to_what_was_not() -> None
     assert kid_gap(fresh[:2], train[:2], unseen[:2], 3, 70, seed=1)[1] >= 0
 
 
-def test_a_discriminator_that_knows_its_training_images_gives_itself_away() -> None:
+def test_logits_reveal_memorised_training_images() -> None:
     rng = np.random.default_rng(1)
     train, unseen, fake = (torch.from_numpy(rng.normal(m, 1, 400)) for m in (2, 0, -2))
     found = recognition(train, unseen, fake)
@@ -292,7 +292,7 @@ def test_a_discriminator_that_knows_its_training_images_gives_itself_away() -> N
     assert "logit_overfit" not in blind
 
 
-def test_logits_are_of_pixels_and_of_the_class_in_any_number_of_batches() -> None:
+def test_logits_depend_on_pixels_and_class_but_not_batches() -> None:
     class Net(torch.nn.Module):
         def forward(self, x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
             mean = x.mean((1, 2, 3))[:, None].repeat(1, 3)  # three places
@@ -307,8 +307,8 @@ def test_logits_are_of_pixels_and_of_the_class_in_any_number_of_batches() -> Non
     assert logits(net, images, labels, 2).tolist() == [-1, 2] * 20
 
 
-def test_the_last_picture_is_judged_among_as_many_as_the_first() -> None:
-    """A discriminator that sees how a batch varies was never shown a picture alone."""
+def test_last_logit_is_computed_in_a_full_batch() -> None:
+    """A discriminator with minibatch statistics was never trained on a single image."""
 
     class Net(torch.nn.Module):
         def forward(self, x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -325,13 +325,13 @@ def test_the_last_picture_is_judged_among_as_many_as_the_first() -> None:
 
 
 def in_memory(**files: Any) -> Slices:
-    """Slices that are not read from a folder."""
+    """Slices in memory."""
     slices = Slices(Path("nowhere"))
     vars(slices).update(files)
     return slices
 
 
-def test_thumbnails_of_training_images_follow_their_symmetry() -> None:
+def test_thumbnails_follow_the_symmetry_of_training_images() -> None:
     images = textures(3, 32)
     index = pd.DataFrame({"image": [2, 0, 1, 2], "symmetry": [5, 0, 3, 5]})
     slices = in_memory(crops=images, index=index)
@@ -342,7 +342,7 @@ def test_thumbnails_of_training_images_follow_their_symmetry() -> None:
     assert 0 <= float(found.min()) < float(found.max()) <= 1
 
 
-def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> None:
+def test_pixel_copies_of_any_training_image_are_found() -> None:
     images = textures(40, 32)
     index = pd.DataFrame({"image": range(40), "symmetry": 0})
     thumbs = training_thumbnails(in_memory(crops=images, index=index))
@@ -356,7 +356,7 @@ def test_copies_outside_the_sample_of_training_images_are_seen_in_pixels() -> No
 # --- paths and classes ---------------------------------------------------------------------------
 
 
-def test_a_straight_even_path_has_no_worst_step() -> None:
+def test_even_straight_path_has_uniform_steps() -> None:
     ends = cloud(6, 8)
     t = torch.linspace(0, 1, 9).reshape(1, 9, 1)
     straight = torch.lerp(ends[:3, None], ends[3:, None], t)
@@ -367,7 +367,7 @@ def test_a_straight_even_path_has_no_worst_step() -> None:
     assert found["path_detour"] == pytest.approx(1, rel=1e-5)
 
 
-def test_a_path_that_jumps_is_found_out_though_its_length_is_the_same() -> None:
+def test_path_evenness_detects_jumps_at_equal_length() -> None:
     ends = cloud(6, 8)
     jumps = torch.cat([ends[:3, None].repeat(1, 5, 1), ends[3:, None].repeat(1, 4, 1)], dim=1)
     found = evenness(jumps)
@@ -385,7 +385,7 @@ def three_classes(n: int, seed: int) -> Labelled:
     return Labelled(cloud(n, 16, seed=seed) + 2 * torch.eye(16)[labels], labels)
 
 
-def test_samples_are_named_by_a_classifier_of_real_pictures() -> None:
+def test_classifier_of_real_images_labels_samples() -> None:
     train, unseen, fake = (three_classes(n, seed) for seed, n in enumerate((150, 90, 90)))
     numbers, table = class_scores(train, unseen, fake, ["a", "b", "c"])
     assert numbers["class_score_holdout"] > 0.9
@@ -403,7 +403,7 @@ def test_samples_are_named_by_a_classifier_of_real_pictures() -> None:
     assert table[2].kid > 10 * abs(table[0].kid)
 
 
-def test_classes_without_pictures_are_left_open() -> None:
+def test_classes_without_images_have_no_score() -> None:
     train, fake = three_classes(30, 0), three_classes(9, 1)
     numbers, table = class_scores(train, None, fake, ["a", "b", "c", "d"])
     assert "class_score_holdout" not in numbers
@@ -419,7 +419,7 @@ def test_classes_without_pictures_are_left_open() -> None:
 
 
 @given(rows=st.integers(1, 300), n=st.integers(1, 300), seed=st.integers(0, 2**32 - 1))
-def test_spread_takes_one_row_of_each_stretch(rows: int, n: int, seed: int) -> None:
+def test_spread_selects_one_row_per_interval(rows: int, n: int, seed: int) -> None:
     found = np.sort(spread(rows, n, seed, "train"))
     assert len(found) == min(rows, n)
     stretch = rows / len(found)
@@ -427,7 +427,7 @@ def test_spread_takes_one_row_of_each_stretch(rows: int, n: int, seed: int) -> N
     assert len(set(found)) == len(found)
 
 
-def test_spread_follows_its_seed_and_its_stream() -> None:
+def test_spread_depends_on_seed_and_stream() -> None:
     draws = [
         spread(1000, 50, s, name).tolist() for s, name in [(1, "a"), (1, "a"), (1, "b"), (2, "a")]
     ]
@@ -436,7 +436,7 @@ def test_spread_follows_its_seed_and_its_stream() -> None:
     assert draws[0] != draws[3]
 
 
-def test_halves_share_no_original() -> None:
+def test_train_halves_share_no_original() -> None:
     sources = pd.Series(["a", "b", "c", "d", "e"] * 4)
     first, second = halves(sources, seed=1)
     assert not set(sources[first]) & set(sources[second])
@@ -444,7 +444,7 @@ def test_halves_share_no_original() -> None:
     assert len(first) == 8
 
 
-def test_downsampling_takes_the_mean_of_squares() -> None:
+def test_downsampling_averages_squares() -> None:
     image = np.zeros((4, 4, 3), np.uint8)
     image[:2, :2, 0] = [[10, 11], [11, 10]]
     small = downsampled(image, 2)
@@ -454,7 +454,7 @@ def test_downsampling_takes_the_mean_of_squares() -> None:
         downsampled(image, 3)
 
 
-def test_training_images_are_turned_and_downsampled() -> None:
+def test_training_images_are_transformed_and_downsampled() -> None:
     images = textures(2, 16)
     index = pd.DataFrame({"image": [1, 0], "symmetry": [6, 0]})
     found = in_memory(crops=images, index=index).images(np.arange(2), 8)
@@ -462,7 +462,7 @@ def test_training_images_are_turned_and_downsampled() -> None:
     assert np.array_equal(found[1], downsampled(images[0], 8))
 
 
-def test_holdout_images_are_turned_as_training_images_are() -> None:
+def test_holdout_images_get_the_symmetries_of_training_images() -> None:
     images = textures(40, 16)
     upright = pd.DataFrame({"image": [0], "symmetry": [0]})
     turned = pd.DataFrame({"image": [0, 0], "symmetry": [2, 4]})
@@ -479,7 +479,7 @@ def test_holdout_images_are_turned_as_training_images_are() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 17])
-def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
+def test_few_images_are_compared_without_nan(n: int) -> None:
     real = ImageSet(textures(n, 16), cloud(n, 24))
     fake = ImageSet(textures(40, 16, seed=1), cloud(40, 24, seed=1))
     found = compare(real, fake, EVALUATE, seed=1)
@@ -488,14 +488,14 @@ def test_few_pictures_are_compared_without_a_nan(n: int) -> None:
     json.dumps({key: readable(value) for key, value in found.items()}, allow_nan=False)
 
 
-def test_a_generator_of_one_picture_is_measured_without_a_nan() -> None:
+def test_constant_generator_is_measured_without_nan() -> None:
     same = ImageSet(np.full((20, 16, 16, 3), 7, np.uint8), torch.ones(20, 24))
     found = compare(ImageSet(textures(20, 16), cloud(20, 24)), same, EVALUATE, seed=1)
     json.dumps({key: readable(value) for key, value in found.items()}, allow_nan=False)
     assert found["recall"] == 0
 
 
-def test_samples_have_the_classes_of_the_images_in_the_same_shares() -> None:
+def test_samples_have_the_class_proportions_of_the_images() -> None:
     labels = pd.Series(["dog"] * 60 + ["cat"] * 30 + ["owl"] * 10)
     for n in (20, 300):
         drawn = labels_like(labels, ["cat", "dog", "owl"], n, 1)
@@ -505,7 +505,7 @@ def test_samples_have_the_classes_of_the_images_in_the_same_shares() -> None:
         labels_like(labels, ["cat", "dog"], 20, 1)
 
 
-def test_numbers_are_readable() -> None:
+def test_metrics_are_rounded_to_readable_numbers() -> None:
     assert readable(0.12345678) == 0.123457
     assert readable(1234567.0) == 1234570.0
     assert repr(readable(81)) == "81"
@@ -516,8 +516,8 @@ def test_numbers_are_readable() -> None:
 # --- features ------------------------------------------------------------------------------------
 
 
-def test_the_network_knows_what_it_sees() -> None:
-    """Weights, their order, the normalisation and the resizing, all at once."""
+def test_feature_network_recognises_a_photograph() -> None:
+    """Checks weights, their order, normalisation and resizing at once."""
     from sklearn.datasets import load_sample_image
 
     palace, daisy = (load_sample_image(name)[:, 106:533] for name in ("china.jpg", "flower.jpg"))
@@ -525,7 +525,7 @@ def test_the_network_knows_what_it_sees() -> None:
     assert head(features(np.stack([palace, daisy]), LITE2)).argmax(1).tolist() == [698, 985]
 
 
-def test_features_do_not_depend_on_the_other_pictures() -> None:
+def test_features_do_not_depend_on_the_batch() -> None:
     images = textures(features_module.BATCH + 3, 16)
     found = features(images, LITE2)
     assert found.shape == (len(images), 1280)
@@ -534,7 +534,7 @@ def test_features_do_not_depend_on_the_other_pictures() -> None:
     assert len(features(images[:0], LITE2)) == 0
 
 
-def test_other_weights_are_refused() -> None:
+def test_unexpected_feature_weights_are_refused() -> None:
     with pytest.raises(RuntimeError, match="reinstall"):
         features_module.network(LITE2._replace(sha256="0" * 64))
 
@@ -548,7 +548,7 @@ def test_feature_network_loaded_in_inference_mode_has_gradients() -> None:
     assert x.grad is not None
 
 
-def test_features_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = textures(3, 16)
     first = features(images, LITE2)
     calls = []
@@ -579,7 +579,9 @@ def test_features_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(cache.remembered(images[:0], LITE2, tmp_path)) == 0
 
 
-def test_a_killed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_write_leaves_no_cached_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Networks: shapes at tiny width, what they are told, single steps, files, and learning."""
+"""Networks: shapes, conditions, single steps, files and learning."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def spec(kinds: dict[str, dict[str, Any]], text: str) -> dict[str, Any]:
-    """A specification: a kind, and what of it is different (`dcgan norm=none`)."""
+    """A specification: a kind and its differences from the default (`dcgan norm=none`)."""
     kind, *words = text.split()
     changes = dict(word.split("=") for word in words)
     return {
@@ -147,7 +147,7 @@ def model(
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize("kind", GENERATORS)
-def test_a_generator_makes_pictures(kind: str, resolution: int) -> None:
+def test_generator_outputs_have_shape_and_range(kind: str, resolution: int) -> None:
     if kind == "fastgan" and resolution not in (32, 64):
         pytest.skip("FastGAN has levels from 4 px on, and heads from 32 px on")
     told = Inputs(5, 2, (3,), 1)
@@ -170,7 +170,7 @@ def test_fastgan_excites_fine_levels_by_coarse_ones(resolution: int) -> None:
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
 @pytest.mark.parametrize("kind", DISCRIMINATORS)
-def test_a_discriminator_gives_a_output(kind: str, resolution: int) -> None:
+def test_discriminator_outputs_have_shape(kind: str, resolution: int) -> None:
     objective = BEGAN if kind == "began" else {"kind": "hinge"}
     code = None if kind == "projected" else CODE
     whole = model(discriminator=kind, objective=objective, resolution=resolution, code=code)
@@ -188,12 +188,12 @@ def test_a_discriminator_gives_a_output(kind: str, resolution: int) -> None:
         assert output.reconstruction is None
 
 
-def test_each_place_of_a_large_image_is_judged_by_projected() -> None:
+def test_projected_discriminator_covers_large_images() -> None:
     net = judge(resolution=256)
     assert net(torch.zeros(2, 3, 256, 256)).logits.shape == (2, 4 * 5 * 5)
 
 
-def test_a_dense_layer_of_the_authors_own_size() -> None:
+def test_dense_layer_can_have_the_original_size() -> None:
     # 134 million weights at 128 px in its original; here the same form, small.
     whole = model(discriminator="sngan", resolution=32)
     dense = whole.discriminator.model_copy(update={"dense": 7})
@@ -202,7 +202,7 @@ def test_a_dense_layer_of_the_authors_own_size() -> None:
     assert widths == [7, 1]
 
 
-def test_channels_double_each_time_the_side_halves_up_to_16_times() -> None:
+def test_channels_double_when_the_side_halves_up_to_16_times() -> None:
     assert blocks.widths(4, 6) == [4, 8, 16, 32, 64, 64]
     net = models.build_discriminator(model(resolution=64), Inputs(5))
     convolutions = [m.out_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
@@ -212,8 +212,8 @@ def test_channels_double_each_time_the_side_halves_up_to_16_times() -> None:
     assert transposed == [64, 32, 16, 3]
 
 
-def test_the_networks_of_shipibo_and_of_the_animals_have_their_sizes() -> None:
-    """Parameters by hand, from the tables of the systems."""
+def test_networks_of_shipibo_and_animals_have_original_sizes() -> None:
+    """Numbers of parameters, calculated from published tables."""
     shipibo = params.PlainGenerator(kind="plain", latent=100, channels=128, dense=256, kernel=3)
     net = models.build_generator(shipibo, 32, Inputs(100))
     dense, first = 101 * 256 * 16, 256 * 128 * 16 + 128
@@ -235,7 +235,7 @@ def count(net: nn.Module) -> int:
 # --- parts ---------------------------------------------------------------------------------------
 
 
-def test_weights_begin_as_in_the_paper() -> None:
+def test_initial_weights_match_the_paper() -> None:
     torch.manual_seed(0)
     wide = params.DcganGenerator(kind="dcgan", channels=32, latent=64, norm="batch", **DROPOUT)
     for module in models.build_generator(wide, 32, Inputs(64)).modules():
@@ -246,7 +246,7 @@ def test_weights_begin_as_in_the_paper() -> None:
 
 
 @pytest.mark.parametrize("kind", ["plain", "dcgan norm=none", "sngan norm=none", "resnet", "began"])
-def test_nothing_fades_or_bursts_in_a_deep_network_without_normalisation(kind: str) -> None:
+def test_signals_keep_their_scale_without_normalisation(kind: str) -> None:
     torch.manual_seed(0)
     net = models.build_generator(generator_spec(kind), 256, Inputs(5)).net
     assert isinstance(net, nn.Sequential)
@@ -256,14 +256,14 @@ def test_nothing_fades_or_bursts_in_a_deep_network_without_normalisation(kind: s
     assert 0.1 < x.square().mean().sqrt() < 10
 
 
-def test_colours_reach_the_discriminator_unnormalised() -> None:
+def test_first_discriminator_layer_is_not_normalised() -> None:
     for kind in ("dcgan norm=batch", "sngan norm=layer"):
         net = models.build_discriminator(model(discriminator=kind, resolution=32), Inputs(5))
         kinds = [type(m) for m in net.modules() if isinstance(m, (*blocks.LAYERS, *blocks.NORMS))]
         assert kinds[:2] == [nn.Conv2d, nn.Conv2d]
 
 
-def test_one_rate_for_all_blocks_or_one_for_each() -> None:
+def test_dropout_rate_is_common_or_per_block() -> None:
     def rates(kind: str, part: str, given: object) -> list[float]:
         chosen: dict[str, Any] = {part: kind}
         told = model(**chosen, resolution=64).model_dump()
@@ -282,13 +282,13 @@ def test_one_rate_for_all_blocks_or_one_for_each() -> None:
     assert rates("sngan", "discriminator", 0.25) == [0.25, 0.25]
 
 
-def test_nearly_all_may_be_dropped() -> None:
+def test_dropout_rate_may_be_close_to_1() -> None:
     y = blocks.Dropout(0.9999)(torch.ones(64, 64))
     assert set(y.unique().tolist()) == {0.0, 256.0}
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.35, 0.9])
-def test_dropout_keeps_mean_and_share(rate: float) -> None:
+def test_dropout_preserves_the_mean(rate: float) -> None:
     torch.manual_seed(0)
     x = torch.ones(8, 16, 32, 33).to(memory_format=torch.channels_last)
     y = blocks.Dropout(rate)(x)
@@ -305,7 +305,7 @@ def test_dropout_keeps_mean_and_share(rate: float) -> None:
         assert agree == pytest.approx(exact**2, abs=0.01)
 
 
-def test_dropout_is_drawn_anew_and_its_gradient_has_the_same_mask() -> None:
+def test_dropout_masks_differ_and_apply_to_gradients() -> None:
     layer = blocks.Dropout(0.5)
     x = torch.ones(2, 3, 7, 5, requires_grad=True)
     first, second = layer(x), layer(x)
@@ -320,7 +320,7 @@ def test_dropout_is_off_in_eval_mode() -> None:
     assert torch.equal(blocks.Dropout(0.5).eval()(x), x)
 
 
-def test_channel_dropout_drops_whole_channels_of_an_image() -> None:
+def test_channel_dropout_drops_whole_channels() -> None:
     torch.manual_seed(0)
     (layer,) = blocks.dropout(0.5, "channel")
     y = layer(torch.ones(16, 8, 4, 4))
@@ -330,7 +330,7 @@ def test_channel_dropout_drops_whole_channels_of_an_image() -> None:
     assert blocks.dropout(0.0, "channel") == []
 
 
-def test_layer_normalisation_is_of_each_image_alone() -> None:
+def test_layer_normalisation_is_per_image() -> None:
     (layer,) = blocks.norm("layer", 6)
     x = 3 * torch.randn(4, 6, 5, 5) + 2
     y = layer(x)
@@ -339,7 +339,7 @@ def test_layer_normalisation_is_of_each_image_alone() -> None:
     assert torch.equal(layer(x[:1]), y[:1])
 
 
-def test_minibatch_stddev_is_how_much_a_batch_varies() -> None:
+def test_minibatch_stddev_measures_batch_variation() -> None:
     # Pixels of 0 in one image and 2 in the other: standard deviation 1. Then none.
     x = torch.stack([torch.zeros(3, 4, 4), 2 * torch.ones(3, 4, 4)])
     y = blocks.MinibatchStddev()(x)
@@ -349,7 +349,7 @@ def test_minibatch_stddev_is_how_much_a_batch_varies() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sngan", "dcgan norm=spectral", "sngan dense=6"])
-def test_the_largest_singular_value_of_every_layer_is_1(kind: str) -> None:
+def test_spectral_norm_of_every_layer_is_1(kind: str) -> None:
     torch.manual_seed(0)
     whole = model(discriminator=kind)
     net = models.build_discriminator(whole, Inputs(5))
@@ -363,7 +363,7 @@ def test_the_largest_singular_value_of_every_layer_is_1(kind: str) -> None:
         assert largest.item() == pytest.approx(1, abs=1e-3)
 
 
-def test_residual_blocks_begin_as_nothing() -> None:
+def test_residual_blocks_start_as_zero() -> None:
     for net in (
         models.build_generator(generator_spec("resnet"), 32, Inputs(5)),
         models.build_discriminator(model(discriminator="resnet"), Inputs(5)),
@@ -379,7 +379,7 @@ def test_residual_blocks_begin_as_nothing() -> None:
 # --- what networks are told ----------------------------------------------------------------------
 
 
-def test_the_class_is_a_plane_of_ones_beside_the_colours() -> None:
+def test_onehot_class_is_an_input_plane_of_ones() -> None:
     x = torch.randn(2, 3, 4, 4)
     y = conditioning.OneHotPlanes(3)(x, torch.eye(3)[[2, 0]])
     assert torch.equal(y[:, :3], x)
@@ -387,7 +387,7 @@ def test_the_class_is_a_plane_of_ones_beside_the_colours() -> None:
     assert y[1, 3:].mean(dim=(1, 2)).tolist() == [1, 0, 0]
 
 
-def test_an_embedded_class_is_one_plane_of_its_own() -> None:
+def test_embedded_class_is_one_input_plane() -> None:
     front = conditioning.EmbeddedPlane(3, 4)
     x = torch.randn(2, 3, 4, 4)
     y = front(x, torch.eye(3)[[2, 0]])
@@ -395,7 +395,7 @@ def test_an_embedded_class_is_one_plane_of_its_own() -> None:
     assert torch.equal(y[0, 3], front.embedding[2].view(4, 4))
 
 
-def test_discriminators_judge_the_class_too() -> None:
+def test_discriminators_depend_on_the_class() -> None:
     for condition in ("onehot", "embedding"):
         whole = model(condition=condition)
         net = models.build_discriminator(whole, models.inputs(whole, 3)).eval()
@@ -404,7 +404,7 @@ def test_discriminators_judge_the_class_too() -> None:
         assert one.logits != other.logits
 
 
-def test_from_class_to_class_only_the_embedding_moves() -> None:
+def test_class_interpolation_changes_only_the_embedding() -> None:
     told = Inputs(4, classes=3, continuous=1)
     net = models.build_generator(generator_spec("dcgan"), 16, told, "embedding").eval()
     v = told.draw(2, torch.tensor([0, 2]))
@@ -441,7 +441,7 @@ def update(
     phase: objectives.Phase,
     shown: torch.Tensor,
 ) -> None:
-    """One update of one network, as the training loop does it."""
+    """One update of one network, as in the training loop."""
     v = told.draw(len(shown))
     condition = told.parts(v)[1] if told.classes else None
     made = state.networks["generator"](v)
@@ -462,7 +462,7 @@ def weights(state: TrainingState, player: str) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_step_moves_its_own_networks_weights_and_no_others(name: str) -> None:
+def test_step_updates_only_its_own_network(name: str) -> None:
     spec, told, state, phases = begun(name)
     shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
     assert {phase.network for phase in phases} == {"generator", "discriminator"}
@@ -478,7 +478,7 @@ def test_a_step_moves_its_own_networks_weights_and_no_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_goes_on_from_a_checkpoint_bit_for_bit(name: str, tmp_path: Path) -> None:
+def test_model_resumes_bit_identically(name: str, tmp_path: Path) -> None:
     spec, told, state, phases = begun(name)
     shown = torch.rand(4, 3, spec.resolution, spec.resolution) * 2 - 1
 
@@ -512,7 +512,7 @@ def judge(
     return net
 
 
-def test_the_trained_network_is_neither_trained_nor_stored() -> None:
+def test_frozen_feature_network_is_neither_trained_nor_saved() -> None:
     net = judge().train()
     before = {key: t.clone() for key, t in network(LITE0).state_dict().items()}
     mixing = {key: t.clone() for key, t in net.named_buffers() if "across" in key}
@@ -528,7 +528,7 @@ def test_the_trained_network_is_neither_trained_nor_stored() -> None:
     assert {key.split(".")[0] for key, _ in net.named_parameters()} == {"judges"}
 
 
-def test_the_mixing_is_drawn_from_the_seed_and_stored() -> None:
+def test_random_mixing_is_seeded_and_saved() -> None:
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(judge(1)(x).logits, judge(1)(x).logits)
     stored = judge(1).state_dict()
@@ -538,7 +538,7 @@ def test_the_mixing_is_drawn_from_the_seed_and_stored() -> None:
     assert torch.equal(other(x).logits, judge(1)(x).logits)
 
 
-def test_its_features_are_those_of_the_trained_network() -> None:
+def test_projected_features_equal_the_frozen_network() -> None:
     x = torch.rand(1, 3, 128, 128) * 2 - 1
     found = judge().frozen(x)
     assert [tuple(f.shape[1:]) for f in found] == [
@@ -552,7 +552,7 @@ def test_its_features_are_those_of_the_trained_network() -> None:
 
 
 @pytest.mark.parametrize("weights", [LITE0, LITE2])
-def test_the_networks_of_features_are_those_of_timm(weights: Weights) -> None:
+def test_feature_networks_equal_timms(weights: Weights) -> None:
     whole: Any = timm.create_model(weights.network, pretrained=False, num_classes=1000).eval()
     spec = find_spec(weights.package)
     assert spec
@@ -571,7 +571,7 @@ def test_the_networks_of_features_are_those_of_timm(weights: Weights) -> None:
 
 
 @pytest.mark.parametrize("side", [32, 128])
-def test_pooled_features_are_those_of_the_metrics_with_gradients(side: int) -> None:
+def test_pooled_features_equal_metric_features_with_gradients(side: int) -> None:
     pictures = np.random.default_rng(1).integers(0, 256, (2, side, side, 3), np.uint8)
     x = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
     x.requires_grad_()
@@ -592,8 +592,8 @@ print("torch._dynamo" in sys.modules)
 """
 
 
-def test_trained_networks_are_loaded_without_torchs_compiler() -> None:
-    """It takes two seconds to import, of each stage and of `ganloom generate`."""
+def test_feature_networks_load_without_torch_compiler() -> None:
+    """Importing it takes two seconds, in each stage and in `ganloom generate`."""
     code = LOADING.format(path=str(ROOT / "src/ganloom/studio/kene.safetensors"))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
@@ -605,7 +605,9 @@ def test_trained_networks_are_loaded_without_torchs_compiler() -> None:
 @pytest.mark.parametrize(
     ("resolution", "side", "shown"), [(28, 64, 64), (32, 128, 128), (80, 64, 128), (32, 256, 256)]
 )
-def test_small_images_are_enlarged_for_it(resolution: int, side: Any, shown: int) -> None:
+def test_projected_discriminator_enlarges_small_images(
+    resolution: int, side: Any, shown: int
+) -> None:
     net = judge(resolution=resolution, side=side)
     seen = []
     net.frozen.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[2:]))
@@ -614,7 +616,7 @@ def test_small_images_are_enlarged_for_it(resolution: int, side: Any, shown: int
     assert logits.shape == (2, 100 if shown == 256 else 4)
 
 
-def test_gradients_reach_the_image_through_the_trained_network() -> None:
+def test_gradients_pass_through_the_frozen_network() -> None:
     x = torch.randn(2, 3, 32, 32, requires_grad=True)
     judge()(x).logits[0].sum().backward()
     assert x.grad is not None
@@ -624,7 +626,9 @@ def test_gradients_reach_the_image_through_the_trained_network() -> None:
 @pytest.mark.parametrize(
     ("resolution", "side", "places"), [(8, 64, 1), (28, 64, 1), (32, 64, 1), (32, 256, 25)]
 )
-def test_a_fifth_network_judges_the_pixels(resolution: int, side: Any, places: int) -> None:
+def test_projected_discriminator_can_include_pixels(
+    resolution: int, side: Any, places: int
+) -> None:
     net = judge(resolution=resolution, side=side, pixels=4).eval()
     x = torch.randn(2, 3, resolution, resolution)
     logits = net(x).logits
@@ -662,7 +666,7 @@ def judge_described(spec: params.Model, told: Inputs) -> models.DiscriminatorInf
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
+def test_saved_generator_reproduces_images(name: str, tmp_path: Path) -> None:
     spec, told, state, _ = begun(name)
     net = state.networks["generator"]
     net(told.draw(16))  # moves the running statistics
@@ -680,7 +684,7 @@ def test_a_file_rebuilds_the_same_images(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_file_rebuilds_the_same_verdicts(name: str, tmp_path: Path) -> None:
+def test_saved_discriminator_reproduces_logits(name: str, tmp_path: Path) -> None:
     spec, told, state, _ = begun(name)
     net = state.networks["discriminator"]
     path = tmp_path / "discriminator.safetensors"
@@ -699,7 +703,7 @@ def test_a_file_rebuilds_the_same_verdicts(name: str, tmp_path: Path) -> None:
         models.load_discriminator(path, "cpu")
 
 
-def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> None:
+def test_invalid_generator_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(models.ModelError, match=r"no such file.*stage `train`"):
         models.load_generator(tmp_path / "none.safetensors", "cpu")
     other = tmp_path / "other.safetensors"
@@ -721,7 +725,7 @@ def test_files_that_are_no_generators_are_refused_in_words(tmp_path: Path) -> No
 
 
 def eight_pictures(folder: Path, side: int) -> np.ndarray:
-    """Eight pictures of two halves, each in a full colour, of two classes."""
+    """Eight images of two halves in full colours, in two classes."""
     halves = np.random.default_rng(3).integers(0, 2, (8, 1, 2, 3), np.uint8) * 255
     pixels = halves.repeat(side, axis=1).repeat(side // 2, axis=2)
     folder.mkdir()
@@ -742,7 +746,7 @@ LEARNING: dict[str, dict[str, Any]] = {
 
 
 def away(net: nn.Module, told: Inputs, pixels: np.ndarray) -> float:
-    """Root mean square from a fake to the nearest of the pictures, of 255."""
+    """Root mean square difference of a fake from the nearest image, of 255."""
     with torch.no_grad():
         made = net(told.draw(64, generator=torch.Generator().manual_seed(5)))
     made = ((made + 1) * 127.5).permute(0, 2, 3, 1).reshape(64, -1)
@@ -752,7 +756,7 @@ def away(net: nn.Module, told: Inputs, pixels: np.ndarray) -> float:
 
 # Neither of these: a hundred passes through EfficientNet take minutes.
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"projected", "matched"}))
-def test_a_model_overfits_eight_pictures(name: str, tmp_path: Path) -> None:
+def test_model_overfits_eight_images(name: str, tmp_path: Path) -> None:
     spec = model(**MODELS[name] | LEARNING.get(name, {}))
     pixels = eight_pictures(tmp_path / "slices", spec.resolution)
     told = models.inputs(spec, classes_of(spec))
@@ -775,7 +779,7 @@ def test_a_model_overfits_eight_pictures(name: str, tmp_path: Path) -> None:
     assert after < 0.75 * before
 
 
-def test_a_pattern_is_a_convolution_with_a_group_for_each_channel() -> None:
+def test_pattern_layer_equals_a_grouped_convolution() -> None:
     x = torch.rand(3, 12, 5, 5, dtype=torch.float64)
     pattern = resnet.Pattern(12, 5).double()
     assert torch.allclose(pattern(x), nn.Conv2d.forward(pattern, x))

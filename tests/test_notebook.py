@@ -19,7 +19,7 @@ MODEL = Path("results/models/dcgan/run.json")
 
 
 def run(keep: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
-    """Execute it on a machine that has nothing of the project yet."""
+    """Execute the notebook on a machine without anything of the project."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SHELL", "/bin/sh")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -31,9 +31,7 @@ def run(keep: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.
     return notebook
 
 
-def test_a_new_machine_goes_on_from_what_was_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_notebook_resumes_on_a_new_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep = tmp_path / "my drive"
     notebook = run(keep, tmp_path / "first", monkeypatch)
     assert "<iframe" in notebook.cells[-1].outputs[0].data["text/html"]
@@ -52,7 +50,7 @@ def test_a_new_machine_goes_on_from_what_was_kept(
     assert json.loads((tmp_path / "third" / MODEL).read_text()) == trained
 
 
-def test_it_is_stored_without_results() -> None:
+def test_notebook_is_saved_without_outputs() -> None:
     for cell in nbformat.read(NOTEBOOK, as_version=4).cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None

@@ -42,7 +42,7 @@ def phases(changes: dict[str, Any]) -> tuple[Phase, ...]:
 
 
 def identity(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
-    """A discriminator for logits that stand in for images."""
+    """A discriminator that takes logits as images."""
     return DiscriminatorOutput(x)
 
 
@@ -58,7 +58,7 @@ def added(phase: Phase, *terms: Term, **changes: Any) -> Phase:
 
 
 def losses(game: Adversarial) -> tuple[Loss, Loss]:
-    """The losses of D and G where D is the identity."""
+    """Losses of D and G if D is the identity."""
     phases = by_network(game)
     return (
         phases["discriminator"].loss(identity, Batch(REAL), Batch(FAKE)),
@@ -73,7 +73,7 @@ def nonsaturating(label_noise: float) -> Adversarial:
 # --- cross-entropy -------------------------------------------------------------------------------
 
 
-def test_losses_are_those_of_the_paper() -> None:
+def test_nonsaturating_losses_match_the_paper() -> None:
     (loss_d, noted), (loss_g, _) = losses(nonsaturating(0.0))
     expected = -sum(log_sigmoid(x) for x in REAL.tolist()) / 4
     expected -= sum(log_sigmoid(-x) for x in FAKE.tolist()) / 4
@@ -83,14 +83,14 @@ def test_losses_are_those_of_the_paper() -> None:
     assert torch.equal(noted["logits_fake"], FAKE)
 
 
-def test_label_noise_stays_within_its_bounds_on_both_sides() -> None:
+def test_label_noise_is_bounded() -> None:
     noise = objectives.noise_like(torch.zeros(10_000), 0.2)
     assert 0 <= noise.min() < 0.001
     assert 0.199 < noise.max() <= 0.2
     assert noise.unique().numel() > 9000  # one draw for each image
 
 
-def test_label_noise_softens_d_alone() -> None:
+def test_label_noise_affects_only_d() -> None:
     torch.manual_seed(0)
     t, s = 0.1 * torch.rand(4, dtype=F64), 0.1 * torch.rand(4, dtype=F64)
     torch.manual_seed(0)
@@ -106,7 +106,7 @@ def test_label_noise_softens_d_alone() -> None:
     assert loss_g.item() == pytest.approx(losses(nonsaturating(0.0))[1][0].item(), rel=1e-12)
 
 
-def test_gradients_do_not_vanish_for_g_where_d_is_sure() -> None:
+def test_generator_gradients_do_not_vanish_for_confident_d() -> None:
     logits = torch.tensor([-50.0, 0.0], requires_grad=True)
     phase = by_network(nonsaturating(0.0))["generator"]
     loss = phase.loss(identity, Batch(logits), Batch(logits))[0]
@@ -118,7 +118,7 @@ def test_gradients_do_not_vanish_for_g_where_d_is_sure() -> None:
 # --- other objectives ----------------------------------------------------------------------------
 
 
-def test_hinge() -> None:
+def test_hinge_losses() -> None:
     (loss_d, _), (loss_g, _) = losses(objectives.hinge())
     assert loss_d.item() == pytest.approx((0.7 + 2.2 + 0 + 4) / 4 + (0.3 + 3 + 0 + 1.1) / 4)
     assert loss_g.item() == pytest.approx(-FAKE.mean().item())
@@ -136,7 +136,7 @@ def losses_of_one(logits: Tensor) -> float:
     return phase.loss(identity, Batch(logits), Batch(logits))[0].item()
 
 
-def test_critic_and_its_steps() -> None:
+def test_wasserstein_losses_and_critic_steps() -> None:
     game = objectives.wasserstein(critic_steps=5)
     (loss_d, _), (loss_g, _) = losses(game)
     assert loss_d.item() == pytest.approx((FAKE.mean() - REAL.mean()).item())
@@ -170,8 +170,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("section", get_args(get_args(params.Objective)[0]))
-def test_the_least_loss_is_that_of_a_discriminator_that_is_certain(section: Any) -> None:
-    """Alarms compare losses with it: an objective that does not say it loses them."""
+def test_least_loss_is_that_of_a_perfect_discriminator(section: Any) -> None:
+    """Alarms compare losses with it, so an objective without it has no such alarms."""
     (kind,) = get_args(section.model_fields["kind"].annotation)
     spec = section(kind=kind, **OBJECTIVES[kind])
     least = objectives.least_loss(spec)
@@ -188,11 +188,11 @@ def test_the_least_loss_is_that_of_a_discriminator_that_is_certain(section: Any)
 
 
 def halving(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
-    """An autoencoder that reproduces half of what it is shown."""
+    """An autoencoder that reproduces half of its input."""
     return DiscriminatorOutput(x.new_zeros(len(x)), None, x / 2)
 
 
-def test_began_by_hand() -> None:
+def test_began_losses_match_manual_calculation() -> None:
     spec = params.Began(kind="began", reconstruction="l1", gamma=0.5, lambda_k=0.1)
     k = torch.tensor(0.25, dtype=F64)
     game = by_network(objectives.began(spec, k))
@@ -209,7 +209,7 @@ def test_began_by_hand() -> None:
 
 
 @pytest.mark.parametrize("start, gamma, end", [(0.0, 0.1, 0.0), (1.0, 1.0, 1.0)])
-def test_the_balance_stays_between_0_and_1(start: float, gamma: float, end: float) -> None:
+def test_began_balance_stays_between_0_and_1(start: float, gamma: float, end: float) -> None:
     spec = params.Began(kind="began", reconstruction="mse", gamma=gamma, lambda_k=10.0)
     k = torch.tensor(start, dtype=F64)
     x = Batch(torch.full((1, 3, 4, 4), 0.5, dtype=F64))
@@ -218,7 +218,7 @@ def test_the_balance_stays_between_0_and_1(start: float, gamma: float, end: floa
     assert k.item() == end
 
 
-def test_errors_of_a_reconstruction() -> None:
+def test_reconstruction_errors_match_their_formulas() -> None:
     x = torch.rand(2, 3, 32, 32, dtype=F64) * 2 - 1
     assert objectives.reconstruction_error(x, x + 0.1, "l1").item() == pytest.approx(0.1)
     assert objectives.reconstruction_error(x, x + 0.1, "mse").item() == pytest.approx(0.01)
@@ -234,7 +234,7 @@ CODE = params.Code(
 TOLD = Inputs(latent=2, categorical=(3,), continuous=2)
 
 
-def test_what_a_code_costs_follows_its_formula() -> None:
+def test_code_loss_matches_its_formula() -> None:
     v = torch.tensor([[0.5, -1.0, 0, 1, 0, 0.2, -0.4]], dtype=F64)
     recovered = torch.tensor([[1.0, 2.0, -1.0, 0.0, 0.0, 0.0, 1.0]], dtype=F64)
     exponentials = [math.exp(x) for x in (1.0, 2.0, -1.0)]
@@ -245,7 +245,7 @@ def test_what_a_code_costs_follows_its_formula() -> None:
     assert found.item() == pytest.approx(expected, rel=1e-12)
 
 
-def test_both_networks_learn_to_keep_the_code() -> None:
+def test_both_networks_minimise_the_code_loss() -> None:
     v = TOLD.draw(4).double()
     recovered = torch.randn(4, 7, dtype=F64)
     fake = Batch(FAKE, None, v)
@@ -273,14 +273,14 @@ def sums(images: Tensor) -> Tensor:
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    """Of real features around 1, with a variance of 3; the frozen network sees two sums."""
+    """Real features have a mean of 1 and a variance of 3; the frozen network computes two sums."""
     monkeypatch.setattr(matching, "pooled", lambda images, _: sums(images))
     ones, zeros = torch.ones(2, dtype=F64), torch.zeros(2, dtype=F64)
     return {"mean_real": ones, "variance_real": torch.tensor(3.0, dtype=F64), "mean_fake": zeros}
 
 
 @pytest.mark.parametrize("looked", [1, 16])
-def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
+def test_feature_matching_moves_fake_mean_to_real_mean(
     looked: int, memory: dict[str, Tensor]
 ) -> None:
     spec = params.FeatureMatching(weight=5.0, images=looked)
@@ -306,7 +306,7 @@ def test_matching_draws_the_mean_of_fakes_to_that_of_real_images(
     assert not slope[looked:].any()
 
 
-def test_matching_begins_with_the_means_of_now(memory: dict[str, Tensor]) -> None:
+def test_feature_matching_starts_from_current_means(memory: dict[str, Tensor]) -> None:
     x, y = images(1).images, images(2).images
     matching.remember_features(memory, [x[:1], x[1:]], [y])
     seen = sums(x)
@@ -321,7 +321,7 @@ SLOPE = torch.linspace(-1, 2, 48, dtype=F64)
 
 
 def linear(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
-    """Its gradient is SLOPE everywhere."""
+    """A discriminator whose gradient is SLOPE everywhere."""
     return DiscriminatorOutput(x.flatten(1) @ SLOPE)
 
 
@@ -339,7 +339,7 @@ def value(D: Discriminate = linear, **spec: Any) -> float:
     return penalty(D, **spec)[0].item()
 
 
-def test_penalties_of_a_linear_critic() -> None:
+def test_gradient_penalties_of_a_linear_critic() -> None:
     norm = SLOPE.norm().item()
     assert value(gradient=10.0) == pytest.approx(10 * (norm - 1) ** 2)
     assert value(r1=4.0) == pytest.approx(2 * norm**2)
@@ -347,7 +347,7 @@ def test_penalties_of_a_linear_critic() -> None:
     assert value(r1=4.0, r2=6.0) == pytest.approx(5 * norm**2)
 
 
-def test_penalties_of_every_step_are_in_the_loss_of_d_and_take_its_passes() -> None:
+def test_penalties_of_every_step_share_ds_forward_passes() -> None:
     seen = []
 
     def watched(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -364,7 +364,7 @@ def test_penalties_of_every_step_are_in_the_loss_of_d_and_take_its_passes() -> N
     assert [x.tolist() for x in seen] == [images(1).images.tolist(), images(2).images.tolist()]
 
 
-def test_penalties_of_every_step_teach_as_the_sum_does() -> None:
+def test_penalties_of_every_step_equal_a_summed_loss() -> None:
     weight = torch.ones(48, dtype=F64, requires_grad=True)
 
     def squares(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
@@ -382,7 +382,7 @@ def test_penalties_of_every_step_teach_as_the_sum_does() -> None:
     assert torch.allclose(joined, expected)
 
 
-def test_lazy_penalties_weigh_as_many_times_more() -> None:
+def test_lazy_penalties_are_scaled_by_their_interval() -> None:
     *others, phase = phases(
         {"objective": {"kind": "hinge"}, "penalties": {"r1": 4.0, "interval": 16}}
     )
@@ -392,7 +392,7 @@ def test_lazy_penalties_weigh_as_many_times_more() -> None:
     assert loss.item() == pytest.approx(16 * value(r1=4.0))
 
 
-def test_where_penalties_look() -> None:
+def test_penalties_are_evaluated_at_the_right_images() -> None:
     def square(x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
         return DiscriminatorOutput(x.square().flatten(1).sum(dim=1) / 2)  # its gradient is x
 
@@ -403,7 +403,7 @@ def test_where_penalties_look() -> None:
     assert value(square, r2=2.0) == pytest.approx(at(images(2)))
 
 
-def test_the_mixture_is_uniform_between_real_and_fake() -> None:
+def test_interpolated_images_are_uniform_between_real_and_fake() -> None:
     torch.manual_seed(0)
     zeros, ones = torch.zeros(4000, 3, 2, 2, dtype=F64), torch.ones(4000, 3, 2, 2, dtype=F64)
     mixed = objectives.mixture(zeros, ones)
@@ -415,7 +415,7 @@ def test_the_mixture_is_uniform_between_real_and_fake() -> None:
     assert share.var().item() == pytest.approx(1 / 12, rel=0.1)
 
 
-def test_clipping_reaches_every_weight_of_d_alone() -> None:
+def test_clipping_applies_to_all_weights_of_d_only() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(1, 4), nn.Flatten(), nn.Linear(4, 1))
     for parameter in network.parameters():
         nn.init.uniform_(parameter, -5.0, 5.0)
@@ -428,7 +428,7 @@ def test_clipping_reaches_every_weight_of_d_alone() -> None:
     assert all(p.abs().max() <= 0.01 for p in network.parameters())
 
 
-def test_clipping_follows_penalties_of_some_steps_too() -> None:
+def test_clipping_follows_lazy_penalties() -> None:
     critic = {
         "objective": {"kind": "wasserstein", "critic_steps": 1},
         "penalties": {"clip": 0.01, "r1": 1.0, "interval": 2},

@@ -1,4 +1,4 @@
-"""params.yaml: what is refused, in which words; and its documentation."""
+"""params.yaml: validation, messages and documentation."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def message(data: Any) -> str:
         ("sources.zip", ARCHIVE | {"sha256": "abc"}, ["sources.zip.sha256: 'abc'", "hexadecimal"]),
     ],
 )
-def test_a_refusal_names_key_value_and_way_out(key: str, value: Any, parts: list[str]) -> None:
+def test_error_names_key_value_and_remedy(key: str, value: Any, parts: list[str]) -> None:
     text = message(changed(key, value))
     for part in parts:
         assert part in text
@@ -187,7 +187,7 @@ START = {
 
 
 def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
-    """The default recipe with another discriminator, or changes to its own, in `dcgan`."""
+    """The default recipe with another discriminator for `dcgan`, or changes to its own."""
     data = changed("models.dcgan_diffaug", ...)
     own = data["models"]["dcgan"]
     plain = own["discriminator"] | {"minibatch_stddev": False}  # which a critic cannot have
@@ -273,7 +273,7 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
         ),
     ],
 )
-def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(
+def test_invalid_combinations_are_refused_with_the_reason(
     judge: str, discriminator: dict[str, Any], model: dict[str, Any], parts: list[str]
 ) -> None:
     text = message(combined(judge, discriminator, model))
@@ -296,7 +296,7 @@ def test_a_combination_that_makes_no_sense_is_refused_with_the_reason(
         ("began", {}, {"objective": BEGAN | {"reconstruction": "ms_ssim"}, "code": CODE}),
     ],
 )
-def test_any_other_combination_is_allowed(
+def test_all_other_combinations_are_allowed(
     judge: str, discriminator: dict[str, Any], model: dict[str, Any]
 ) -> None:
     assert isinstance(parse(combined(judge, discriminator, model)), Params)
@@ -332,13 +332,11 @@ def test_any_other_combination_is_allowed(
         ),
     ],
 )
-def test_a_changed_kind_says_which_lines_to_delete_and_to_add(
-    key: str, value: str, line: str
-) -> None:
+def test_changed_kind_lists_lines_to_delete_and_add(key: str, value: str, line: str) -> None:
     assert message(changed(key, value)) == f"params.yaml: {line}"
 
 
-def test_a_changed_kind_hides_no_misspelt_key() -> None:
+def test_misspelt_key_is_reported_next_to_a_changed_kind() -> None:
     data = changed("augment.mode", "whole")
     data["augment"] |= {"fit": "centre crop", "counts": 2}
     lines = message(data).split("\n")
@@ -347,7 +345,7 @@ def test_a_changed_kind_hides_no_misspelt_key() -> None:
     assert "augment.counts: unknown key (allowed" in lines[2]  # it is not like `symmetries`
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     data = changed("seed", "x")
     del data["report"]
     assert {line.split(": ")[1] for line in message(data).splitlines()} == {"seed", "report"}
@@ -362,7 +360,7 @@ def test_every_problem_is_told_at_once() -> None:
     ),
     st.sampled_from(["models", "sources", "augment", "models.dcgan", "models.dcgan.generator"]),
 )
-def test_nothing_but_a_params_error_comes_of_wild_values(value: Any, key: str) -> None:
+def test_arbitrary_values_raise_only_params_errors(value: Any, key: str) -> None:
     for data in (value, changed(key, value)):
         try:
             parse(data)
@@ -370,7 +368,7 @@ def test_nothing_but_a_params_error_comes_of_wild_values(value: Any, key: str) -
             assert "params" in str(error)
 
 
-def test_a_file_that_is_no_yaml_is_refused_in_words(tmp_path: Path) -> None:
+def test_invalid_yaml_is_refused_with_a_message(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     for text in (
         b"a: [",
@@ -387,7 +385,7 @@ def test_a_file_that_is_no_yaml_is_refused_in_words(tmp_path: Path) -> None:
         load(tmp_path / "missing.yaml")
 
 
-def test_aliases_that_grow_without_end_are_refused(tmp_path: Path) -> None:
+def test_exponential_yaml_aliases_are_refused(tmp_path: Path) -> None:
     laughs = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     path = tmp_path / "params.yaml"
     for text in ("\n".join(["a0: &a0 ha", *laughs]), "seed: &a {b: *a}\n"):
@@ -397,7 +395,7 @@ def test_aliases_that_grow_without_end_are_refused(tmp_path: Path) -> None:
 
 
 @given(st.integers(4, 7), st.integers(1, 8))
-def test_every_base_doubled_is_a_resolution(base: int, k: int) -> None:
+def test_resolutions_are_doubled_bases(base: int, k: int) -> None:
     assert doublings(base * 2**k) == k
 
 
@@ -407,8 +405,8 @@ def test_resolutions_are_reached_by_halving() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_the_schema_changes_no_value_and_adds_none_that_is_on(recipe: Path) -> None:
-    """Stages do not depend on it: what it changed or added, DVC would not notice."""
+def test_schema_neither_changes_values_nor_switches_anything_on(recipe: Path) -> None:
+    """No stage depends on the schema, so DVC would not notice a value that it changes or adds."""
     data = recipes.values(recipe, ROOT)
     data["network"]["contact"] = "me@example.org"
     checked = parse(data)
@@ -417,13 +415,13 @@ def test_the_schema_changes_no_value_and_adds_none_that_is_on(recipe: Path) -> N
 
 
 def added(values: dict[str, Any], data: dict[str, Any]) -> set[Any]:
-    """The values that ``data`` does not have, in sections of any depth."""
+    """Values that ``data`` does not have, in nested sections."""
     new = {values[key] for key in values.keys() - data.keys()}
     shared = [(values[key], data[key]) for key in values.keys() & data.keys()]
     return new.union(*(added(*pair) for pair in shared if isinstance(pair[0], dict)))
 
 
-def test_a_default_that_is_a_value_is_refused() -> None:
+def test_schema_refuses_defaults_other_than_off() -> None:
     with pytest.raises(TypeError, match=r"Smooth\.kernel: .* values belong in params\.yaml"):
 
         class Smooth(Section):
@@ -436,12 +434,12 @@ def test_a_default_that_is_a_value_is_refused() -> None:
     assert Optional().kernel is None
 
 
-def test_the_page_on_parameters_is_up_to_date() -> None:
+def test_params_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: ganloom docs"
 
 
-def test_help_starts_without_the_heavy_libraries() -> None:
+def test_help_imports_no_heavy_libraries() -> None:
     code = (
         "import sys; from ganloom.cli import main\n"
         "try: main(['--help'])\n"
@@ -452,7 +450,7 @@ def test_help_starts_without_the_heavy_libraries() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
-def test_nothing_need_be_enlarged_or_woven() -> None:
+def test_enlarge_and_weave_are_optional() -> None:
     data = changed("enlarge", ...)
     del data["weave"]
     loaded = parse(data)
@@ -460,13 +458,13 @@ def test_nothing_need_be_enlarged_or_woven() -> None:
     assert loaded.weave is None
 
 
-def test_a_cloth_of_less_than_two_tiles_is_refused() -> None:
+def test_cloth_smaller_than_two_tiles_is_refused() -> None:
     assert "weave.size: 600 is not possible; allowed: at least twice weave.tile (512)" in message(
         changed("weave.size", 600)
     )
 
 
-def test_only_known_groups_are_woven() -> None:
+def test_unknown_groups_are_refused() -> None:
     text = message(changed("weave.groups", ["p4m", "p4"]))
     assert "weave.groups.1: 'p4' is not possible; did you mean 'p4m'?" in text
     assert "weave.border: 'pmm2' is not possible" in message(changed("weave.border", "pmm2"))

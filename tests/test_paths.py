@@ -1,4 +1,4 @@
-"""Paths in params.yaml that cannot be used are refused, with the reason and the way out."""
+"""Invalid paths in params.yaml are refused with a reason and a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIST = {"kind": "urls"}
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that DVC watches, with pictures, a list and what DVC ignores; the current one."""
+    """A folder that DVC tracks, with images, a list and ignored files; it is the current folder."""
     place = tmp_path / "project"
     for name in ("pictures/a.png", "my pictures/a.png", "work/pictures/a.png", "list.csv"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def known(source: dict[str, Any], path: str, **fetch: Any) -> params.Params:
 
 
 def problem(path: str, source: dict[str, Any] = FOLDER) -> str:
-    """What is wrong with the path of the source ``mine``; nothing else is."""
+    """The only problem: that of the path of the source ``mine``."""
     [found] = paths.problems(known(source, path)) or [""]
     assert not found or found.startswith(f"sources.mine.path: {path!r}: ")
     return found
@@ -56,7 +56,7 @@ def write(values: params.Params) -> None:
 
 
 @pytest.mark.parametrize("path", ["pictures", "my pictures", "./pictures/", "../project/pictures"])
-def test_a_folder_is_used_as_it_is_written(project: Path, path: str) -> None:
+def test_path_is_taken_literally(project: Path, path: str) -> None:
     assert problem(path) == ""
     assert problem(str(project / path)) == ""
 
@@ -75,9 +75,7 @@ def test_a_folder_is_used_as_it_is_written(project: Path, path: str) -> None:
         ("'pictures'", "pictures"),
     ],
 )
-def test_what_only_a_shell_or_windows_understands_is_refused(
-    project: Path, written: str, meant: str
-) -> None:
+def test_shell_and_windows_paths_are_refused(project: Path, written: str, meant: str) -> None:
     meant = meant.format(home=project.parent)
     assert f"is taken literally, and there is no such file or folder; write {meant!r}" in problem(
         written
@@ -104,27 +102,27 @@ def test_what_only_a_shell_or_windows_understands_is_refused(
         (".dvc/tmp", FOLDER, "DVC ignores it (as all of .dvc, .git and .hg)"),
     ],
 )
-def test_a_path_that_cannot_be_used_is_named(
+def test_unusable_path_is_named(
     project: Path, path: str, source: dict[str, Any], words: str
 ) -> None:
     assert words in problem(path, source)
 
 
-def test_a_list_that_dvc_ignores_is_refused(project: Path) -> None:
+def test_list_ignored_by_dvc_is_refused(project: Path) -> None:
     assert problem("list.csv", LIST) == ""
     Path("work/list.csv").touch()
     for path in ("work/list.csv", str(project / "work/list.csv"), "pictures/../work/list.csv"):
         assert "DVC ignores it (.dvcignore:1:/work)" in problem(path, LIST)
 
 
-def test_pictures_that_dvc_ignores_are_refused(project: Path) -> None:
+def test_folder_ignored_by_dvc_is_refused(project: Path) -> None:
     Path("pictures/.hidden.tmp.png").touch()
     assert problem("pictures") == ""
     Path("pictures/b.tmp.png").touch()
     assert "DVC ignores 1 pictures in it" in problem("pictures")
 
 
-def test_what_dvc_could_not_hash_is_refused(project: Path) -> None:
+def test_paths_that_dvc_cannot_hash_are_refused(project: Path) -> None:
     link = Path("pictures/b.png")
     link.symlink_to("../my pictures/a.png")
     Path("pictures/folder").symlink_to("../my pictures")
@@ -159,12 +157,12 @@ def test_what_dvc_could_not_hash_is_refused(project: Path) -> None:
     assert "a link to /mnt/unplugged, which is not there" in problem("gone")
 
 
-def test_what_was_not_fetched_from_a_remote_says_how(project: Path) -> None:
+def test_missing_dvc_file_suggests_dvc_pull(project: Path) -> None:
     Path("more.dvc").touch()
     assert problem("more").endswith("not here, but tracked by DVC; get it: dvc pull")
 
 
-def test_a_copy_of_the_project_says_what_it_holds(
+def test_missing_path_in_a_temporary_copy_is_explained(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = project / ".dvc/tmp/exps/standalone/tmp1"
@@ -178,7 +176,9 @@ def test_a_copy_of_the_project_says_what_it_holds(
     assert shards.startswith("fetch.shards: '../other/data/raw': not in this experiment's copy")
 
 
-def test_every_door_refuses_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_entry_points_refuse_the_same_paths(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(known(FOLDER, "pictures"))
     main(["check"])
     assert doctor_says("mine") == "fine"

@@ -32,7 +32,7 @@ AROUND = {f"workflow/{name}.py" for name in ("edits", "messages", "process")}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Project files that a Python file imports, wherever in it the import stands."""
+    """Project files that a Python file imports, at any place in it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
@@ -49,7 +49,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def code(name: str) -> set[str]:
-    """Everything that a stage's script imports, directly or through others, by kind included."""
+    """All modules that a stage's script imports, directly, indirectly or by kind."""
     by_kind = [dep for dep in STAGES[name]["deps"] if "kind}" in dep]
     pending = [f"workflow/scripts/{name}.py"]
     pending += [str(p.relative_to(ROOT)) for dep in by_kind for p in ROOT.glob(wildcard(dep))]
@@ -68,7 +68,7 @@ def code(name: str) -> set[str]:
 
 
 def makes_pictures(path: str) -> bool:
-    """False of a network that is a discriminator only: no stage but `train` imports it."""
+    """False for a network that is only a discriminator: no stage but `train` imports it."""
     text = (ROOT / path).read_text(encoding="utf-8")
     return "/nets/" not in path or "def discriminator(" not in text or "def generator(" in text
 
@@ -79,7 +79,7 @@ def wildcard(dep: str) -> str:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_exactly_the_code_it_uses(name: str) -> None:
+def test_stages_depend_on_exactly_the_code_they_use(name: str) -> None:
     patterns = [wildcard(dep) for dep in STAGES[name]["deps"] if dep.startswith(("src/", "work"))]
     patterns = [p if p.endswith(".py") else f"{p}/*" for p in patterns]
     reached = code(name)
@@ -89,7 +89,7 @@ def test_a_stage_depends_on_exactly_the_code_it_uses(name: str) -> None:
 
 
 def stale_after(path: str) -> set[str]:
-    """The stages that an edit of a source file makes stale."""
+    """Stages that an edit of a source file makes stale."""
     return {
         name
         for name, stage in STAGES.items()
@@ -138,9 +138,7 @@ GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
         ("../../workflow/scripts/prelude.py", set(STAGES)),
     ],
 )
-def test_an_edit_makes_stale_what_it_can_change_and_nothing_else(
-    pattern: str, stages: set[str]
-) -> None:
+def test_edits_make_exactly_the_affected_stages_stale(pattern: str, stages: set[str]) -> None:
     paths = [os.path.relpath(path, ROOT) for path in (SRC / "ganloom").glob(pattern)]
     assert paths
     for path in paths:
@@ -155,7 +153,7 @@ def test_the_report_does_not_wait_for_torch() -> None:
     assert not imports_torch("report")
 
 
-def test_an_edit_that_makes_no_training_stale_abandons_no_checkpoint() -> None:
+def test_irrelevant_edit_keeps_checkpoints_valid() -> None:
     from ganloom.training import checkpoint
 
     exempt = {Path(path).relative_to("src/ganloom").parts[0] for path in EXEMPT}
@@ -178,7 +176,7 @@ def parameter(node: ast.AST) -> list[str] | None:
 
 
 def parameters(name: str) -> set[str]:
-    """What a stage's script reads of params.yaml, as dvc.yaml writes it."""
+    """Parameters that a stage's script reads, in the form of dvc.yaml."""
     tree = ast.parse((ROOT / "workflow" / "scripts" / f"{name}.py").read_text(encoding="utf-8"))
     nodes = list(ast.walk(tree))
     inner = [node.value for node in nodes if isinstance(node, ast.Attribute | ast.Subscript)]
@@ -194,7 +192,7 @@ MAY_BE_MISSING = {"train.judge": "train"}
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_reads_exactly_the_parameters_it_lists(name: str) -> None:
+def test_stages_read_exactly_the_listed_parameters(name: str) -> None:
     read = {MAY_BE_MISSING.get(path, path) for path in parameters(name)}
     listed = set(STAGES[name].get("params", []))
     listed |= set(re.findall(r"\$\{(enlarge|weave)\}", STAGES[name]["cmd"]))
@@ -227,7 +225,7 @@ print("lives on", flush=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other kernels tell nobody of a parent's death")
-def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path) -> None:
+def test_worker_exits_if_its_parent_died_before_the_start(tmp_path: Path) -> None:
     script = tmp_path / "orphan.py"
     script.write_text(ORPHAN.format(scripts=str(ROOT / "workflow/scripts")))
     (tmp_path / "params.yaml").write_text(
@@ -239,7 +237,7 @@ def test_a_worker_whose_parent_died_before_it_began_dies_as_well(tmp_path: Path)
     assert done.stdout == "alone\n", done.stderr
 
 
-def test_what_may_be_edited_while_a_stage_runs_is_known(
+def test_watched_files_of_a_stage_are_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edits import inputs
@@ -273,7 +271,7 @@ sys.addaudithook(lambda event, _: event == "fcntl.flock" and print("waits", flus
 """
 
 
-def test_what_is_edited_while_a_stage_waits_for_dvc_is_noticed(tmp_path: Path) -> None:
+def test_edit_while_a_stage_waits_for_dvc_is_noticed(tmp_path: Path) -> None:
     for name in ("src", "workflow", "recipes", "dvc.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
@@ -317,17 +315,17 @@ def test_imports_point_one_way() -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_a_script_is_short_since_the_library_has_the_logic(name: str) -> None:
     text = (ROOT / f"workflow/scripts/{name}.py").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 40 or name == "fetch"
+    assert len(text.splitlines()) <= 40
     assert "def main(" in text
 
 
 def test_dvc_shows_only_the_key_metrics() -> None:
-    """A table of all numbers, and of those of real images, would have hundreds of columns."""
+    """A table of all metrics, including those of real images, would have hundreds of columns."""
     shown = {path for stage in STAGES.values() for path in stage.get("metrics", [])}
     assert shown == {"results/key_metrics/${key}.json"}
 
 
-def test_no_stage_turns_the_run_cache_off() -> None:
+def test_no_stage_disables_the_run_cache() -> None:
     for name, stage in STAGES.items():
         for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
             assert not (isinstance(out, dict) and "persist" in str(out)), name

@@ -1,4 +1,4 @@
-"""From what a file holds to pixels: depth, masks, transparency, frames, metadata, colours."""
+"""Decoding to pixels: depth, masks, transparency, frames, metadata, colours."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def grey(data: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
 @pytest.mark.parametrize("bits", range(9, 17))
-def test_grey_of_any_depth_is_seen_by_the_bits_that_it_uses(name: str, bits: int) -> None:
+def test_grey_depth_is_determined_by_used_bits(name: str, bits: int) -> None:
     deep = noise(24, 40, high=2**bits, dtype=np.uint16)
     deep[0, 0] = 2**bits - 1
     assert np.array_equal(grey(encoded(deep, name)), deep >> (bits - 8))
@@ -103,7 +103,7 @@ DEEP = {
 
 @pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
 @pytest.mark.parametrize("bits", [10, 12, 16])
-def test_colours_of_any_depth_are_seen_by_the_bits_that_they_use(
+def test_colour_depth_is_determined_by_used_bits(
     made: Callable[[NDArray[np.uint16]], bytes], bits: int
 ) -> None:
     deep = noise(24, 40, 3, high=2**bits, dtype=np.uint16)
@@ -112,7 +112,7 @@ def test_colours_of_any_depth_are_seen_by_the_bits_that_they_use(
 
 
 @pytest.mark.parametrize("made", DEEP.values(), ids=list(DEEP))
-def test_transparency_of_twelve_bits_in_sixteen(
+def test_twelve_bit_alpha_in_sixteen_bits(
     made: Callable[[NDArray[np.uint16]], bytes],
 ) -> None:
     deep = noise(24, 40, 4, high=2**12, dtype=np.uint16)
@@ -121,7 +121,7 @@ def test_transparency_of_twelve_bits_in_sixteen(
     assert np.array_equal(pixels(made(deep)), expected)
 
 
-def test_grey_with_transparency_of_twelve_bits_in_sixteen() -> None:
+def test_twelve_bit_grey_with_alpha_in_sixteen_bits() -> None:
     deep = noise(24, 40, 2, high=2**12, dtype=np.uint16)
     deep[..., 1] = 65535
     assert np.array_equal(grey(deep_png(deep)), deep[..., 0] >> 4)
@@ -141,11 +141,11 @@ def test_grey_with_transparency_of_twelve_bits_in_sixteen() -> None:
         (np.array([[0, 0, 0]], np.float32), [0, 0, 0]),
     ],
 )
-def test_numbers_of_32_bits(values: np.ndarray, expected: list[int]) -> None:
+def test_integers_of_32_bits_are_scaled(values: np.ndarray, expected: list[int]) -> None:
     assert grey(encoded(values, "TIFF"))[0].tolist() == expected
 
 
-def test_unsigned_numbers_of_32_bits_use_the_highest_bit() -> None:
+def test_unsigned_32_bit_integers_use_the_highest_bit() -> None:
     data = encoded(np.array([[0, -1, 2**31 - 1]], np.int32), "TIFF")
     signed = struct.pack("<HHIH", 339, 3, 1, 2)
     assert data.count(signed) == 1
@@ -155,7 +155,7 @@ def test_unsigned_numbers_of_32_bits_use_the_highest_bit() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=20))
-def test_floating_point_numbers_keep_their_order(numbers: list[float]) -> None:
+def test_floating_point_values_keep_their_order(numbers: list[float]) -> None:
     ordered = sorted(n for n in numbers if not np.isnan(n)) or [0]
     values = np.array([ordered], np.float32)
     assert (np.diff(levels.eight_bits(values).astype(int)) >= 0).all()
@@ -281,18 +281,18 @@ MASK = noise(24, 40) > 127
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "GIF", "BMP", "PPM", "WEBP"])
 @pytest.mark.parametrize("value", [1, 2, 15])
-def test_a_mask_of_small_values_is_black_and_white(name: str, value: int) -> None:
+def test_mask_of_small_values_becomes_black_and_white(name: str, value: int) -> None:
     options = {"lossless": True} if name == "WEBP" else {}
     for mask in (MASK * np.uint8(value), np.stack([MASK * np.uint8(value)] * 3, axis=2)):
         assert np.array_equal(grey(encoded(mask, name, **options)), MASK * np.uint8(255))
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
-def test_a_mask_in_a_deep_file_is_black_and_white(dtype: type) -> None:
+def test_mask_in_a_16_bit_file_becomes_black_and_white(dtype: type) -> None:
     assert np.array_equal(grey(encoded(MASK.astype(dtype), "TIFF")), MASK * np.uint8(255))
 
 
-def test_two_nearly_equal_colours_of_a_palette_are_black_and_white() -> None:
+def test_nearly_equal_palette_colours_become_black_and_white() -> None:
     source = Image.fromarray(MASK.astype(np.uint8)).convert("P")
     source.putpalette([200, 200, 201, 199, 200, 200])
     assert np.array_equal(grey(encoded(source, "PNG")), ~MASK * np.uint8(255))
@@ -309,7 +309,7 @@ def test_two_nearly_equal_colours_of_a_palette_are_black_and_white() -> None:
         np.ones((24, 40), np.uint8),
     ],
 )
-def test_other_pictures_of_8_bits_stay_as_they_are(picture: np.ndarray) -> None:
+def test_other_8_bit_images_are_unchanged(picture: np.ndarray) -> None:
     shown = picture if picture.ndim == 3 else np.stack([picture] * 3, axis=2)
     assert np.array_equal(pixels(encoded(picture, "PNG")), shown)
 
@@ -364,7 +364,7 @@ def drawing(colour: tuple[int, int, int], *, outline: int = 0, caption: int = 0)
 
 @pytest.mark.parametrize("colour", [(255, 255, 255), (240, 245, 250)])
 @pytest.mark.parametrize("kind", [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA"), ("GIF", "P")])
-def test_a_white_drawing_on_transparency_is_seen(
+def test_white_drawing_on_transparency_stays_visible(
     colour: tuple[int, int, int], kind: tuple[str, str]
 ) -> None:
     name, mode = kind
@@ -389,7 +389,7 @@ def test_a_white_drawing_on_transparency_is_seen(
         Image.new("RGBA", (8, 8), (255, 255, 255, 255)),
     ],
 )
-def test_other_drawings_are_laid_on_white(source: Image.Image) -> None:
+def test_other_transparent_drawings_are_composited_on_white(source: Image.Image) -> None:
     white = Image.new("RGBA", source.size, "white")
     expected = np.asarray(Image.alpha_composite(white, source).convert("RGB"))
     assert np.array_equal(pixels(encoded(source, "PNG")), expected)
@@ -400,7 +400,7 @@ def test_other_drawings_are_laid_on_white(source: Image.Image) -> None:
 
 @pytest.mark.parametrize("name", ["GIF", "WEBP", "PNG", "AVIF"])
 @pytest.mark.parametrize("blank", ["black", "white"])
-def test_blank_first_frames_are_passed_over(name: str, blank: str) -> None:
+def test_blank_first_frames_are_skipped(name: str, blank: str) -> None:
     drawn = Image.fromarray(np.stack([MASK * np.uint8(255)] * 3, axis=2))
     first, second = (Image.new("RGB", drawn.size, c) for c in (blank, "grey"))
     options = {"save_all": True, "lossless": True, "duration": 50, "quality": 100}
@@ -409,14 +409,14 @@ def test_blank_first_frames_are_passed_over(name: str, blank: str) -> None:
     assert difference.max() <= (8 if name == "AVIF" else 0)
 
 
-def test_an_animation_of_blank_frames_is_its_first() -> None:
+def test_animation_of_blank_frames_uses_the_first() -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     for name in ("GIF", "PNG", "WEBP"):
         data = encoded(frames[0], name, save_all=True, append_images=frames[1:], lossless=True)
         assert pixels(data)[4, 4].tolist() == [255, 0, 0]
 
 
-def test_frames_are_looked_at_within_the_limit_of_pixels() -> None:
+def test_frames_are_decoded_within_the_pixel_limit() -> None:
     first = Image.new("RGB", (20, 20), "white")
     drawn = Image.fromarray(noise(20, 20, 3))
     data = encoded(first, "PNG", save_all=True, append_images=[drawn])
@@ -432,7 +432,7 @@ BOMB = zlib.compress(bytes(3 << 20))
 
 
 def with_chunks(*added: bytes, data: bytes = PNG) -> bytes:
-    """Put chunks behind the header."""
+    """Insert chunks after the header."""
     return data[:33] + b"".join(added) + data[33:]
 
 
@@ -457,19 +457,19 @@ ODD_CHUNKS = {
 
 
 @pytest.mark.parametrize("odd", ODD_CHUNKS.values(), ids=list(ODD_CHUNKS))
-def test_a_png_is_not_refused_for_its_metadata(odd: bytes) -> None:
+def test_png_with_damaged_metadata_is_read(odd: bytes) -> None:
     assert np.array_equal(pixels(with_chunks(odd)), RGB)
     assert np.array_equal(pixels(PNG[:-12] + odd + PNG[-12:]), RGB)
 
 
 @pytest.mark.parametrize("name", [b"IDAT", b"IHDR"])
-def test_a_png_with_damaged_pixels_is_refused(name: bytes) -> None:
+def test_png_with_damaged_pixels_is_refused(name: bytes) -> None:
     at = PNG.index(name) + 6
     with pytest.raises(ValueError, match=r"(broken|truncated) PNG"):
         decode(PNG[:at] + bytes([PNG[at] ^ 0x55]) + PNG[at + 1 :], LIMIT)
 
 
-def test_a_png_says_which_side_is_up_in_a_text() -> None:
+def test_png_orientation_in_a_text_chunk_is_applied() -> None:
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
     data = with_chunks(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
@@ -502,7 +502,7 @@ ODD_SEGMENTS = {
 
 
 @pytest.mark.parametrize("odd", ODD_SEGMENTS.values(), ids=list(ODD_SEGMENTS))
-def test_a_jpeg_is_not_refused_for_its_metadata(odd: bytes) -> None:
+def test_jpeg_with_damaged_metadata_is_read(odd: bytes) -> None:
     plain = encoded(RGB, "JPEG")
     assert np.array_equal(pixels(plain[:2] + odd + plain[2:]), pixels(plain))
     assert np.array_equal(pixels(plain[:20] + odd + plain[20:]), pixels(plain))
@@ -517,7 +517,7 @@ ODD_METADATA = {
 
 @pytest.mark.parametrize("kind", ODD_METADATA)
 @pytest.mark.parametrize("name", ["WEBP", "TIFF", "AVIF"])
-def test_other_files_are_not_refused_for_their_metadata(name: str, kind: str) -> None:
+def test_other_files_with_damaged_metadata_are_read(name: str, kind: str) -> None:
     content = ODD_METADATA[kind]
     options: dict[str, object] = {"lossless": True} if name == "WEBP" else {}
     plain = pixels(encoded(RGB, name, **options))
@@ -575,7 +575,7 @@ def test_adobe_rgb_that_only_exif_declares_is_converted(name: str) -> None:
     assert np.array_equal(srgb, plain)
 
 
-def test_other_modes_are_converted_as_well() -> None:
+def test_colour_profiles_of_other_modes_are_converted() -> None:
     profile = icc.rgb_profile("ProPhoto")
     sample = Image.fromarray(RGB)
     alpha = Image.fromarray((MASK * 255).astype(np.uint8))
@@ -595,7 +595,7 @@ def test_other_modes_are_converted_as_well() -> None:
 
 
 @pytest.mark.parametrize("name", ["TIFF", "JPEG"])
-def test_inks_are_seen_as_their_profile_has_them(name: str) -> None:
+def test_cmyk_profiles_are_applied(name: str) -> None:
     inks = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), axis=-1)
     cyan, magenta, yellow, black = (inks[..., i] for i in range(4))
     light = 100 - 25 * cyan - 40 * magenta - 5 * yellow
@@ -612,7 +612,7 @@ def test_inks_are_seen_as_their_profile_has_them(name: str) -> None:
     assert np.abs(found[8, 8::16] - expected).max() < 4
 
 
-def test_a_lab_picture_needs_no_profile() -> None:
+def test_lab_image_needs_no_profile() -> None:
     lab = Image.merge("LAB", [Image.new("L", (8, 8), v) for v in (255, 128, 128)])
     assert (pixels(encoded(lab, "TIFF")) >= 254).all()
 
@@ -630,7 +630,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("profile", (SRGB | OTHERS).values(), ids=list(SRGB | OTHERS))
-def test_srgb_and_profiles_that_do_not_fit_change_no_byte(profile: bytes) -> None:
+def test_srgb_and_unsuitable_profiles_change_nothing(profile: bytes) -> None:
     for mode in ("RGB", "P", "RGBA"):
         image = Image.fromarray(RGB).convert(mode)
         plain = pixels(encoded(image, "PNG"))
@@ -639,7 +639,7 @@ def test_srgb_and_profiles_that_do_not_fit_change_no_byte(profile: bytes) -> Non
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_damaged_profiles_never_refuse_a_picture(data: st.DataObject) -> None:
+def test_damaged_profiles_are_ignored(data: st.DataObject) -> None:
     profile = bytearray(icc.rgb_profile("Display P3"))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, 400) | st.integers(0, len(profile) - 1))
@@ -649,7 +649,7 @@ def test_damaged_profiles_never_refuse_a_picture(data: st.DataObject) -> None:
 
 
 @pytest.mark.data
-def test_a_real_picture_with_a_profile_agrees_with_pillow(shared_data: Path) -> None:
+def test_real_image_with_a_profile_matches_pillow(shared_data: Path) -> None:
     path = sorted((shared_data / "decor").rglob("*.png"))[0]
     with Image.open(path) as image:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
@@ -663,7 +663,7 @@ def test_a_real_picture_with_a_profile_agrees_with_pillow(shared_data: Path) -> 
 
 
 @pytest.mark.data
-def test_ordinary_real_pictures_keep_every_byte(shared_data: Path) -> None:
+def test_ordinary_real_images_are_unchanged(shared_data: Path) -> None:
     folders = ("batik", "bob_ross", "cifar10_automobile", "decor", "pokemon", "shipibo")
     paths = [path for name in folders for path in sorted((shared_data / name).rglob("*.*g"))[::25]]
     seen = 0

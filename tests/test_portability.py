@@ -1,4 +1,4 @@
-"""Odd places: folders with odd names, links into DVC's cache, environments that lack things."""
+"""Unusual environments: folder names, links into DVC's cache, missing variables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACE = 'Shipibo\'s "kené" $x'
 
 
 def prefix(*command: str) -> list[str]:
-    """Words to put before another command, if this machine lets them work there."""
+    """Words to prefix to a command, if this machine supports them."""
     if shutil.which(command[0]) is None:
         return []
     tried = subprocess.run([*command, "true"], check=False, capture_output=True)
@@ -38,7 +38,7 @@ AS_USER = prefix("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 
 
 def stage(place: Path, code: str, status: int = 1) -> str:
-    """What a stage of this code says in this folder, where it fails."""
+    """Error output of a failing stage of this code in this folder."""
     (place / "src").symlink_to(ROOT / "src")
     (place / "workflow").symlink_to(ROOT / "workflow")
     (place / "params.yaml").write_text(
@@ -64,7 +64,7 @@ WRITE = "import pathlib; pathlib.Path('out').write_text('x')"
 @pytest.mark.parametrize(
     "code", [WRITE, "import numpy; numpy.save(open('out', 'wb'), numpy.zeros(100_000))"]
 )
-def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, code: str) -> None:
+def test_full_disk_is_reported_in_one_sentence(tmp_path: Path, code: str) -> None:
     (tmp_path / "out").symlink_to("/dev/full")
     said = stage(tmp_path, code)
     assert said.startswith(f"error: {tmp_path}: No space left on device; make room")
@@ -72,14 +72,16 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path, code: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not AS_USER, reason="root may write anything")
-def test_a_file_that_may_not_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "out").touch(0o400)
     said = stage(tmp_path, WRITE)
     assert said.startswith("error: out: Permission denied; make it yours")
     assert said.count("\n") == 1
 
 
-def test_braces_in_the_path_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_braces_in_the_project_path_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path / "a {b}"
     place.mkdir()
     assert f"error: {place}: " in stage(place, WRITE)
@@ -88,7 +90,7 @@ def test_braces_in_the_path_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
         stages.read({})
 
 
-def test_progress_bars_fill_no_end_of_a_log(
+def test_progress_bars_do_not_fill_the_end_of_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -122,7 +124,7 @@ def test_a_stage_without_memory_says_so(
         assert ("most often for lack of memory" in said) == is_killed
 
 
-def test_a_config_that_means_nothing_is_refused(
+def test_unknown_snakemake_config_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("dvc.yaml", "params.yaml"):
@@ -150,7 +152,7 @@ def test_a_worker_that_the_system_killed_points_to_the_memory(tmp_path: Path) ->
     assert "error: probably not enough memory" in said
 
 
-def test_an_interrupted_stage_says_how_it_continues(tmp_path: Path) -> None:
+def test_interrupted_stage_says_how_to_continue(tmp_path: Path) -> None:
     said = stage(tmp_path, "raise KeyboardInterrupt", -signal.SIGINT)
     assert said == "\nStopped; the same command continues.\n"
 
@@ -159,7 +161,7 @@ def test_an_interrupted_stage_says_how_it_continues(tmp_path: Path) -> None:
 
 
 def turkish(folder: Path) -> dict[str, str]:
-    """The locale in which i is no small I, made in a folder; empty where it cannot be."""
+    """A locale in which i is not the lower case of I, created in a folder; empty if impossible."""
     made = folder / "tr_TR.utf8"
     command = ["localedef", "-i", "tr_TR", "-f", "UTF-8", str(made)]
     if shutil.which(command[0]) is None or subprocess.run(command, check=False).returncode:
@@ -168,10 +170,8 @@ def turkish(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.engines
-def test_an_odd_place_has_the_same_bytes_target_by_target_as_another_at_once(
-    finished: Project, tmp_path: Path
-) -> None:
-    """Both engines, without a network, nor locales, home and umask as they mostly are."""
+def test_unusual_project_path_gives_the_same_results(finished: Project, tmp_path: Path) -> None:
+    """Both engines without a network, and with unusual locale, home and umask."""
     project = new_project(tmp_path / PLACE)
     (tmp_path / "tmp dir").mkdir()
     for name in ("LANG", "LC_CTYPE", "PYTHONUTF8", "DVC_NO_ANALYTICS"):
@@ -206,7 +206,7 @@ def test_an_odd_place_has_the_same_bytes_target_by_target_as_another_at_once(
 
 
 @pytest.mark.engines
-def test_nothing_is_written_through_links_into_the_cache(
+def test_nothing_is_written_through_cache_links(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.run("dvc", "config", "cache.type", "hardlink")
@@ -241,9 +241,9 @@ def test_nothing_is_written_through_links_into_the_cache(
 
 
 def environment(place: Path) -> str:
-    """The interpreter of a virtual environment, with this one's packages and none of its scripts.
+    """Interpreter of a virtual environment with the packages of this one, but without its scripts.
 
-    Scripts break where the path of the environment has blanks and dollars or quotes.
+    Scripts fail if the path of the environment has spaces together with dollars or quotes.
     """
     venv.create(place / ".venv")
     [packages] = (place / ".venv").glob("lib/python*/site-packages")
@@ -252,7 +252,7 @@ def environment(place: Path) -> str:
 
 
 def damaged(cache: Path) -> list[Path]:
-    """Files of DVC's cache that are not what their name says."""
+    """Files of DVC's cache whose content does not match their name."""
     files = list(cache.glob("files/md5/??/*"))
     assert files
     return [
@@ -264,7 +264,7 @@ def damaged(cache: Path) -> list[Path]:
 
 
 @pytest.mark.engines
-def test_a_name_that_dvc_cannot_read_is_told(
+def test_file_name_that_dvc_cannot_read_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = new_project(tmp_path / "project")

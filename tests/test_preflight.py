@@ -1,4 +1,6 @@
-"""What DVC or Git would refuse after the work is refused before it, with a way out that works."""
+"""Problems that DVC or Git would report after the work are reported before it, with working
+remedies.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,7 @@ LIST = "data/curation/mine.csv"
 
 
 def run(command: str, *, fails: bool = False) -> str:
-    """Run a shell command with this interpreter's dvc; return both streams."""
+    """Run a shell command with this interpreter's DVC; return stdout and stderr."""
     programs = str(Path(sys.executable).parent)
     done = subprocess.run(
         ["/bin/sh", "-c", command],
@@ -70,14 +72,14 @@ def dvc(*arguments: str) -> None:
 
 
 def remake() -> None:
-    """Make what is out of date, without the check before each stage."""
+    """Run stale stages without the check before each stage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GANLOOM_CHECKED", "yes")
         dvc("repro", "--quiet")
 
 
 def advised(text: str, start: str) -> str:
-    """The command in a message that begins with these words."""
+    """The command in a message that starts with these words."""
     found = re.search(rf"{start}[^;(]*", text)
     assert found, text
     return found[0].strip().rstrip(",")
@@ -85,7 +87,7 @@ def advised(text: str, start: str) -> str:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of two stages that DVC has run, committed."""
+    """A committed project of two stages that DVC has run."""
     project = tmp_path_factory.mktemp("made")
     scripts = str(ROOT / "workflow/scripts")
     (project / "stage.py").write_text(STAGE.format(scripts=scripts))
@@ -125,7 +127,7 @@ def rejections() -> list[str]:
 
 
 def refused_by_snakemake() -> str:
-    """What the Snakefile says when it is parsed."""
+    """Error of the Snakefile when it is parsed."""
     import stages
 
     with pytest.raises(stages.PipelineError) as refused:
@@ -137,7 +139,7 @@ def examined(name: str) -> list[doctor.Finding]:
     return [found for found in doctor._repository(Path()) if found.name == name]
 
 
-def test_nothing_is_refused_in_a_project_that_works(project: Path) -> None:
+def test_working_project_passes_preflight(project: Path) -> None:
     assert rejections() == preflight.conflicts(Path()) == []
     (found,) = examined("DVC")
     assert found.state == "fine"
@@ -150,7 +152,7 @@ def link_to_another_disk(path: str) -> None:
     Path(path).symlink_to(target.resolve())
 
 
-def test_a_folder_that_is_linked_to_another_disk_is_refused_before_the_work(project: Path) -> None:
+def test_output_linked_to_another_disk_is_refused_before_running(project: Path) -> None:
     link_to_another_disk("results")
     seed(2)
     said = run("dvc repro kept", fails=True)  # whose own output is not affected
@@ -173,7 +175,7 @@ def test_a_folder_that_is_linked_to_another_disk_is_refused_before_the_work(proj
     assert rejections() == []
 
 
-def test_a_link_that_stays_in_the_repository_is_fine(project: Path) -> None:
+def test_link_inside_the_repository_is_allowed(project: Path) -> None:
     shutil.move("data", "elsewhere")
     Path("data").symlink_to("elsewhere")
     seed(2)
@@ -182,13 +184,13 @@ def test_a_link_that_stays_in_the_repository_is_fine(project: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["results/model", "data"])
-def test_each_linked_folder_is_named_once(project: Path, path: str) -> None:
+def test_linked_folders_are_named_once(project: Path, path: str) -> None:
     link_to_another_disk(path)
     (problem,) = rejections()
     assert re.search(rf"(^|/){path}: a link ", problem)
 
 
-def test_what_git_tracks_is_refused_and_the_advice_keeps_the_file(project: Path) -> None:
+def test_output_tracked_by_git_is_refused_with_safe_advice(project: Path) -> None:
     run("git add --force data/kept.csv results/model/weights && git commit -qm Results")
     seed(2)
     problems = rejections()
@@ -200,7 +202,7 @@ def test_what_git_tracks_is_refused_and_the_advice_keeps_the_file(project: Path)
 
 
 @pytest.mark.parametrize("broken", ["link", "file"])
-def test_a_cache_that_cannot_be_written_is_refused(project: Path, broken: str) -> None:
+def test_unwritable_cache_is_refused(project: Path, broken: str) -> None:
     shutil.rmtree(".dvc/cache")
     if broken == "link":
         Path(".dvc/cache").symlink_to("/nowhere/cache")
@@ -213,7 +215,7 @@ def test_a_cache_that_cannot_be_written_is_refused(project: Path, broken: str) -
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", ".git", ".dvc/cache/runs", "data/.gitignore"])
-def test_what_is_somebody_elses_is_refused(
+def test_unwritable_files_are_refused(
     project: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     Path(".gitignore").write_text("/results\n")
@@ -224,9 +226,7 @@ def test_what_is_somebody_elses_is_refused(
     assert problem.startswith(f"{closed}: ")
 
 
-def test_links_that_the_file_system_cannot_make_are_refused(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsupported_link_types_are_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dvc("config", "--local", "cache.type", "hardlink")
     assert rejections() == []
 
@@ -245,7 +245,7 @@ def test_links_that_the_file_system_cannot_make_are_refused(
 
 @pytest.fixture(scope="module")
 def merged(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project in the middle of a merge: both sides have another seed and another list."""
+    """A project during a merge in which both sides changed the seed and the list."""
     path = tmp_path_factory.mktemp("merging") / "project"
     shutil.copytree(made, path)
     with contextlib.chdir(path):
@@ -274,7 +274,7 @@ def _merge() -> None:
 
 
 @pytest.mark.usefixtures("merging")
-def test_a_conflict_is_named_and_the_advice_resolves_it() -> None:
+def test_merge_conflict_is_named_with_working_advice() -> None:
     with pytest.raises(ParamsError, match=r"params\.yaml:\d+: a merge conflict.*git add params"):
         load()
     said = refused_by_snakemake()
@@ -298,14 +298,14 @@ def test_a_conflict_is_named_and_the_advice_resolves_it() -> None:
     run("git commit -qm Merged")
 
 
-def test_a_conflict_that_was_committed_is_taken_from_an_earlier_commit(merging: Path) -> None:
+def test_committed_conflict_is_resolved_from_an_earlier_commit(merging: Path) -> None:
     run("git checkout --ours params.yaml data/curation && git add . && git commit -qm Oops")
     (problem,) = preflight.conflicts(Path())
     run(advised(problem, "git checkout").split(", and")[0].replace("COMMIT", "other"))
     assert "works" not in run("dvc repro")
 
 
-def test_text_that_looks_like_a_marker_is_no_conflict(project: Path) -> None:
+def test_text_like_a_conflict_marker_is_allowed(project: Path) -> None:
     path = Path("params.yaml")
     path.write_text(f"# <<<<<<< HEAD\n#\n# =======\n{path.read_text()}\n# >>>>>>> other\n")
     assert preflight.conflicts(Path()) == []
@@ -315,7 +315,7 @@ def test_text_that_looks_like_a_marker_is_no_conflict(project: Path) -> None:
 # --- another user's repository -------------------------------------------------------------------
 
 
-def test_git_says_itself_why_it_refuses_another_users_repository(
+def test_dubious_ownership_shows_gits_message(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
@@ -334,7 +334,7 @@ def test_git_says_itself_why_it_refuses_another_users_repository(
     assert rejections() == []
 
 
-def test_a_folder_without_a_repository_becomes_one_by_the_advice(project: Path) -> None:
+def test_advice_outside_git_creates_a_repository(project: Path) -> None:
     shutil.rmtree(".git")
     assert git.commit(project) == ""
     (found,) = examined("Git")
@@ -345,9 +345,7 @@ def test_a_folder_without_a_repository_becomes_one_by_the_advice(project: Path) 
     assert rejections() == []
 
 
-def test_without_git_the_advice_is_to_install_it(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_git_suggests_installing_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(project))
     (found,) = examined("Git")
     assert (found.found, found.state) == ("not installed", "missing")
@@ -355,7 +353,7 @@ def test_without_git_the_advice_is_to_install_it(
 
 
 @pytest.mark.parametrize("folder", [".", "inside"])
-def test_a_repository_without_dvc_gets_it(project: Path, folder: str) -> None:
+def test_missing_dvc_repository_is_created_by_the_advice(project: Path, folder: str) -> None:
     shutil.rmtree(".dvc")
     Path("inside").mkdir()
     os.chdir(folder)
@@ -364,7 +362,7 @@ def test_a_repository_without_dvc_gets_it(project: Path, folder: str) -> None:
     assert examined("DVC")[0].state == "fine"
 
 
-def test_a_lock_that_a_killed_git_has_left_is_found(project: Path) -> None:
+def test_stale_git_lock_is_reported(project: Path) -> None:
     lock = Path(".git/index.lock")
     lock.touch()
     (found,) = examined("Git's index")
@@ -375,9 +373,7 @@ def test_a_lock_that_a_killed_git_has_left_is_found(project: Path) -> None:
 # --- decisions that an experiment replaced -------------------------------------------------------
 
 
-def test_decisions_that_an_experiment_replaced_come_back(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replaced_decisions_can_be_restored(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANLOOM_CHECKED", "yes")
     dvc("exp", "run", "--quiet", "--name", "other", "--set-param", "seed=2")
     run("git checkout -q .")

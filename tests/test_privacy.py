@@ -1,4 +1,4 @@
-"""What is given away does not say who made it, nor whose home it was made in."""
+"""Published files contain neither a contact nor a home folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ from ganloom.privacy import shareable, without_home
         ("/disk/al/data", "$HOME/data"),
     ],
 )
-def test_a_home_is_replaced_where_it_is_one(
-    text: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_home_folder_is_replaced(text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "homes", lambda: iter([Path("/home/al"), Path("/disk/al")]))
     assert without_home(text) == expected
 
 
-def test_a_home_that_is_a_link_has_two_names(
+def test_linked_home_is_replaced_under_both_paths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "al").symlink_to(tmp_path)
@@ -38,13 +36,13 @@ def test_a_home_that_is_a_link_has_two_names(
 
 
 @pytest.mark.parametrize("home", ["/", "//", "", "here"])
-def test_what_is_no_home_stays(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_paths_are_not_replaced(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)
     monkeypatch.chdir("/")
     assert without_home("https://example.org/here / here") == "https://example.org/here / here"
 
 
-def test_whoever_has_no_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_home_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     def nobody() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -76,7 +74,7 @@ def test_whoever_has_no_home_needs_none(monkeypatch: pytest.MonkeyPatch) -> None
         ("a: {path: /home/al, b: [/home/al/b]}\n", "a: {path: $HOME, b: [$HOME/b]}\n"),
     ],
 )
-def test_parameters_stay_as_they_are_but_for_their_author(
+def test_shareable_params_change_only_personal_data(
     text: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/al")

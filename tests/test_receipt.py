@@ -1,4 +1,4 @@
-"""What a job on another node leaves for the head, and when the head must not believe it."""
+"""Receipts of jobs on other nodes, and when they are not valid."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STAGE = stages.Stage(
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> stages.Stage:
-    """A stage whose job has ended well, in the current folder."""
+    """A stage in the current folder whose job has succeeded."""
     monkeypatch.chdir(tmp_path)
     for path in ("data/slices", "timeline"):
         Path(path).mkdir(parents=True)
@@ -51,7 +51,7 @@ def edit(path: str, old: str, new: str) -> None:
     Path(path).write_text(Path(path).read_text().replace(old, new))
 
 
-def test_an_undisturbed_result_is_whole_and_current(stage: stages.Stage) -> None:
+def test_undisturbed_result_is_complete_and_current(stage: stages.Stage) -> None:
     Path("timeline/.snakemake_timestamp").touch()
     Path("data/slices/__pycache__").mkdir()
     Path("data/slices/__pycache__/a.pyc").touch()
@@ -73,14 +73,14 @@ def test_an_undisturbed_result_is_whole_and_current(stage: stages.Stage) -> None
         lambda: Path(STAGE.receipt).unlink(),
     ],
 )
-def test_a_result_of_something_else_is_not_current(
+def test_result_of_other_inputs_is_not_current(
     stage: stages.Stage, change: Callable[[], None]
 ) -> None:
     change()
     assert not receipt.is_current(stage)
 
 
-def test_a_result_of_another_command_is_not_current(stage: stages.Stage) -> None:
+def test_result_of_another_command_is_not_current(stage: stages.Stage) -> None:
     assert not receipt.is_current(dataclasses.replace(stage, command="exec true"))
 
 
@@ -94,15 +94,13 @@ def test_a_result_of_another_command_is_not_current(stage: stages.Stage) -> None
         lambda: Path(STAGE.receipt).unlink(),
     ],
 )
-def test_a_result_that_is_not_as_the_job_left_it_is_not_whole(
-    stage: stages.Stage, change: Callable[[], None]
-) -> None:
+def test_changed_result_is_not_complete(stage: stages.Stage, change: Callable[[], None]) -> None:
     change()
     assert not receipt.is_whole(stage)
 
 
 @pytest.mark.parametrize("command", [STAGE.command, "exec false"])
-def test_only_a_job_that_ended_well_leaves_a_receipt(stage: stages.Stage, command: str) -> None:
+def test_only_a_successful_job_leaves_a_receipt(stage: stages.Stage, command: str) -> None:
     found = dataclasses.replace(stage, command=command)
     stages.STAGES.write_text(json.dumps([dataclasses.asdict(found)]))
     job = subprocess.run(

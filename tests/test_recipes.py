@@ -36,7 +36,7 @@ SMALL = {"channels": 4, "dense": 8, "first": 4, "hidden": 8, "latent": 8}
 
 
 def recipe(name: str) -> Any:
-    """The values of a recipe, with the one that only its user can give."""
+    """Values of a recipe, completed by those that only a user can set."""
     values = recipes.values(ROOT / f"recipes/{name}.yaml", ROOT)
     values["network"]["contact"] = "user@example.org"
     return values
@@ -45,7 +45,7 @@ def recipe(name: str) -> Any:
 MODELS = [(name, model) for name in sorted(NAMES) for model in recipe(name)["models"]]
 
 
-def test_every_recipe_is_here() -> None:
+def test_all_recipes_are_tested() -> None:
     assert {path.stem for path in recipes.paths(ROOT)} == NAMES
 
 
@@ -314,7 +314,7 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, text: str, words: str) -> 
 
 
 @pytest.mark.parametrize("name, model", MODELS)
-def test_every_model_of_a_recipe_trains_for_two_ticks(
+def test_recipe_models_train_for_two_ticks(
     name: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "CALIBRATION", 8)

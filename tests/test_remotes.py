@@ -1,4 +1,4 @@
-"""Results that go through a remote: a bucket on a real S3 server, and a folder."""
+"""Results transferred through a remote: an S3 bucket on a real server, and a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.engines
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """A bucket on an S3 server in a process of its own, and the server's address."""
+    """A bucket on an S3 server in a separate process, and the server's address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
@@ -39,7 +39,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
             process.kill()
 
 
-def test_a_fresh_clone_pulls_from_s3_what_was_pushed(
+def test_clone_pulls_results_from_s3(
     project: Project, bucket: tuple[str, str], tmp_path: Path
 ) -> None:
     url, address = bucket
@@ -63,9 +63,7 @@ def test_a_fresh_clone_pulls_from_s3_what_was_pushed(
     assert fresh.hashes() == project.hashes()
 
 
-def test_one_model_goes_through_a_folder_without_its_slices(
-    project: Project, tmp_path: Path
-) -> None:
+def test_one_model_is_transferred_through_a_folder_remote(project: Project, tmp_path: Path) -> None:
     project.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
     project.run("dvc", "push", "train@dcgan")
     project.commit("Where results are")

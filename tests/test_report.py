@@ -1,4 +1,4 @@
-"""The report: one page, complete, harmless, readable."""
+"""The report: one page that is complete, safe and readable."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def make_collection(project: Path) -> None:
-    """20 candidates: 2 broken, 1 exact copy; of 17 files 2 near-duplicates and 1 blank; 14 kept."""
+    """20 candidates: 2 damaged, 1 exact copy; of 17, 2 near-duplicates and 1 blank; 14 kept."""
     data = project / "data"
     pictures = [encoding.png(weave(n, 60, 80)) for n in range(17)]
     hashes = [sha256(picture) for picture in pictures]
@@ -275,7 +275,7 @@ def page(project: Path) -> str:
 
 
 class Reader(HTMLParser):
-    """Collects tags and text; fails where a tag is closed that is not open."""
+    """Collects tags and text; fails on a closing tag without an opening one."""
 
     VOID = frozenset(("meta", "img", "input", "br", "line", "path", "polygon", "circle"))
 
@@ -312,7 +312,7 @@ def read(page: str) -> Reader:
     return Reader(page)
 
 
-def test_is_well_formed_and_every_id_is_unique(read: Reader) -> None:
+def test_report_is_well_formed_with_unique_ids(read: Reader) -> None:
     assert read.open == []
     ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -320,7 +320,7 @@ def test_is_well_formed_and_every_id_is_unique(read: Reader) -> None:
     assert {str(target)[1:] for target in targets} <= set(ids)
 
 
-def test_loads_nothing(page: str, read: Reader) -> None:
+def test_report_loads_nothing(page: str, read: Reader) -> None:
     for tag, attributes in read.tags:
         for name in ("src", "srcset", "poster", "data", "action", "xlink:href"):
             assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
@@ -330,11 +330,11 @@ def test_loads_nothing(page: str, read: Reader) -> None:
     assert "default-src 'none'" in page
 
 
-def test_every_picture_says_what_it_shows(read: Reader) -> None:
+def test_report_images_have_alternative_texts(read: Reader) -> None:
     assert all(attributes.get("alt") for tag, attributes in read.tags if tag == "img")
 
 
-def test_text_from_the_data_stays_text(page: str, read: Reader) -> None:
+def test_report_escapes_text_from_data(page: str, read: Reader) -> None:
     assert [tag for tag, _ in read.tags].count("script") == 1
     assert not any(name.startswith("on") for _, attributes in read.tags for name in attributes)
     assert "javascript:" not in "".join(str(a.get("href")) for _, a in read.tags)
@@ -343,7 +343,7 @@ def test_text_from_the_data_stays_text(page: str, read: Reader) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_tells_where_training_images_come_from(project: Path) -> None:
+def test_report_traces_training_images(project: Path) -> None:
     traces = originals.collection(project, max_pixels=10_000).traces
     assert len(traces) == originals.TRACES
     assert {trace.original.width for trace in traces} == {320}
@@ -351,7 +351,7 @@ def test_tells_where_training_images_come_from(project: Path) -> None:
     assert any("mirrored" in trace.turned for trace in traces)
 
 
-def test_opens_with_a_cloth_and_the_untouched_samples_below_it(page: str, read: Reader) -> None:
+def test_report_starts_with_a_cloth_and_samples(page: str, read: Reader) -> None:
     hero = page[: page.index('id="collection"')]
     cloth = hero.index("A cloth woven from one sample of dcgan_diffaug")
     assert cloth < hero.index("A grid of samples of the model dcgan_diffaug")
@@ -363,7 +363,7 @@ def test_opens_with_a_cloth_and_the_untouched_samples_below_it(page: str, read: 
         assert words in read.text
 
 
-def test_shows_what_was_enlarged_and_woven_and_how_well(read: Reader) -> None:
+def test_report_shows_enlarger_and_cloths(read: Reader) -> None:
     pictures = [attributes["alt"] for tag, attributes in read.tags if tag == "img"]
     for name in ("dcgan", "dcgan_diffaug"):
         assert f"The same samples of {name}, enlarged" in pictures
@@ -378,9 +378,7 @@ def test_shows_what_was_enlarged_and_woven_and_how_well(read: Reader) -> None:
         assert words in read.text, words
 
 
-def test_says_nothing_of_an_enlarger_or_of_cloths_that_are_not_there(
-    project: Path, tmp_path: Path
-) -> None:
+def test_report_omits_missing_enlarger_and_cloths(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(project, copy)
     shutil.rmtree(copy / "results/cloths")
@@ -391,7 +389,7 @@ def test_says_nothing_of_an_enlarger_or_of_cloths_that_are_not_there(
         assert words not in without.text
 
 
-def test_counts_every_step(read: Reader) -> None:
+def test_report_counts_images_after_every_step(read: Reader) -> None:
     for words in (
         "Candidates listed by the sources 20",
         "Fetched 2 could not be used 18",
@@ -407,7 +405,7 @@ def test_counts_every_step(read: Reader) -> None:
         assert words in read.text
 
 
-def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> None:
+def test_report_names_best_model_and_reference(read: Reader) -> None:
     assert "Random samples of dcgan_diffaug , the best of 2 models by KID" in read.text
     assert "0.0123 (best)" in read.text
     assert "0.0456 (best)" not in read.text
@@ -417,7 +415,7 @@ def test_names_the_best_model_and_what_it_is_measured_against(read: Reader) -> N
     assert "at 987 img/s, after 10 min 2 s of warm-up" in read.text
 
 
-def test_tells_which_state_was_kept_and_what_went_wrong(page: str, read: Reader) -> None:
+def test_report_shows_selected_checkpoint_and_alarms(page: str, read: Reader) -> None:
     words = (
         "The model is the checkpoint at 25 kimg. It had the lowest KID of 3 looks. Training ended "
         "at 60 of 90 kimg."
@@ -433,12 +431,12 @@ def test_tells_which_state_was_kept_and_what_went_wrong(page: str, read: Reader)
     assert f'cy="{lowest:.1f}"' in kid
 
 
-def test_shows_only_the_models_that_are_asked_for(page: str) -> None:
+def test_report_shows_only_configured_models(page: str) -> None:
     assert 'id="model-dcgan"' in page
     assert "removed" not in page
 
 
-def test_shows_what_a_model_was_told_and_what_it_makes_again(read: Reader) -> None:
+def test_report_shows_classes_codes_and_reconstructions(read: Reader) -> None:
     assert "Each row shows one latent with every class; columns: maze, " in read.text
     assert (
         "Holdout images and their reconstructions by GAN inversion (median PSNR 21.2" in read.text
@@ -448,19 +446,19 @@ def test_shows_what_a_model_was_told_and_what_it_makes_again(read: Reader) -> No
         assert headline in read.text
 
 
-def test_lists_the_layers_of_the_networks(read: Reader) -> None:
+def test_report_lists_network_layers(read: Reader) -> None:
     assert "generator, 2,468 parameters" in read.text
     assert "64 × 4 × 4" in read.text
 
 
-def test_draws_the_models_beside_each_other(read: Reader) -> None:
+def test_report_compares_models(read: Reader) -> None:
     dots = [attrs for tag, attrs in read.tags if tag == "circle" and attrs["class"] == "dot"]
     assert len(dots) == 2
     assert "dcgan: coverage 0.660, density 0.546" in read.text
     assert "Training images: one half against the other: coverage 0.960, density 1.00" in read.text
 
 
-def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: Path) -> None:
+def test_report_lists_changes_from_the_recipe(project: Path, tmp_path: Path) -> None:
     shutil.copytree(project, tmp_path / "run")
     assert (
         "The parameters are those of the recipe recipes/kene.yaml ."
@@ -474,8 +472,8 @@ def test_says_where_the_parameters_leave_their_recipe(project: Path, tmp_path: P
     assert "models.dcgan.kimg 56 57" in words
 
 
-def test_names_the_recipe_that_was_copied(project: Path, tmp_path: Path) -> None:
-    """Not one that has become more alike: `pokemon`, for a folder of one's own pictures."""
+def test_report_names_the_copied_recipe(project: Path, tmp_path: Path) -> None:
+    """The nearest recipe is `pokemon`, for a folder of images."""
     copy = tmp_path / "run"
     shutil.copytree(project, copy)
     yaml = YAML()
@@ -496,7 +494,7 @@ def test_names_the_recipe_that_was_copied(project: Path, tmp_path: Path) -> None
     assert "Differences from the recipe kene :" in Reader(page_of(copy)).text
 
 
-def test_says_neither_who_made_it_nor_in_whose_home(
+def test_report_contains_no_personal_data(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/al")
@@ -512,7 +510,7 @@ def test_says_neither_who_made_it_nor_in_whose_home(
     assert "shards: $HOME/shards" in words  # every parameter
 
 
-def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -> None:
+def test_report_combines_all_signs_of_copying(page: str, read: Reader) -> None:
     unseen = {"authenticity": 0.55, "authenticity_pixels": 0.9, "kid_lite2": 0.03}
     measured = {"authenticity": 0.4, "authenticity_pixels": 0.88, "samples": 256}
     found = copying(measured, unseen)
@@ -560,9 +558,7 @@ def test_says_whether_it_copies_by_all_signs_together(page: str, read: Reader) -
     assert "in 71% of pairs with a holdout image" in read.text
 
 
-def test_ends_each_model_with_a_verdict_and_repeats_the_first_on_top(
-    page: str, read: Reader
-) -> None:
+def test_report_has_verdicts_and_repeats_the_first_at_the_top(page: str, read: Reader) -> None:
     for name in ("dcgan", "dcgan_diffaug"):
         article = page[page.index(f'id="model-{name}"') :].partition("</article>")[0]
         conclusion = article[article.index(f'id="verdict-{name}"') :]
@@ -571,9 +567,7 @@ def test_ends_each_model_with_a_verdict_and_repeats_the_first_on_top(
     assert "dcgan_diffaug: No longer improving. Its KID has not fallen since 25 of" in read.text
 
 
-def test_numbers_of_an_untrained_model_are_not_marked_as_best(
-    project: Path, tmp_path: Path
-) -> None:
+def test_untrained_model_is_not_marked_as_best(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(project, copy)
     path = copy / "results/metrics/dcgan_diffaug.json"
@@ -595,7 +589,7 @@ def test_numbers_of_an_untrained_model_are_not_marked_as_best(
     assert "dvc exp run -S models.dcgan_diffaug.kimg=120" in text
 
 
-def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
+def test_report_warns_about_unreliable_metrics(read: Reader) -> None:
     assert read.text.count("FD-lite2 is of 500 pictures.") == 1  # of both models
     assert "KID is of few: dcgan." in read.text
     assert "KID is of few: removed." not in read.text
@@ -607,7 +601,7 @@ def test_says_what_not_to_believe_and_how_it_was_measured(read: Reader) -> None:
     assert f"{HOSTILE} 30 50% 0 – –" in read.text
 
 
-def test_shows_experiments_that_were_asked_for(
+def test_report_shows_configured_experiments(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grid = encoding.png(tiles(9, 3))
@@ -635,14 +629,14 @@ def test_shows_experiments_that_were_asked_for(
     assert alts == ["Samples of dcgan: rate 0", "Samples of dcgan: rate 1"]
 
 
-def test_a_column_that_no_model_has_is_left_out() -> None:
+def test_empty_columns_are_left_out() -> None:
     few, all_of_them = ({"m": {"kid_lite2": 0.1} | more} for more in ({}, {"fid_inception": 40.0}))
     assert [metric.name for metric in models.columns(few)] == ["KID-lite2"]
     assert [metric.name for metric in models.columns(all_of_them)] == ["KID-lite2", "FID"]
 
 
-def test_claims_nothing_that_is_not_there(project: Path, tmp_path: Path) -> None:
-    """One picture of each kind, one model, nothing measured, no near-duplicates, no looks."""
+def test_report_makes_no_claims_about_missing_results(project: Path, tmp_path: Path) -> None:
+    """One image of each kind and one model, without metrics, near-duplicates or evaluations."""
     bare = tmp_path / "bare"
     shutil.copytree(project, bare)
     write_json(bare / "results/metrics/reference.json", {})
@@ -681,7 +675,7 @@ def test_claims_nothing_that_is_not_there(project: Path, tmp_path: Path) -> None
     assert not [tag for tag, attributes in read.tags if attributes.get("class") == "metrics"]
 
 
-def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None:
+def test_report_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(project, bare)
     for optional in (
@@ -702,7 +696,7 @@ def test_is_readable_when_most_is_missing(project: Path, tmp_path: Path) -> None
     assert "Made outside of Git" in text
 
 
-def test_names_the_commit_and_what_was_not_committed(project: Path, tmp_path: Path) -> None:
+def test_report_names_commit_and_uncommitted_changes(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(project, copy)
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.org")
@@ -739,10 +733,10 @@ def test_lists_of_candidates_that_the_run_wrote_are_no_uncommitted_changes(
     assert "The search of this run wrote data/candidates/mine.csv . Commit this with" in text
 
 
-def test_a_page_of_ten_models_stays_small(
+def test_report_of_ten_models_stays_small(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even of noise, which nothing compresses, at 64 px."""
+    """Also for noise of 64 px, which cannot be compressed."""
     encode = figures.picture
 
     @functools.cache  # all ten have the same pictures
@@ -779,7 +773,7 @@ def test_a_page_of_ten_models_stays_small(
     assert len(build(copy, loaded.report, specs, loaded.fetch)) < 15_000_000
 
 
-def test_films_share_what_the_page_has_for_them(project: Path) -> None:
+def test_films_share_the_size_budget(project: Path) -> None:
     films = project / "results/animations/dcgan"
     size = (films / "loop.mp4").stat().st_size
     assert list(models._films(films, 3 * size)) == ["loop", "morph", "sweep"]
@@ -799,17 +793,17 @@ def test_films_share_what_the_page_has_for_them(project: Path) -> None:
         ("blank", "blank"),
     ],
 )
-def test_reasons_are_counted_by_kind(reason: str, general: str) -> None:
+def test_report_counts_reasons_by_category(reason: str, general: str) -> None:
     assert originals.general(reason) == general
 
 
-def test_an_outline_follows_the_index() -> None:
+def test_crop_outline_matches_the_index() -> None:
     assert originals.outline(50, 40, 20, 0) == "40.0,30.0 60.0,30.0 60.0,50.0 40.0,50.0"
     # A quarter turn counter-clockwise: the crop's top left corner lies at the bottom left.
     assert originals.outline(50, 40, 20, 90).startswith("40.0,50.0 40.0,30.0")
 
 
-def test_a_crop_is_told_in_words() -> None:
+def test_crop_is_described_in_words() -> None:
     assert originals.turned(0, 0) == originals.turned(-1e-9, 0) == "unchanged"
     assert originals.turned(-3.25, 5) == "rotated by -3.2°, then turned by 90°, then mirrored"
 
@@ -827,11 +821,11 @@ def test_a_crop_is_told_in_words() -> None:
         (float("nan"), "–"),
     ],
 )
-def test_numbers_keep_three_digits(value: float, words: str) -> None:
+def test_numbers_have_three_significant_digits(value: float, words: str) -> None:
     assert figures.number(value) == words
 
 
-def test_a_chart_survives_what_is_not_finite() -> None:
+def test_chart_skips_values_that_are_not_finite() -> None:
     points = [(0.0, 1.0), (1.0, float("nan")), (2.0, 3.0)]
     drawn = figures.chart("loss", "kimg", {"a": points})
     assert drawn is not None
@@ -840,7 +834,7 @@ def test_a_chart_survives_what_is_not_finite() -> None:
     assert figures.chart("loss", "kimg", {"a": [(0.0, float("inf"))]}) is None
 
 
-def test_small_pictures_grow_by_whole_pixels_and_large_ones_shrink() -> None:
+def test_small_images_are_enlarged_by_integer_factors() -> None:
     small = figures.picture(Image.new("RGB", (32, 16)), 200, 9000)
     assert (small.width, small.height, small.pixelated) == (128, 64, True)
     large = figures.picture(Image.new("RGB", (800, 400)), 200, 9000)
@@ -873,7 +867,7 @@ def address(page: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 900, 1600])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_fits_the_screen(
+def test_report_fits_the_screen(
     chromium: Browser, address: str, width: int, scheme: Any, scripts: bool
 ) -> None:
     context = chromium.new_context(
@@ -904,9 +898,7 @@ def test_fits_the_screen(
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1600])
-def test_axe_finds_nothing_serious(
-    chromium: Browser, address: str, width: int, scheme: Any
-) -> None:
+def test_report_passes_axe(chromium: Browser, address: str, width: int, scheme: Any) -> None:
     context = chromium.new_context(
         viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce"
     )
@@ -919,7 +911,7 @@ def test_axe_finds_nothing_serious(
 
 
 @pytest.mark.browser
-def test_the_timeline_follows_the_keyboard(chromium: Browser, address: str) -> None:
+def test_timeline_responds_to_the_keyboard(chromium: Browser, address: str) -> None:
     view = chromium.new_page()
     view.goto(address)
     current = view.locator("#model-dcgan .strip figure.current")
@@ -938,7 +930,7 @@ def test_the_timeline_follows_the_keyboard(chromium: Browser, address: str) -> N
 
 
 @pytest.mark.browser
-def test_a_column_sorts_the_models(chromium: Browser, address: str) -> None:
+def test_click_on_a_column_sorts_models(chromium: Browser, address: str) -> None:
     view = chromium.new_page()
     view.goto(address)
     table = view.locator("#comparison table.metrics")
@@ -962,10 +954,8 @@ def test_a_column_sorts_the_models(chromium: Browser, address: str) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_of_dvc_plots_draws_curves_without_a_network(
-    chromium: Browser, tmp_path: Path
-) -> None:
-    """DVC's own template loads Vega from a CDN: offline it shows no curve."""
+def test_dvc_plots_page_works_offline(chromium: Browser, tmp_path: Path) -> None:
+    """DVC's own template loads Vega from a CDN, so that it shows no curves offline."""
     rows = [
         {"step": str(step), "loss": str(step * slope), "rev": rev}
         for rev, slope in (("HEAD", 2), ("<b>half", 3))
@@ -988,7 +978,7 @@ def test_the_page_of_dvc_plots_draws_curves_without_a_network(
 
 
 @pytest.mark.browser
-def test_prints_every_frame_and_what_is_folded_away(chromium: Browser, address: str) -> None:
+def test_report_prints_frames_and_collapsed_sections(chromium: Browser, address: str) -> None:
     view = chromium.new_page(viewport={"width": 680, "height": 960})  # A4 within its margins
     view.goto(address)
     view.emulate_media(media="print")

@@ -1,4 +1,4 @@
-"""Products of matrices against torch's own interpolation and indexing."""
+"""Resampling by matrix products compared with torch's interpolation and indexing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ganloom import resampling
 
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize(("before", "after"), [(8, 16), (7, 14), (28, 32), (6, 128), (9, 5)])
-def test_a_product_enlarges_as_torch_does(before: int, after: int, align_corners: bool) -> None:
+def test_matrix_product_equals_interpolate(before: int, after: int, align_corners: bool) -> None:
     x = torch.rand(2, 3, before, before)
     expected = F.interpolate(x, (after, after), mode="bilinear", align_corners=align_corners)
     assert torch.equal(resampling.bilinear(x, after, align_corners), expected)
@@ -20,7 +20,7 @@ def test_a_product_enlarges_as_torch_does(before: int, after: int, align_corners
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_enlarging_is_as_exact_where_networks_are_not() -> None:
+def test_resampling_is_exact_under_autocast() -> None:
     x = torch.rand(2, 3, 9, 9).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         found = resampling.enlarged(x, 18, align_corners=True)
@@ -28,7 +28,7 @@ def test_enlarging_is_as_exact_where_networks_are_not() -> None:
     assert torch.equal(found, expected.bfloat16())
 
 
-def test_pixels_come_from_where_they_are_asked_for() -> None:
+def test_moved_selects_rows_and_columns() -> None:
     x = torch.rand(2, 3, 4, 5)
     rows, columns = torch.tensor([[2, 3, 4], [-1, 0, 1]]), torch.tensor([[1, 1]])
     found = resampling.moved(x, rows, columns)

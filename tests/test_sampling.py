@@ -1,4 +1,4 @@
-"""Latents, paths between them, and files that play."""
+"""Latents, paths between them, and animations."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ T = torch.linspace(0, 1, 9)
 
 
 def frames(count: int = 12, height: int = 32, width: int = 48) -> NDArray[np.uint8]:
-    """A bright square that goes round in a smooth colour gradient."""
+    """A bright square that moves in a circle over a smooth gradient."""
     y, x = np.mgrid[:height, :width]
     film = np.empty((count, height, width, 3), np.uint8)
     film[...] = np.stack([x * 4, y * 6, 0 * x + 90], -1)
@@ -50,7 +50,7 @@ def frames(count: int = 12, height: int = 32, width: int = 48) -> NDArray[np.uin
 # --- latents -------------------------------------------------------------------------------------
 
 
-def test_latents_are_normal_and_follow_seed_and_stream() -> None:
+def test_latents_are_normal_and_depend_on_seed_and_stream() -> None:
     z = latents(2000, 16, 1, "grid")
     assert z.shape == (2000, 16)
     assert float(z.mean()) == pytest.approx(0, abs=0.02)
@@ -66,9 +66,7 @@ vectors = st.lists(
 
 
 @given(a=vectors, b=vectors)
-def test_slerp_joins_any_two_vectors_at_norms_between_theirs(
-    a: torch.Tensor, b: torch.Tensor
-) -> None:
+def test_slerp_interpolates_norms(a: torch.Tensor, b: torch.Tensor) -> None:
     # In float32, the squares in the norm of a tiny vector would underflow.
     path, a, b, t = (x.double() for x in (slerp(a, b, T), a, b, T))
     assert path.isfinite().all()
@@ -80,7 +78,7 @@ def test_slerp_joins_any_two_vectors_at_norms_between_theirs(
     )
 
 
-def test_slerp_goes_at_even_angles_and_takes_batches() -> None:
+def test_slerp_has_even_angles_and_supports_batches() -> None:
     a, b = latents(10, 64, 1).chunk(2)
     path = slerp(a, b, T)
     assert path.shape == (9, 5, 64)
@@ -90,7 +88,7 @@ def test_slerp_goes_at_even_angles_and_takes_batches() -> None:
 
 
 @pytest.mark.parametrize("b", [[2.0, 0.0], [-2.0, 0.0], [0.0, 0.0], [2.0, 1e-7], [-2.0, 1e-7]])
-def test_slerp_where_the_angle_says_nothing(b: list[float]) -> None:
+def test_slerp_of_parallel_vectors(b: list[float]) -> None:
     a, end = torch.tensor([2.0, 0.0]), torch.tensor(b)
     path = slerp(a, end, T)
     torch.testing.assert_close(path.norm(dim=1), torch.lerp(a.norm(), end.norm(), T))
@@ -98,7 +96,7 @@ def test_slerp_where_the_angle_says_nothing(b: list[float]) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 7, 48])
-def test_circles_close_at_a_constant_norm(count: int) -> None:
+def test_circles_are_closed_with_constant_norm(count: int) -> None:
     walk = circle(latents(3, 32, 1), latents(3, 32, 2), count).double()
     assert walk.shape == (count, 3, 32)
     norms = walk.norm(dim=-1)
@@ -114,7 +112,7 @@ def test_circles_close_at_a_constant_norm(count: int) -> None:
 
 
 class Painter(nn.Module):
-    """Paints each latent's first three numbers as a flat colour."""
+    """Draws the first three entries of each latent as a flat colour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +122,7 @@ class Painter(nn.Module):
         return (self.scale * z[:, :3, None, None]).expand(-1, -1, 4, 4)
 
 
-def test_generate_maps_minus_one_to_one_onto_all_bytes() -> None:
+def test_generate_maps_range_to_all_byte_values() -> None:
     z = torch.tensor([[-1.0, 0.0, 1.0], [-3.0, 0.5, 3.0], [1.0, 1.0, 1.0]])
     pictures = generate(Painter(), z, batch=2)
     assert pictures.shape == (3, 4, 4, 3)
@@ -142,7 +140,7 @@ TOLD = Inputs(latent=5, classes=3, categorical=(4, 2), continuous=2)
 
 
 class ClassPainter(nn.Module):
-    """Paints the class as a colour, red, green or blue, and z's first number as its darkness."""
+    """Draws the class as red, green or blue, and the first entry of z as brightness."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,7 +152,7 @@ class ClassPainter(nn.Module):
         return colour[:, :, None, None].expand(-1, -1, 4, 4)
 
 
-def test_the_columns_of_a_class_grid_are_the_classes() -> None:
+def test_class_grid_has_a_class_per_column() -> None:
     every = turned(inputs(TOLD, 2, 1), class_knob(TOLD))
     sheet = grid(generate(ClassPainter(), every.flatten(0, 1)), every.shape[1])
     assert sheet.shape == (8, 12, 3)
@@ -165,7 +163,7 @@ def test_the_columns_of_a_class_grid_are_the_classes() -> None:
     assert sheet[0].max() != sheet[4].max()
 
 
-def test_a_morph_holds_the_latent_and_goes_straight_from_class_to_class() -> None:
+def test_morph_keeps_the_latent_and_interpolates_classes_linearly() -> None:
     v = inputs(TOLD, 1, 1)
     paths = [turned(v, knob)[0] for knob in morphs(TOLD, 5)]
     for start, path in enumerate(paths):
@@ -179,7 +177,7 @@ def test_a_morph_holds_the_latent_and_goes_straight_from_class_to_class() -> Non
         assert torch.equal(condition.sum(dim=1), torch.ones(5))
 
 
-def test_a_sweep_changes_its_code_alone() -> None:
+def test_sweep_changes_only_its_code() -> None:
     v = inputs(TOLD, 3, 1)
     knobs = code_knobs(TOLD, 5)
     assert [len(knob.settings) for knob in knobs] == [4, 2, 5, 5]
@@ -204,7 +202,7 @@ KINDS = ("loop", "walk", "sine", "morph", "sweep")
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("count", [60, 97])
-def test_a_path_ends_where_it_began(kind: str, count: int) -> None:
+def test_paths_are_closed(kind: str, count: int) -> None:
     way = closed_path(kind, TOLD, 4, count, 1).double()
     assert way.shape == (count, 4, TOLD.width)
     steps = (way.roll(-1, 0) - way).norm(dim=-1)
@@ -219,14 +217,14 @@ def test_a_path_ends_where_it_began(kind: str, count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_film_has_no_seam(kind: str) -> None:
+def test_film_loops_without_a_jump(kind: str) -> None:
     shown = film(ClassPainter(), closed_path(kind, TOLD, 4, 120, 1)).astype(int)
     assert shown.shape == (120, 8, 8, 3)
     steps = np.abs(np.roll(shown, -1, axis=0) - shown).mean((1, 2, 3))
     assert steps[-1] <= steps[:-1].max()
 
 
-def test_what_moves_on_a_path_and_what_stands_still() -> None:
+def test_each_path_changes_only_its_inputs() -> None:
     for kind in KINDS:
         z, rest = closed_path(kind, TOLD, 2, 80, 1).tensor_split([TOLD.latent], dim=2)
         still, moving = (rest, z) if kind in ("loop", "walk", "sine") else (z, rest)
@@ -237,7 +235,7 @@ def test_what_moves_on_a_path_and_what_stands_still() -> None:
     )
 
 
-def test_a_walk_stays_near_the_sphere_and_leads_through_more_latents_in_more_time() -> None:
+def test_walk_stays_near_the_sphere_and_scales_with_duration() -> None:
     told = Inputs(latent=256)
     short, long = (closed_path("walk", told, 1, count, 1)[:, 0] for count in (96, 480))
     norms = torch.cat([short, long]).norm(dim=1) / 16
@@ -249,12 +247,12 @@ def test_a_walk_stays_near_the_sphere_and_leads_through_more_latents_in_more_tim
         assert float(cosines.abs().max()) < 0.3
 
 
-def test_the_sine_is_that_of_shipibo_gan() -> None:
+def test_sine_path_equals_shipibo_gans() -> None:
     way = closed_path("sine", Inputs(latent=3), 2, 4, 1)
     torch.testing.assert_close(way - way[0], torch.tensor([0.0, 1, 0, -1])[:, None, None] + 0 * way)
 
 
-def test_a_morph_shows_every_class_and_a_sweep_every_value() -> None:
+def test_morph_shows_all_classes_and_sweep_all_values() -> None:
     _, told, _ = TOLD.parts(closed_path("morph", TOLD, 1, 60, 1)[:, 0])
     torch.testing.assert_close(told.sum(dim=1), torch.ones(60))
     assert told[::20].tolist() == torch.eye(3).tolist()
@@ -274,7 +272,7 @@ def test_a_morph_shows_every_class_and_a_sweep_every_value() -> None:
     assert int((~torch.stack(stood)).sum(dim=0).max()) == 1
 
 
-def test_a_path_that_is_not_possible_says_why() -> None:
+def test_impossible_path_is_refused_with_the_reason() -> None:
     with pytest.raises(PathError, match="no classes to morph"):
         closed_path("morph", Inputs(latent=3), 1, 100, 1)
     with pytest.raises(PathError, match="no codes to sweep"):
@@ -286,7 +284,7 @@ def test_a_path_that_is_not_possible_says_why() -> None:
 # --- one under the other -------------------------------------------------------------------------
 
 
-def test_sheets_of_any_width_stand_one_under_the_other() -> None:
+def test_sheets_of_different_widths_are_stacked() -> None:
     sheet = stacked([np.zeros((2, 3, 3), np.uint8), np.zeros((1, 5, 3), np.uint8)], gap=1)
     assert (sheet[..., 0] == 0).tolist() == [
         [True, True, True, False, False],
@@ -304,7 +302,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
-def test_mp4_holds_the_frames_as_browsers_play_them(tmp_path: Path) -> None:
+def test_mp4_frames_are_playable_in_browsers(tmp_path: Path) -> None:
     film = frames()
     path = tmp_path / "loop.mp4"
     save_mp4(film, path, 24)
@@ -322,7 +320,7 @@ def test_mp4_holds_the_frames_as_browsers_play_them(tmp_path: Path) -> None:
     assert data.index(b"moov") < data.index(b"mdat")  # plays before it has all arrived
 
 
-def test_mp4_is_as_sharp_at_the_end_as_before(tmp_path: Path) -> None:
+def test_mp4_quality_does_not_drop_at_the_end(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.normal(0, 40, (2, 16, 16, 3))
     angle = (np.arange(48) * 2 * math.pi / 48)[:, None, None, None]
@@ -332,12 +330,12 @@ def test_mp4_is_as_sharp_at_the_end_as_before(tmp_path: Path) -> None:
     assert error[-4:].mean() < 1.1 * error[12:36].mean()
 
 
-def test_mp4_of_odd_sides_gets_even_ones(tmp_path: Path) -> None:
+def test_mp4_sides_are_made_even(tmp_path: Path) -> None:
     save_mp4(frames(3, 31, 45), tmp_path / "odd.mp4", 10)
     assert decode(tmp_path / "odd.mp4").shape == (3, 32, 46, 3)
 
 
-def test_webp_loops_for_ever_within_its_size(tmp_path: Path) -> None:
+def test_webp_loops_endlessly_within_its_size_limit(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), np.uint8)
     for animation, limit in [(frames(), 100_000), (noise, 6_000)]:
         path = tmp_path / "loop.webp"
@@ -351,7 +349,7 @@ def test_webp_loops_for_ever_within_its_size(tmp_path: Path) -> None:
             assert picture.info["duration"] == 50
 
 
-def test_gif_loops_for_ever_at_its_speed_within_its_size(tmp_path: Path) -> None:
+def test_gif_loops_endlessly_at_its_speed_within_its_size_limit(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (24, 64, 64, 3), np.uint8)
     for animation, limit in [(frames(24), 100_000), (noise, 40_000)]:
         path = tmp_path / "loop.gif"
@@ -370,7 +368,7 @@ def test_gif_loops_for_ever_at_its_speed_within_its_size(tmp_path: Path) -> None
             assert shown == 1000
 
 
-def test_the_suffix_names_the_format_and_animations_are_the_same_bytes_again(
+def test_animation_format_follows_suffix_and_is_reproducible(
     tmp_path: Path,
 ) -> None:
     magic = {"mp4": b"ftyp", "gif": b"GIF89a", "webp": b"WEBP"}
@@ -384,7 +382,7 @@ def test_the_suffix_names_the_format_and_animations_are_the_same_bytes_again(
 
 
 def make_timeline(folder: Path, moments: int) -> None:
-    """Grids of 2x2 pictures of 4 px, brighter from moment to moment."""
+    """Grids of 2 x 2 images of 4 px that become brighter over time."""
     folder.mkdir(parents=True)
     names = [f"kimg_{n}.png" for n in range(moments)]
     for n, name in enumerate(names):
@@ -392,7 +390,7 @@ def make_timeline(folder: Path, moments: int) -> None:
     (folder / "timeline.json").write_text(json.dumps([{"file": n, "kimg": 1} for n in names]))
 
 
-def test_a_timelapse_shows_each_moment_as_long_and_the_last_longer(tmp_path: Path) -> None:
+def test_timelapse_holds_the_last_frame_longer(tmp_path: Path) -> None:
     make_timeline(tmp_path / "timeline", 4)
     shown = timelapse(tmp_path / "timeline", 20, 4)
     assert shown.shape == (20, 8, 8, 3)
@@ -405,7 +403,7 @@ def test_a_timelapse_shows_each_moment_as_long_and_the_last_longer(tmp_path: Pat
         timelapse(tmp_path / "other", 20, 4)
 
 
-def test_enlarging_repeats_pixels() -> None:
+def test_enlarged_animation_repeats_pixels() -> None:
     film = frames(2, 20, 30)
     big = enlarged(film, 100)
     assert big.shape == (2, 80, 120, 3)

@@ -1,4 +1,4 @@
-"""Searching the web by keyword: the shapes of each answer, served on loopback, and hostile ones."""
+"""Searches by keyword, against recorded and hostile responses on loopback."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class Web:
-    """The server of the tests, told what to answer to which query."""
+    """Test server with a response for each query."""
 
     def __init__(self, server: Any) -> None:
         self.url, self.stop = server.url("").rstrip("/"), server.stop
@@ -69,7 +69,7 @@ class Web:
 
 @pytest.fixture
 def site(server: Any, outside: Any, monkeypatch: pytest.MonkeyPatch) -> Web:
-    """Commons and Openverse on loopback; whatever else is asked fails the test."""
+    """Commons and Openverse on loopback; other requests fail the test."""
     made = Web(server)
     monkeypatch.setattr(commons, "API", f"{made.url}/w/api.php")
     monkeypatch.setattr(commons, "_PAUSE", 0)
@@ -156,7 +156,7 @@ def commons_search(total: int, page: int = 50) -> Callable[[Query], Answer]:
     return answer
 
 
-def test_commons_tells_author_licence_and_page(site: Web) -> None:
+def test_commons_returns_author_licence_and_page(site: Web) -> None:
     site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("shipibo art", 5)))
     assert row == Candidate(
@@ -182,7 +182,7 @@ def test_commons_tells_author_licence_and_page(site: Web) -> None:
     assert "me@example.org" in agent
 
 
-def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
+def test_commons_includes_drawings_only_with_a_width(site: Web) -> None:
     site["/w/api.php"] = commons_search(1)
     [row] = found(source("commons", ("art", 5), width=960))
     assert row.url.endswith("/960px-Kené_1.jpg")
@@ -191,7 +191,7 @@ def test_commons_scales_and_then_takes_drawings_too(site: Web) -> None:
     assert (query["iiurlwidth"], query["gsrsearch"]) == ("960", "filetype:bitmap|drawing art")
 
 
-def test_commons_goes_on_until_there_is_enough(site: Web) -> None:
+def test_commons_continues_until_the_maximum(site: Web) -> None:
     site["/w/api.php"] = commons_search(130)
     assert len(found(source("commons", ("art", 1000)))) == 130
     assert [query.get("gsroffset") for _, query in site.asked] == [None, "50", "100"]
@@ -202,7 +202,7 @@ def test_commons_goes_on_until_there_is_enough(site: Web) -> None:
     assert {row.title for row in rows} == {f"Kené {n}.jpg" for n in range(1, 61)}
 
 
-def test_commons_takes_what_another_part_of_the_answer_describes(site: Web) -> None:
+def test_commons_merges_split_responses(site: Web) -> None:
     bare = {key: value for key, value in file_page(1).items() if key != "imageinfo"}
     first = {
         "continue": {"iistart": "2010-04-16T22:53:21Z", "continue": "||info"},
@@ -227,7 +227,7 @@ def test_keywords_are_merged_by_url(site: Web) -> None:
     assert rows == found(source("commons", ("art", 9), ("weaving", 9), ("weaving art", 1)))
 
 
-def test_a_keyword_that_finds_nothing_is_told(site: Web) -> None:
+def test_keyword_without_results_causes_a_warning(site: Web) -> None:
     site["/w/api.php"] = lambda query: commons_search(
         1 if query["gsrsearch"].endswith(" art") else 0
     )(query)
@@ -264,15 +264,13 @@ def test_commons_waits_for_lagging_databases(site: Web) -> None:
         (Answer(b"{" * 100_000), "not answer with JSON"),
     ],
 )
-def test_commons_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+def test_commons_api_error_fails_the_search(site: Web, answer: Answer, message: str) -> None:
     site["/w/api.php"] = lambda _: answer
     with pytest.raises(SourceError, match=rf"sources\.web: Wikimedia Commons.*{message}"):
         found(source("commons", ("art", 9)))
 
 
-def test_commons_leaves_a_server_that_never_ends(
-    site: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commons_stops_at_endless_continuation(site: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commons, "_MOST_ANSWERS", 7)
     site["/w/api.php"] = lambda query: as_json(
         {"continue": {"gsroffset": int(query.get("gsroffset", 0)) + 50}}
@@ -288,7 +286,7 @@ def test_commons_leaves_a_server_that_never_ends(
     assert len(site.asked) == 2
 
 
-def test_an_api_is_asked_whatever_robots_txt_says_to_crawlers(site: Web) -> None:
+def test_api_requests_ignore_robots_txt(site: Web) -> None:
     site["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /w/\nDisallow: /v1/")
     site["/w/api.php"] = commons_search(1)
     site["/v1/images/"] = openverse_search(1)
@@ -339,7 +337,7 @@ def openverse_search(total: int) -> Callable[[Query], Answer]:
     return answer
 
 
-def test_openverse_tells_author_licence_and_page(site: Web) -> None:
+def test_openverse_returns_author_licence_and_page(site: Web) -> None:
     site["/v1/images/"] = openverse_search(1)
     [row] = found(source("openverse", ("tapestry", 9)))
     assert row.url == "https://live.staticflickr.com/3080/1_b.jpg"
@@ -360,11 +358,11 @@ def test_openverse_tells_author_licence_and_page(site: Web) -> None:
         (7, {}, ""),
     ],
 )
-def test_licences_in_the_words_of_creative_commons(code: Any, version: Any, words: str) -> None:
+def test_openverse_licences_are_written_in_full(code: Any, version: Any, words: str) -> None:
     assert openverse.licence(code, version) == words
 
 
-def test_openverse_says_when_more_was_asked_for_than_there_can_be(site: Web) -> None:
+def test_openverse_warns_about_its_result_limit(site: Web) -> None:
     site["/v1/images/"] = openverse_search(5000)
     with pytest.warns(SourceWarning, match="240 works a query, not 300, for 'art'; more keywords"):
         assert len(found(source("openverse", ("art", 300)))) == 240
@@ -386,7 +384,7 @@ def test_openverse_says_when_more_was_asked_for_than_there_can_be(site: Web) -> 
         (Answer(b"<html>Just a moment...</html>"), "JSON.*Just a moment"),
     ],
 )
-def test_openverse_out_of_order_is_an_error(site: Web, answer: Answer, message: str) -> None:
+def test_openverse_api_error_fails_the_search(site: Web, answer: Answer, message: str) -> None:
     site["/v1/images/"] = lambda _: answer._replace(headers=(("Retry-After", "0"),))
     with pytest.raises(SourceError, match=f"Openverse.*{message}"):
         found(source("openverse", ("art", 9)))
@@ -420,7 +418,7 @@ BING_PAGE = b"""<html><body><ul><li><div class="imgpt"><a class="iusc" m="{&quot
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, site: Web) -> Web:
-    """Google and Bing, as far as a search can tell, on loopback."""
+    """Google and Bing on loopback."""
     addresses = pages.addresses
 
     def redirected(*arguments: Any) -> Iterator[str]:
@@ -441,7 +439,7 @@ def paged(*contents: bytes, last: bytes = b"<html></html>") -> Callable[[Query],
     return lambda _: Answer(next(answers, last))
 
 
-def test_google_gives_addresses_where_its_page_is_understood(engine: Web) -> None:
+def test_google_addresses_are_parsed(engine: Web) -> None:
     engine["/search"] = paged(GOOGLE_PAGE)
     rows = found(source("google", ("shipibo art", 300)))
     # Neither Google's own thumbnails nor an address with a password.
@@ -455,7 +453,7 @@ def test_google_gives_addresses_where_its_page_is_understood(engine: Web) -> Non
 
 
 @pytest.mark.parametrize("page", [GOOGLE_NO_SCRIPT, b"", b"\xff\xfe<script>", b"<![", b"x" * 9999])
-def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Web, page: bytes) -> None:
+def test_page_without_results_causes_a_warning_with_a_remedy(engine: Web, page: bytes) -> None:
     engine["/search"] = engine["/images/async"] = lambda _: Answer(page)
     for kind in ("google", "bing"):
         with pytest.warns(SourceWarning) as told:
@@ -466,27 +464,27 @@ def test_a_page_without_results_is_a_warning_with_the_way_out(engine: Web, page:
         assert "`commons` and `openverse`" in text
 
 
-def test_a_parser_that_raises_is_a_page_not_understood(engine: Web) -> None:
+def test_parser_error_counts_as_page_not_understood(engine: Web) -> None:
     # The parser reads the address as Python's escapes, of which this is half of one.
     engine["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
     with pytest.warns(SourceWarning, match="not understood: 0 results"):
         assert found(source("google", ("art", 9))) == []
 
 
-def test_more_than_a_search_shows_is_told(engine: Web) -> None:
+def test_search_page_limit_causes_a_warning(engine: Web) -> None:
     engine["/search"] = paged(GOOGLE_PAGE)
     with pytest.warns(SourceWarning, match="Google shows 1000 results, not 1001"):
         assert len(found(source("google", ("art", 1001)))) == 2
 
 
-def test_bing_gives_addresses(engine: Web) -> None:
+def test_bing_addresses_are_parsed(engine: Web) -> None:
     engine["/images/async"] = paged(BING_PAGE)
     [row] = found(source("bing", ("shipibo & kené", 9)))
     assert row.url == "https://example.org/textile.jpg"
     assert engine.asked[0][1]["q"] == "shipibo & kené"
 
 
-def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Web) -> None:
+def test_search_pages_respect_robots_txt(engine: Web) -> None:
     engine["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /search\n")
     engine["/search"] = paged(GOOGLE_PAGE)
     with pytest.warns(SourceWarning) as told:
@@ -500,7 +498,7 @@ def test_search_pages_are_not_read_where_robots_txt_forbids(engine: Web) -> None
     assert len(found(source("google", ("art", 9)), ignoring)) == 2
 
 
-def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: Web) -> None:
+def test_engine_refusal_is_a_warning_but_no_network_is_an_error(engine: Web) -> None:
     engine["/search"] = lambda _: Answer(b"unusual traffic", 403)
     with pytest.warns(SourceWarning, match="HTTP 403: Forbidden: 0 results"):
         assert found(source("google", ("art", 9))) == []
@@ -518,23 +516,21 @@ def test_a_refusal_by_the_engine_is_a_warning_but_no_network_an_error(engine: We
         ("http://127.0.0.1:1/", "cannot connect"),
     ],
 )
-def test_a_redirect_that_leads_nowhere_is_a_warning(
-    engine: Web, location: str, reason: str
-) -> None:
+def test_invalid_redirect_causes_a_warning(engine: Web, location: str, reason: str) -> None:
     engine["/search"] = lambda _: Answer(b"", 302, (("Location", location),))
     once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
     with pytest.warns(SourceWarning, match=f"{reason}.*: 0 results"):
         assert found(source("google", ("art", 9)), once) == []
 
 
-def test_an_engine_without_readable_robots_txt_is_a_warning(engine: Web) -> None:
+def test_unreadable_robots_txt_of_an_engine_causes_a_warning(engine: Web) -> None:
     engine["/robots.txt"] = lambda _: Answer(b"", 503)
     once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
     with pytest.warns(SourceWarning, match="robots.txt cannot be read: HTTP 503.*: 0 results"):
         assert found(source("google", ("art", 9)), once) == []
 
 
-def test_an_engine_that_asks_to_wait_is_not_asked_further(engine: Web) -> None:
+def test_engine_that_asks_to_wait_is_not_requested_again(engine: Web) -> None:
     engine["/search"] = lambda _: Answer(b"", 429, (("Retry-After", "3600"),))
     with pytest.warns(SourceWarning) as told:
         assert found(source("google", *((text, 9) for text in ("art", "bag", "cup", "dye")))) == []
@@ -571,7 +567,7 @@ JSON = st.recursive(
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(["query", "results", "continue", "detail"]), JSON), JSON)
-def test_no_answer_brings_down_what_reads_it(answer: dict[str, Any], part: Any) -> None:
+def test_arbitrary_api_responses_are_handled(answer: dict[str, Any], part: Any) -> None:
     shown = answer | {"query": {"pages": [{"imageinfo": [part]}, part]}, "results": [part]}
     found_rows = commons.pictures(answer, scaled=True) + commons.pictures(shown, scaled=False)
     for page in (answer, shown):
@@ -591,7 +587,7 @@ def test_no_answer_brings_down_what_reads_it(answer: dict[str, Any], part: Any) 
 @given(
     st.binary(max_size=300) | st.text().map(str.encode) | JSON.map(lambda v: json.dumps(v).encode())
 )
-def test_no_bytes_bring_down_what_reads_them(data: bytes) -> None:
+def test_arbitrary_search_pages_are_handled(data: bytes) -> None:
     try:
         assert isinstance(keywords.parsed(data, "Who"), dict)
     except SourceError as error:
@@ -620,11 +616,11 @@ def test_no_bytes_bring_down_what_reads_them(data: bytes) -> None:
         "https://example.org/" + "a" * 2048,
     ],
 )
-def test_other_addresses_are_none(url: Any) -> None:
+def test_non_web_addresses_are_ignored(url: Any) -> None:
     assert keywords.web_url(url) == ""
 
 
-def test_text_is_one_bounded_line() -> None:
+def test_text_is_shortened_to_one_line() -> None:
     assert keywords.text("a\r\n\tb\x00c\x1b[31m\u202e d" + "e" * 9999).startswith("a b c [31m d")
     assert len(keywords.text("e" * 9999)) == 500
     assert commons.plain("<p>A<script>x()</script> <i>B</i></p>" * 3) == "A B A B A B"
@@ -633,7 +629,7 @@ def test_text_is_one_bounded_line() -> None:
 # --- archives, and the stage ---------------------------------------------------------------------
 
 
-def test_an_archive_is_downloaded_once_and_checked(
+def test_archive_download_happens_once_and_is_verified(
     site: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""PSNR, SSIM and MS-SSIM, beside another implementation of them."""
+"""PSNR, SSIM and MS-SSIM compared with another implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WINDOW = (WINDOW / WINDOW.sum()).repeat(3, 1, 1, 1)
 
 
 def pictures(side: int, noise: float) -> tuple[Tensor, Tensor]:
-    """Smooth pictures over the whole range of values, and the same with noise: (3, 3, R, R)."""
+    """Smooth images over the full range, and the same with noise: (3, 3, R, R)."""
     generator = torch.Generator().manual_seed(1)
     coarse = torch.rand(3, 3, side // 8, side // 8, generator=generator, dtype=torch.float64)
     x = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(0, 1)
@@ -29,7 +29,7 @@ def pictures(side: int, noise: float) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("noise", [0.02, 0.3])
 @pytest.mark.parametrize("side", [176, 256])
-def test_as_the_library_says(side: int, noise: float) -> None:
+def test_ms_ssim_equals_pytorch_msssim(side: int, noise: float) -> None:
     x, y = pictures(side, noise)
     light = ((x + 1) / 2, (y + 1) / 2)
     kind = {"data_range": 1, "size_average": False, "win": WINDOW}
@@ -40,7 +40,7 @@ def test_as_the_library_says(side: int, noise: float) -> None:
     torch.testing.assert_close(ms_ssim(x, y), expected, rtol=1e-7, atol=0)
 
 
-def test_ssim_of_small_pictures_is_the_librarys_too() -> None:
+def test_ssim_of_small_images_equals_pytorch_msssim() -> None:
     x, y = pictures(16, 0.1)
     expected = pytorch_msssim.ssim(
         (x + 1) / 2, (y + 1) / 2, data_range=1, size_average=False, win=WINDOW
@@ -49,12 +49,12 @@ def test_ssim_of_small_pictures_is_the_librarys_too() -> None:
 
 
 @pytest.mark.parametrize(("side", "count"), [(11, 1), (32, 2), (64, 3), (160, 4), (161, 5)])
-def test_small_pictures_have_fewer_scales(side: int, count: int) -> None:
+def test_small_images_have_fewer_scales(side: int, count: int) -> None:
     assert scales(side) == count
 
 
-def test_scales_of_64_px_are_weighed_as_if_they_were_all() -> None:
-    """By hand from the library's parts, at the three scales that fit."""
+def test_weights_of_64_px_scales_sum_to_1() -> None:
+    """Calculated from the library's parts, at the three scales that fit."""
     x, y = pictures(64, 0.1)
     a, b = (x + 1) / 2, (y + 1) / 2
     weights = torch.tensor([0.0448, 0.2856, 0.3001], dtype=torch.float64)
@@ -66,20 +66,20 @@ def test_scales_of_64_px_are_weighed_as_if_they_were_all() -> None:
     torch.testing.assert_close(ms_ssim(x, y), expected.mean(dim=1))
 
 
-def test_the_same_picture_is_as_like_as_can_be() -> None:
+def test_equal_images_have_maximal_similarity() -> None:
     x, _ = pictures(64, 0)
     for measure in (ssim, ms_ssim):
         torch.testing.assert_close(measure(x, x), torch.ones(3, dtype=torch.float64))
     assert psnr(x, x).tolist() == [math.inf] * 3
 
 
-def test_psnr_is_of_the_range_from_black_to_white() -> None:
+def test_psnr_uses_the_full_range() -> None:
     x = torch.zeros(2, 3, 4, 4)
     y = x + torch.tensor([0.2, 2.0]).view(2, 1, 1, 1)
     torch.testing.assert_close(psnr(x, y), torch.tensor([20.0, 0.0]), rtol=0, atol=1e-4)
 
 
-def test_a_negative_picture_gives_gradients_that_are_numbers() -> None:
+def test_ms_ssim_of_an_inverted_image_has_finite_gradients() -> None:
     x, _ = pictures(64, 0)
     x = x.float().requires_grad_()
     loss = ms_ssim(x, -x.detach()).sum()

@@ -1,7 +1,7 @@
 """Stages on the nodes of a cluster: a real Slurm with two nodes on this machine.
 
-Each node's daemon has process numbers of its own, as another machine has: to a DVC that looked for
-the process that holds a lock on the other node, it would seem dead.
+The daemons of the nodes have separate process ids, like two machines: a process that holds a lock
+on one node seems dead to DVC on the other.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PartitionName=main Nodes=n1,n2 Default=YES
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a running Slurm: two nodes with a core and a GPU (that is none) each."""
+    """Folder of a running Slurm: two nodes, each with a core and a simulated GPU."""
     pytest.importorskip("snakemake_executor_plugin_slurm")
     if not all(map(shutil.which, ["slurmctld", "slurmd", "sbatch", "unshare"])):
         pytest.skip("needs Slurm (apt-get install slurm-wlm)")
@@ -120,7 +120,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def jobs(project: Project, *fields: str) -> dict[str, list[str]]:
-    """What Slurm says of each job that waits or runs, by rule."""
+    """State of each waiting or running job in Slurm, by rule."""
     columns = ",".join(f"{field}:40" for field in ("comment", *fields))
     lines = project.run("squeue", "--noheader", f"--Format={columns}").splitlines()
     return {rule: values for rule, *values in map(str.split, lines)}
@@ -128,7 +128,7 @@ def jobs(project: Project, *fields: str) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def head(project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Snakemake's head, killed on leaving; what it says goes into a file beside the project."""
+    """Snakemake's head process, killed on exit; its output goes to a file next to the project."""
     with Path(f"{project.path}.log").open("ab") as log:
         process = subprocess.Popen(
             [*PROFILE, *arguments],
@@ -150,7 +150,7 @@ def said(project: Project) -> str:
 
 
 def process_of(project: Project, *command: str) -> psutil.Process:
-    """The process of a stage's script, whichever node it runs on."""
+    """Process of a stage's script on either node."""
     (found,) = (
         process
         for process in psutil.process_iter(["cmdline", "cwd"])
@@ -159,9 +159,7 @@ def process_of(project: Project, *command: str) -> psutil.Process:
     return found
 
 
-def test_trainings_survive_their_head_their_process_and_their_time_limit(
-    finished: Project, project: Project
-) -> None:
+def test_slurm_trainings_survive_kills_and_time_limits(finished: Project, project: Project) -> None:
     trainings = ["train@dcgan", "train@other"]
     project.edit("train.ticks", 8)
     project.edit("models.other", project.params()["models"]["dcgan"])

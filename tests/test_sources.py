@@ -1,4 +1,4 @@
-"""Listing and reading folders, torchvision's data sets and digits."""
+"""Listing and reading of folders, torchvision's datasets and digits."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ids(rows: list[Candidate]) -> list[str]:
 # --- folder ------------------------------------------------------------------------------------
 
 
-def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
+def test_folder_lists_images_with_classes(tmp_path: Path) -> None:
     put(tmp_path / "cat" / "deep" / "b.PNG", picture(1))
     put(tmp_path / "a.png", picture(2))
     rows = listed(folder(tmp_path))
@@ -72,7 +72,7 @@ def test_a_folder_lists_its_pictures_with_their_class(tmp_path: Path) -> None:
     assert read(folder(tmp_path), rows[1]) == picture(1)
 
 
-def test_a_class_is_one_whether_its_accent_is_composed_or_not(tmp_path: Path) -> None:
+def test_folder_classes_ignore_unicode_normalisation(tmp_path: Path) -> None:
     for form in ("NFC", "NFD"):
         put(tmp_path / unicodedata.normalize(form, "café") / f"{form}.png", picture())
     rows = listed(folder(tmp_path))
@@ -80,13 +80,13 @@ def test_a_class_is_one_whether_its_accent_is_composed_or_not(tmp_path: Path) ->
     assert [read(folder(tmp_path), row) for row in rows] == [picture()] * 2
 
 
-def test_a_licence_may_be_unknown(tmp_path: Path) -> None:
+def test_folder_licence_may_be_unknown(tmp_path: Path) -> None:
     put(tmp_path / "a.png", picture())
     [row] = listed(FolderSource(kind="folder", path=str(tmp_path), licence=None))
     assert row.licence == ""
 
 
-def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Path) -> None:
+def test_folder_lists_only_image_files(tmp_path: Path) -> None:
     for name in ("broken.jpg", "new.avif", "empty.gif"):
         put(tmp_path / name, b"")
     put(tmp_path / "no_suffix", picture())
@@ -100,7 +100,7 @@ def test_what_claims_to_be_a_picture_is_listed_and_the_rest_is_not(tmp_path: Pat
     ]
 
 
-def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> None:
+def test_links_to_images_and_folders_are_followed(tmp_path: Path) -> None:
     put(tmp_path / "disk" / "cats" / "1.png", picture(1))
     put(tmp_path / "disk" / "cats" / "old" / "2.png", picture(2))
     cached = put(tmp_path / "cache" / "ab" / "cdef", picture(3))
@@ -128,7 +128,7 @@ def test_links_to_pictures_and_to_class_folders_are_followed(tmp_path: Path) -> 
         assert "dvc repro --force search@mine" in text
 
 
-def test_what_cannot_be_read_is_counted_with_the_reason(tmp_path: Path) -> None:
+def test_unreadable_paths_are_counted_with_reasons(tmp_path: Path) -> None:
     put(tmp_path / "disk" / "2.png", picture(2))
     put(tmp_path / "in" / "a" / "1.png", picture(1))
     links = {
@@ -179,7 +179,9 @@ def test_what_cannot_be_read_is_counted_with_the_reason(tmp_path: Path) -> None:
         (b"latin-\xf1.png", "latin-%F1.png"),
     ],
 )
-def test_weird_names_survive_the_table(tmp_path: Path, name: bytes, key: str) -> None:
+def test_unusual_file_names_survive_the_candidate_table(
+    tmp_path: Path, name: bytes, key: str
+) -> None:
     (tmp_path / "in").mkdir()
     Path(os.fsdecode(os.fsencode(tmp_path / "in") + b"/" + name)).write_bytes(picture())
     spec = folder(tmp_path / "in")
@@ -197,7 +199,9 @@ def test_weird_names_survive_the_table(tmp_path: Path, name: bytes, key: str) ->
         st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40
     )
 )
-def test_any_name_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_any_file_name_survives_the_candidate_table(
+    tmp_path_factory: pytest.TempPathFactory, name: str
+) -> None:
     root = tmp_path_factory.mktemp("names")
     put(root / f"x{name}.png", picture())
     [row] = listed(folder(root))
@@ -206,7 +210,7 @@ def test_any_name_can_be_read_back(tmp_path_factory: pytest.TempPathFactory, nam
     assert read(folder(root), tables.read(root / "rows.csv", Candidate)[0]) == picture()
 
 
-def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     put(tmp_path / "my data" / "a.png", picture())
     spec = folder("my data")
@@ -215,7 +219,7 @@ def test_a_relative_folder_stays_relative(tmp_path: Path, monkeypatch: pytest.Mo
     assert read(spec, row) == picture()
 
 
-def test_a_file_that_went_away_is_a_failure_with_a_reason(tmp_path: Path) -> None:
+def test_deleted_file_fails_with_a_reason(tmp_path: Path) -> None:
     path = put(tmp_path / "a.png", picture())
     [row] = listed(folder(tmp_path))
     path.unlink()
@@ -223,7 +227,7 @@ def test_a_file_that_went_away_is_a_failure_with_a_reason(tmp_path: Path) -> Non
         read(folder(tmp_path), row)
 
 
-def test_a_folder_must_be_one_and_hold_pictures(tmp_path: Path) -> None:
+def test_folder_must_exist_and_contain_images(tmp_path: Path) -> None:
     path = put(tmp_path / "notes.txt", b"words")
     with pytest.raises(SourceError, match=r"sources\.mine: .*not a folder"):
         listed(folder(path))
@@ -232,7 +236,7 @@ def test_a_folder_must_be_one_and_hold_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_a_real_folder_of_classes(shared_data: Path) -> None:
+def test_real_folder_with_classes_is_listed(shared_data: Path) -> None:
     spec = folder(shared_data / "decor")
     rows = listed(spec)
     assert len(rows) == 485
@@ -243,7 +247,7 @@ def test_a_real_folder_of_classes(shared_data: Path) -> None:
 # --- digits ------------------------------------------------------------------------------------
 
 
-def test_digits_are_grey_pictures_with_their_label() -> None:
+def test_digits_are_grey_images_with_labels() -> None:
     spec = DigitsSource(kind="digits", path="src/ganloom/sources/digits.py")
     rows = sources.module("digits").search("digits", spec, CONTEXT)
     assert len(rows) == 1797
@@ -292,7 +296,7 @@ def test_mnist_is_read_in_both_layouts(mnist: Path) -> None:
     assert np.array_equal(found[..., 0].ravel(), np.arange(28 * 28, 2 * 28 * 28) % 256)
 
 
-def test_a_download_that_falls_silent_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_download_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision import datasets
 
     monkeypatch.chdir(tmp_path)
@@ -306,7 +310,7 @@ def test_a_download_that_falls_silent_ends(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("url", ["x", "MNIST/test/x", "MNIST/valid/0", "MNIST/test/99", "a/b/c/d"])
-def test_a_picture_that_is_not_in_the_set_fails(mnist: Path, url: str) -> None:
+def test_missing_dataset_image_fails(mnist: Path, url: str) -> None:
     digits, key = DigitsSource(kind="digits", path="."), url.rpartition("/")[2]
     for spec, address in (
         (torchvision(mnist, split="all"), f"torchvision:{url}"),
@@ -316,7 +320,7 @@ def test_a_picture_that_is_not_in_the_set_fails(mnist: Path, url: str) -> None:
             read_url(spec, address)
 
 
-def test_classes_and_limit_choose(mnist: Path) -> None:
+def test_dataset_is_filtered_by_classes_and_limit(mnist: Path) -> None:
     rows = listed(torchvision(mnist, classes=["1 - one", "3 - three"], limit=3))
     assert ids(rows) == ["mine/test/000000", "mine/test/000001", "mine/test/000002"]
     assert {row.label for row in rows} == {"1 - one", "3 - three"}
@@ -331,7 +335,7 @@ def test_classes_and_limit_choose(mnist: Path) -> None:
         ({"dataset": "CIFAR10"}, r"CIFAR10 \(test\) in .*not found"),
     ],
 )
-def test_impossible_choices_are_explained(
+def test_impossible_dataset_filters_are_explained(
     mnist: Path, changes: dict[str, Any], message: str
 ) -> None:
     if changes.get("dataset") == "KMNIST":
@@ -354,7 +358,7 @@ LABELS = idx(np.array([3, 1, 3, 0, 1, 9]))
     ],
     ids=["nothing", "no header", "no end", "no counts", "fewer than told"],  # gzip notes the time
 )
-def test_damaged_archives_are_named(mnist: Path, damage: bytes) -> None:
+def test_damaged_dataset_archives_are_named(mnist: Path, damage: bytes) -> None:
     (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(damage)
     with pytest.raises(SourceError, match=r"MNIST \(test\) in"):
         listed(torchvision(mnist))
@@ -367,7 +371,7 @@ def test_damaged_archives_are_named(mnist: Path, damage: bytes) -> None:
         ([1 << 30, 9], "declares 1073741824 x 9 bytes"),
     ],
 )
-def test_a_bomb_is_not_unpacked(mnist: Path, counts: list[int], message: str) -> None:
+def test_dataset_bomb_is_not_unpacked(mnist: Path, counts: list[int], message: str) -> None:
     head = bytes([0, 0, 8, len(counts)]) + np.array(counts, ">i4").tobytes()
     bomb = gzip.compress(head + bytes(100_000_000), 1)
     (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(bomb)
@@ -401,7 +405,7 @@ def test_cifar_gives_class_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.data
-def test_the_real_mnist_test_set(shared_data: Path) -> None:
+def test_real_mnist_test_set_is_read(shared_data: Path) -> None:
     spec = torchvision(shared_data / "mnist", classes=["7 - seven"])
     rows = listed(spec)
     assert len(rows) == 1028

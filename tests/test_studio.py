@@ -1,4 +1,4 @@
-"""The studio's server: who may ask, what the list looks like afterwards."""
+"""The studio's server: access control, and the list after changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ A, B, C = HASHES[:3]
 
 
 def make_project(project: Path) -> Path:
-    """Nine pictures: 1 is a copy of 0, 6 is too small, 7 and 8 are not to be trusted."""
+    """Nine images: 1 is a copy of 0, 6 is too small, 7 and 8 are hostile."""
     data = project / "data"
     shutil.copy(ROOT / "params.yaml", project / "params.yaml")
     write_shards(data / "raw", ((h, "png", d) for h, d in zip(HASHES, FILES, strict=True)))
@@ -109,12 +109,12 @@ def text_of(project: Path) -> str:
 
 @pytest.mark.parametrize("path", ["/", "/api/collection", f"/thumbnails/{A}", "/static/main.js"])
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:8765", ""])
-def test_another_host_is_refused(client: TestClient, path: str, host: str) -> None:
+def test_studio_refuses_other_hosts(client: TestClient, path: str, host: str) -> None:
     assert client.get(path, headers={"host": host}).status_code == 400
 
 
 @pytest.mark.parametrize("host", ["localhost:8765", "127.0.0.1:8765", "[::1]:8765", "LOCALHOST"])
-def test_this_machine_is_answered(client: TestClient, host: str) -> None:
+def test_studio_accepts_local_hosts(client: TestClient, host: str) -> None:
     assert client.get("/api/collection", headers={"host": host}).status_code == 200
 
 
@@ -131,7 +131,7 @@ def test_this_machine_is_answered(client: TestClient, host: str) -> None:
         ({"content-type": "application/x-www-form-urlencoded"}, 415),
     ],
 )
-def test_another_sites_page_decides_nothing(
+def test_cross_site_decisions_are_refused(
     client: TestClient, project: Path, headers: dict[str, str], status: int
 ) -> None:
     body = json.dumps({"revision": "", "changes": [{"sha256": A, "decision": "drop"}]})
@@ -155,9 +155,7 @@ def test_another_sites_page_decides_nothing(
         ("/static/%2e%2e/app.py", 404),
     ],
 )
-def test_every_answer_forbids_what_is_not_the_studios_own(
-    client: TestClient, path: str, status: int
-) -> None:
+def test_responses_have_a_strict_content_policy(client: TestClient, path: str, status: int) -> None:
     answer = client.get(path)
     assert answer.status_code == status
     policy = answer.headers["content-security-policy"]
@@ -168,7 +166,7 @@ def test_every_answer_forbids_what_is_not_the_studios_own(
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
-def test_the_page_has_no_inline_script_or_style(client: TestClient) -> None:
+def test_pages_have_no_inline_script_or_style(client: TestClient) -> None:
     page = client.get("/").text
     assert "<style" not in page
     assert "style=" not in page
@@ -185,7 +183,7 @@ def rows_of(client: TestClient) -> dict[str, dict[str, Any]]:
     return {row["sha256"]: row for row in rows}
 
 
-def test_pictures_come_with_what_the_tables_and_the_rules_say(client: TestClient) -> None:
+def test_images_have_table_values_and_rules(client: TestClient) -> None:
     rows = rows_of(client)
     assert list(rows) == sorted(HASHES)
     assert rows[A]["copies"] == 2
@@ -196,7 +194,7 @@ def test_pictures_come_with_what_the_tables_and_the_rules_say(client: TestClient
     assert (rows[A]["keeper"], rows[B]["keeper"]) == (True, False)
 
 
-def test_columns_that_are_added_later_are_flags(client: TestClient) -> None:
+def test_additional_columns_become_flags(client: TestClient) -> None:
     answer = client.get("/api/collection").json()
     assert answer["flags"] == ["distance", "contrast", "off_topic", "added_later"]
     rows = rows_of(client)
@@ -204,7 +202,7 @@ def test_columns_that_are_added_later_are_flags(client: TestClient) -> None:
     assert rows[B]["added_later"] is None
 
 
-def test_rules_follow_the_parameters_at_once(client: TestClient, project: Path) -> None:
+def test_rules_follow_changed_parameters(client: TestClient, project: Path) -> None:
     before = client.get("/api/collection").json()
     assert (before["list"], before["list_in_use"]) == ("mine", None)
     path = project / "params.yaml"
@@ -217,7 +215,7 @@ def test_rules_follow_the_parameters_at_once(client: TestClient, project: Path) 
     assert client.get("/api/decisions").json()["collection"] == after["revision"]
 
 
-def test_likeness_is_a_dot_product_of_features(client: TestClient, project: Path) -> None:
+def test_similarity_is_a_dot_product_of_features(client: TestClient, project: Path) -> None:
     order = sorted(HASHES)
     features = np.zeros((9, 4), np.float16)
     features[order.index(A)] = features[order.index(C)] = (0.6, 0.8, 0, 0)
@@ -231,7 +229,7 @@ def test_likeness_is_a_dot_product_of_features(client: TestClient, project: Path
     assert scores[HASHES[5]] == 0
 
 
-def test_likeness_without_features_goes_by_colour(client: TestClient) -> None:
+def test_similarity_without_features_uses_colour(client: TestClient) -> None:
     answer = client.get(f"/api/likeness/{A}").json()
     scores = dict(zip(sorted(HASHES), answer["scores"], strict=True))
     assert answer["by"] == "colours"
@@ -239,9 +237,7 @@ def test_likeness_without_features_goes_by_colour(client: TestClient) -> None:
     assert scores[HASHES[8]] == 0  # cannot be decoded: like no other
 
 
-def test_features_that_are_hostile_or_of_another_run_are_not_used(
-    client: TestClient, project: Path
-) -> None:
+def test_hostile_or_outdated_features_are_ignored(client: TestClient, project: Path) -> None:
     path = project / "data/features.npy"
     np.save(path, np.array([{"a": 1}], object), allow_pickle=True)
     assert client.get(f"/api/likeness/{A}").json()["by"] == "colours"
@@ -249,7 +245,7 @@ def test_features_that_are_hostile_or_of_another_run_are_not_used(
     assert client.get(f"/api/likeness/{A}").json()["by"] == "colours"
 
 
-def test_thumbnails_are_made_once_and_kept_for_ever(client: TestClient, project: Path) -> None:
+def test_thumbnails_are_made_once(client: TestClient, project: Path) -> None:
     answer = client.get(f"/thumbnails/{A}")
     with Image.open(io.BytesIO(answer.content)) as image:
         assert (image.format, image.size) == ("WEBP", (160, 160))
@@ -265,9 +261,7 @@ def test_thumbnails_are_made_once_and_kept_for_ever(client: TestClient, project:
 
 
 @pytest.mark.parametrize("left", ["nothing", "a beginning", "zeros", "something else"])
-def test_a_thumbnail_that_is_damaged_is_made_anew(
-    client: TestClient, project: Path, left: str
-) -> None:
+def test_damaged_thumbnail_is_made_again(client: TestClient, project: Path, left: str) -> None:
     whole = client.get(f"/thumbnails/{A}").content
     path = project / f"work/thumbnails/{A}.webp"
     damaged = {
@@ -283,7 +277,7 @@ def test_a_thumbnail_that_is_damaged_is_made_anew(
     assert client.get(f"/thumbnails/{A}").content == whole
 
 
-def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path) -> None:
+def test_missing_original_returns_404(client: TestClient, project: Path) -> None:
     shutil.rmtree(project / "data/raw")
     others = [(h, "png", d) for h, d in zip(HASHES, FILES, strict=True) if h != A]
     write_shards(project / "data/raw", others)
@@ -297,7 +291,7 @@ def test_an_original_that_is_gone_is_not_found(client: TestClient, project: Path
     assert answer.json()["scores"][sorted(HASHES).index(A)] == 0
 
 
-def test_large_pictures_are_shrunk(project: Path) -> None:
+def test_large_images_are_reduced(project: Path) -> None:
     rng = np.random.default_rng(1)
     data = encoding.png(rng.integers(0, 256, (700, 3000, 3), np.uint8))
     write_shards(project / "data/raw", [(sha256(data), "png", data)])
@@ -313,7 +307,7 @@ def test_large_pictures_are_shrunk(project: Path) -> None:
 
 @pytest.mark.parametrize("digest", HASHES[7:])
 @pytest.mark.parametrize("kind", ["thumbnails", "pictures"])
-def test_a_hostile_file_is_never_sent(client: TestClient, kind: str, digest: str) -> None:
+def test_hostile_file_is_never_sent(client: TestClient, kind: str, digest: str) -> None:
     answer = client.get(f"/{kind}/{digest}")
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/json"
@@ -321,7 +315,7 @@ def test_a_hostile_file_is_never_sent(client: TestClient, kind: str, digest: str
     assert "not an image" in answer.text or "truncated" in answer.text or "broken" in answer.text
 
 
-def test_a_picture_is_sent_as_pixels_only(client: TestClient) -> None:
+def test_images_are_sent_reencoded(client: TestClient) -> None:
     for kind, mime in (("pictures", "image/png"), ("thumbnails", "image/webp")):
         answer = client.get(f"/{kind}/{C}")
         assert answer.headers["content-type"] == mime
@@ -330,7 +324,7 @@ def test_a_picture_is_sent_as_pixels_only(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, NEVER_FETCHED, "..%2f..%2fparams.yaml", "A"])
-def test_an_unknown_picture_is_not_found(client: TestClient, digest: str) -> None:
+def test_unknown_image_returns_404(client: TestClient, digest: str) -> None:
     for kind in ("thumbnails", "pictures", "api/likeness"):
         assert client.get(f"/{kind}/{digest}").status_code == 404
 
@@ -338,7 +332,7 @@ def test_an_unknown_picture_is_not_found(client: TestClient, digest: str) -> Non
 # --- the list ------------------------------------------------------------------------------------
 
 
-def test_a_decision_is_on_the_disk_when_it_is_answered(client: TestClient, project: Path) -> None:
+def test_decision_is_saved_before_the_response(client: TestClient, project: Path) -> None:
     assert client.get("/api/decisions").json()["decisions"] == {}
     late, early = sorted([A, C], reverse=True)
     answer = decide(client, (late, "drop", " off\n topic, \x07blurred "), (early, "keep", ""))
@@ -355,7 +349,7 @@ def test_a_decision_is_on_the_disk_when_it_is_answered(client: TestClient, proje
     assert not list((project / "data").glob(".*"))
 
 
-def test_clearing_takes_a_decision_back(client: TestClient, project: Path) -> None:
+def test_clearing_removes_a_decision(client: TestClient, project: Path) -> None:
     decide(client, (A, "drop", "x"), (C, "keep", ""))
     assert decide(client, (A, None, "")).json()["decisions"] == {C: ["keep", ""]}
     decide(client, (C, None, ""))
@@ -363,7 +357,7 @@ def test_clearing_takes_a_decision_back(client: TestClient, project: Path) -> No
     assert decide(client, (C, None, "")).status_code == 200
 
 
-def test_the_last_change_of_a_picture_in_one_request_wins(client: TestClient) -> None:
+def test_last_change_in_a_request_wins(client: TestClient) -> None:
     answer = decide(client, (A, "drop", "x"), (A, "keep", "y"))
     assert answer.json()["decisions"] == {A: ["keep", "y"]}
     assert decide(client, (A, "drop", ""), (A, "keep", "y")).json()["decisions"] == {
@@ -371,8 +365,8 @@ def test_the_last_change_of_a_picture_in_one_request_wins(client: TestClient) ->
     }
 
 
-def test_what_others_write_meanwhile_stays(client: TestClient, project: Path) -> None:
-    """By a spreadsheet, too: other columns, shortened hashes, Windows' line ends."""
+def test_concurrent_edits_of_the_list_are_kept(client: TestClient, project: Path) -> None:
+    """Lists of a spreadsheet as well: other columns, shortened hashes, CRLF."""
     known = decide(client, (A, "drop", "")).json()["revision"]
     path = project / "data/curation/mine.csv"
     path.write_bytes(
@@ -394,7 +388,7 @@ def test_what_others_write_meanwhile_stays(client: TestClient, project: Path) ->
     assert text_of(project) == "\n".join(["\ufeffsha256,who,decision,reason", *lines, ""])
 
 
-def test_a_note_of_several_lines_stays_as_it_is(client: TestClient, project: Path) -> None:
+def test_multiline_reason_is_preserved(client: TestClient, project: Path) -> None:
     path = project / "data/curation/mine.csv"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f'sha256,decision,reason,note\n{A},keep,,"line one\nline two"\n')
@@ -402,7 +396,7 @@ def test_a_note_of_several_lines_stays_as_it_is(client: TestClient, project: Pat
     assert f'{A},keep,,"line one\nline two"\n' in text_of(project)
 
 
-def test_an_infinite_flag_is_unknown(client: TestClient, project: Path) -> None:
+def test_infinite_flag_counts_as_unknown(client: TestClient, project: Path) -> None:
     path = project / "data/clusters.csv"
     table = pd.read_csv(path)
     table["off_topic"] = float("inf")
@@ -410,7 +404,7 @@ def test_an_infinite_flag_is_unknown(client: TestClient, project: Path) -> None:
     assert {row["off_topic"] for row in rows_of(client).values()} == {None}
 
 
-def test_a_table_without_keepers_is_named(project: Path) -> None:
+def test_table_without_keepers_is_named(project: Path) -> None:
     path = project / "data/clusters.csv"
     pd.read_csv(path).drop(columns="keeper").to_csv(path, index=False)
     with pytest.raises(collection.CollectionError, match=r"cannot be read together.*keeper"):
@@ -418,9 +412,7 @@ def test_a_table_without_keepers_is_named(project: Path) -> None:
 
 
 @pytest.mark.parametrize("column, value", [("cluster", ""), ("keeper", "maybe"), ("sha256", "")])
-def test_a_table_with_other_things_in_it_is_read_or_named(
-    project: Path, column: str, value: str
-) -> None:
+def test_arbitrary_tables_are_read_or_named(project: Path, column: str, value: str) -> None:
     path = project / "data/clusters.csv"
     pd.read_csv(path, dtype=str).assign(**{column: value}).to_csv(path, index=False)
     try:
@@ -429,7 +421,7 @@ def test_a_table_with_other_things_in_it_is_read_or_named(
         assert "cannot be read together" in str(error)
 
 
-def test_lines_that_repeat_each_other_become_one(client: TestClient, project: Path) -> None:
+def test_repeated_lines_are_merged(client: TestClient, project: Path) -> None:
     path = project / "data/curation/mine.csv"
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"sha256,decision,reason\n{A},keep,\n{A[:9]},keep,x\n{A[:12]},keep,\n")
@@ -437,7 +429,7 @@ def test_lines_that_repeat_each_other_become_one(client: TestClient, project: Pa
     assert text_of(project) == f"sha256,decision,reason\n{A},drop,\n"
 
 
-def test_a_window_that_knows_the_list_is_not_told_it_again(client: TestClient) -> None:
+def test_unchanged_list_is_not_sent_again(client: TestClient) -> None:
     first = decide(client, (A, "keep", "")).json()
     second = decide(client, (C, "keep", ""), revision=first["revision"]).json()
     assert "decisions" not in second
@@ -446,7 +438,7 @@ def test_a_window_that_knows_the_list_is_not_told_it_again(client: TestClient) -
     assert set(client.get("/api/decisions").json()["decisions"]) == {A, C}
 
 
-def test_what_is_decided_already_writes_nothing(client: TestClient, project: Path) -> None:
+def test_repeated_decision_writes_nothing(client: TestClient, project: Path) -> None:
     decide(client, (A, "keep", "good"))
     path = project / "data/curation/mine.csv"
     before = path.stat().st_ino
@@ -463,7 +455,7 @@ def test_what_is_decided_already_writes_nothing(client: TestClient, project: Pat
         ("sha256,decision,reason\n,,Kené\n".encode("latin-1"), "not UTF-8"),
     ],
 )
-def test_a_list_with_a_mistake_is_left_alone(
+def test_invalid_list_is_not_overwritten(
     client: TestClient, project: Path, content: str | bytes, message: str
 ) -> None:
     path = project / "data/curation/mine.csv"
@@ -494,7 +486,9 @@ def test_a_list_with_a_mistake_is_left_alone(
         ),
     ],
 )
-def test_a_bad_request_is_refused_whole(client: TestClient, project: Path, body: str) -> None:
+def test_invalid_request_is_refused_completely(
+    client: TestClient, project: Path, body: str
+) -> None:
     sent = OWN | {"content-type": "application/json"}
     answer = client.post("/api/decisions", content=body, headers=sent)
     assert answer.status_code == 400
@@ -502,12 +496,12 @@ def test_a_bad_request_is_refused_whole(client: TestClient, project: Path, body:
     assert not (project / "data/curation/mine.csv").exists()
 
 
-def test_one_stranger_refuses_its_whole_batch(client: TestClient, project: Path) -> None:
+def test_one_unknown_image_refuses_the_whole_request(client: TestClient, project: Path) -> None:
     assert decide(client, (A, "drop", ""), ("0" * 64, "drop", "")).status_code == 400
     assert not (project / "data/curation/mine.csv").exists()
 
 
-def test_a_kill_leaves_the_old_list_or_the_new_one(
+def test_kill_leaves_the_old_or_the_new_list(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, lock = project / "data/curation/mine.csv", project / "work/lock"
@@ -527,10 +521,8 @@ def test_a_kill_leaves_the_old_list_or_the_new_one(
     assert set(decisions.read(path, HASHES).decisions) == {A, C}
 
 
-def test_an_edit_just_before_the_file_is_replaced_is_merged(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An editor knows nothing of the lock."""
+def test_edit_just_before_saving_is_merged(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An editor does not use the lock."""
     path, lock = project / "data/curation/mine.csv", project / "work/lock"
     copymode, edits = shutil.copymode, [f"sha256,decision,reason\n{B},keep,by hand\n"]
 
@@ -546,7 +538,7 @@ def test_an_edit_just_before_the_file_is_replaced_is_merged(
     assert decisions.read(path, HASHES) == state
 
 
-def test_many_windows_at_once_lose_nothing(project: Path) -> None:
+def test_concurrent_windows_lose_no_decisions(project: Path) -> None:
     digests = [sha256(f"{n}".encode()) for n in range(60)]
     path, lock = project / "data/curation/mine.csv", project / "work/lock"
 
@@ -562,7 +554,7 @@ def test_many_windows_at_once_lose_nothing(project: Path) -> None:
     assert set(decisions.read(path, digests).decisions) == set(digests)
 
 
-def test_who_cannot_have_the_lock_writes_nothing(
+def test_nothing_is_written_without_the_lock(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, lock = project / "data/curation/mine.csv", project / "work/lock"
@@ -573,7 +565,7 @@ def test_who_cannot_have_the_lock_writes_nothing(
     assert not path.exists()
 
 
-def test_a_link_stays_one(project: Path, tmp_path: Path) -> None:
+def test_linked_list_stays_a_link(project: Path, tmp_path: Path) -> None:
     real = tmp_path / "elsewhere" / "lists" / "list.csv"
     real.parent.mkdir(parents=True)
     real.write_text("sha256,decision,reason\n")
@@ -602,7 +594,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(LINES, CHANGES)
-def test_a_merge_changes_what_was_asked_and_nothing_else(
+def test_merge_changes_only_the_requested_lines(
     tmp_path_factory: pytest.TempPathFactory,
     lines: list[tuple[str, str, str, str]],
     changes: list[Change],
@@ -637,7 +629,7 @@ def test_a_merge_changes_what_was_asked_and_nothing_else(
         ("params.yaml", "no such file; to write one: ganloom recipe kene --out .*params.yaml"),
     ],
 )
-def test_without_a_collection_it_starts_and_says_what_to_run(
+def test_studio_without_a_collection_says_what_to_run(
     project: Path, missing: str, message: str
 ) -> None:
     (project / missing).unlink()
@@ -648,15 +640,13 @@ def test_without_a_collection_it_starts_and_says_what_to_run(
         assert client.get("/generate").status_code == 200
 
 
-def test_a_lists_name_is_no_path(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_name_must_not_be_a_path(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     with pytest.raises(SystemExit, match="lower-case letters, digits and _"):
         main(["studio", "--no-browser", "--list", "../../x"])
 
 
-def test_while_the_pipeline_runs_it_says_so_and_goes_on_afterwards(
-    client: TestClient, project: Path
-) -> None:
+def test_studio_reports_a_running_pipeline_and_recovers(client: TestClient, project: Path) -> None:
     path = project / "data/clusters.csv"
     text = path.read_text()
     path.unlink()

@@ -1,4 +1,4 @@
-"""The studio in a browser, with keyboard and mouse, as people use it."""
+"""The studio's page Curate in a browser, with keyboard and mouse."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def chromium() -> Iterator[Browser]:
 
 
 def make_project(project: Path, count: int, side: int) -> list[str]:
-    """Pictures p0, p1, ... of two sources; p1 and p2 are copies of p0. Their hashes."""
+    """Make images p0, p1, ... of two sources, of which p1 and p2 are copies of p0; return their
+    hashes.
+    """
     data = project / "data"
     data.mkdir(parents=True)
     text = (ROOT / "params.yaml").read_text().replace("min_side: 128", "min_side: 1")
@@ -90,7 +92,7 @@ def make_project(project: Path, count: int, side: int) -> list[str]:
 
 @contextmanager
 def studio(project: Path, port: int = 0) -> Iterator[str]:
-    """The command itself, in a process of its own; its address."""
+    """Run the command in a separate process; yield its address."""
     program = "from ganloom.cli import main; import sys; main(sys.argv[1:])"
     command = [sys.executable, "-c", program, "studio", "--no-browser", "--port", str(port)]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
@@ -109,7 +111,7 @@ def studio(project: Path, port: int = 0) -> Iterator[str]:
 
 
 class Window:
-    """A browser's window on the studio, which fails on any complaint and any foreign request."""
+    """A browser window of the studio that fails on console errors and requests to other hosts."""
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
@@ -150,7 +152,7 @@ Opener = Callable[[str], Window]
 
 @pytest.fixture
 def window(chromium: Browser) -> Iterator[Opener]:
-    """Opens windows, each with a storage of its own, as two people have."""
+    """Opens windows with separate storage, as of two users."""
     contexts: list[BrowserContext] = []
     windows: list[Window] = []
 
@@ -178,7 +180,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def decisions(project: Path) -> dict[str, tuple[str, str]]:
-    """What the list says: every line must be whole at any moment."""
+    """Content of the list; all lines must be complete at any time."""
     table = pd.read_csv(project / "data/curation/mine.csv", dtype=str, keep_default_na=False)
     columns = (table[name].tolist() for name in ("sha256", "decision", "reason"))
     return {sha256: (word, reason) for sha256, word, reason in zip(*columns, strict=True)}
@@ -187,7 +189,7 @@ def decisions(project: Path) -> dict[str, tuple[str, str]]:
 # --- deciding ------------------------------------------------------------------------------------
 
 
-def test_keys_decide_move_on_and_undo(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_keys_decide_advance_and_undo(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -220,7 +222,7 @@ def test_keys_decide_move_on_and_undo(small: tuple[Path, list[str]], window: Ope
         assert set(decisions(project)) == {h[1], h[2]}
 
 
-def test_a_reason_is_written_and_remembered(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_reason_is_saved_and_offered_again(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -249,7 +251,7 @@ def test_a_reason_is_written_and_remembered(small: tuple[Path, list[str]], windo
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_reason_is_of_the_picture_that_was_asked_about(
+def test_reason_applies_to_the_image_it_was_opened_for(
     small: tuple[Path, list[str]], window: Opener, gone: bool
 ) -> None:
     project, h = small
@@ -282,7 +284,7 @@ def test_a_reason_is_of_the_picture_that_was_asked_about(
         expect(one.focused).to_have_id(f"tile-{h[0]}")
 
 
-def test_many_are_selected_with_keys(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_keys_select_several_images(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -313,7 +315,7 @@ def test_many_are_selected_with_keys(small: tuple[Path, list[str]], window: Open
         expect(one.page.locator("#focused")).to_contain_text("2 selected")
 
 
-def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_mouse_selects_several_images(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -341,7 +343,7 @@ def test_many_are_selected_with_the_mouse(small: tuple[Path, list[str]], window:
         expect(one.page.locator("#zoom")).to_be_visible()
 
 
-def test_what_no_longer_fits_the_filter_stays_until_it_is_asked_to_go(
+def test_decided_images_stay_until_the_view_is_updated(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
     project, h = small
@@ -362,7 +364,7 @@ def test_what_no_longer_fits_the_filter_stays_until_it_is_asked_to_go(
 # --- others --------------------------------------------------------------------------------------
 
 
-def test_two_windows_and_an_editor_lose_nothing(
+def test_two_windows_and_an_editor_lose_no_decisions(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
     project, h = small
@@ -395,7 +397,7 @@ def test_two_windows_and_an_editor_lose_nothing(
         one.expect_status(h[0], "drop")
 
 
-def test_a_server_that_is_gone_costs_nothing(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_stopped_server_loses_no_decisions(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -436,7 +438,7 @@ def test_unsaved_decisions_survive_a_reload(small: tuple[Path, list[str]], windo
     one.complaints[:] = [c for c in one.complaints if "409" not in c]
 
 
-def test_a_storage_that_is_full_or_damaged_keeps_no_decision_from_the_disk(
+def test_full_or_damaged_storage_does_not_prevent_saving(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
     project, h = small
@@ -465,9 +467,7 @@ def test_a_storage_that_is_full_or_damaged_keeps_no_decision_from_the_disk(
         one.expect_status(h[0], "keep")
 
 
-def test_a_blocked_storage_forgets_settings_and_nothing_else(
-    small: tuple[Path, list[str]], window: Opener
-) -> None:
+def test_blocked_storage_loses_only_settings(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -483,9 +483,7 @@ def test_a_blocked_storage_forgets_settings_and_nothing_else(
         assert decisions(project) == dict.fromkeys(h[:2], ("drop", "torn"))
 
 
-def test_says_how_the_decisions_come_to_count(
-    small: tuple[Path, list[str]], window: Opener
-) -> None:
+def test_page_says_how_to_use_the_decisions(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -507,7 +505,7 @@ def test_says_how_the_decisions_come_to_count(
 # --- looking -------------------------------------------------------------------------------------
 
 
-def test_zoom_shows_a_picture_with_what_is_known_of_it(
+def test_zoom_shows_an_image_with_its_metadata(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
     project, h = small
@@ -531,7 +529,7 @@ def test_zoom_shows_a_picture_with_what_is_known_of_it(
         assert decisions(project) == {h[0]: ("drop", "")}
 
 
-def test_zoom_hides_a_picture_under_the_title_of_another(
+def test_zoom_never_shows_an_image_with_another_title(
     small: tuple[Path, list[str]], window: Opener
 ) -> None:
     project, h = small
@@ -559,9 +557,7 @@ def test_zoom_hides_a_picture_under_the_title_of_another(
         assert picture.evaluate("image => image.naturalWidth") == 0
 
 
-def test_groups_stand_side_by_side_behind_their_keeper(
-    small: tuple[Path, list[str]], window: Opener
-) -> None:
+def test_groups_are_shown_after_their_keeper(small: tuple[Path, list[str]], window: Opener) -> None:
     project, h = small
     with studio(project) as address:
         one = window(address)
@@ -577,7 +573,9 @@ def test_groups_stand_side_by_side_behind_their_keeper(
         expect(one.tile(h[5])).to_be_visible()
 
 
-def test_sorts_by_flag_and_by_likeness(small: tuple[Path, list[str]], window: Opener) -> None:
+def test_images_are_sorted_by_flag_and_similarity(
+    small: tuple[Path, list[str]], window: Opener
+) -> None:
     project, h = small
     features = np.eye(40, dtype=np.float16)
     order = sorted(h)
@@ -598,9 +596,7 @@ def test_sorts_by_flag_and_by_likeness(small: tuple[Path, list[str]], window: Op
         expect(one.focused).to_have_id(f"tile-{h[8]}")
 
 
-def test_scores_of_a_collection_that_has_changed_sort_nothing(
-    small: tuple[Path, list[str]], window: Opener
-) -> None:
+def test_outdated_similarities_are_ignored(small: tuple[Path, list[str]], window: Opener) -> None:
     def another(route: Route) -> None:
         answer = route.fetch()
         route.fulfill(response=answer, json=answer.json() | {"revision": "another"})
@@ -619,7 +615,7 @@ def test_scores_of_a_collection_that_has_changed_sort_nothing(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1440, 900), (900, 700), (720, 450), (480, 800)])
-def test_fits_the_window(
+def test_curate_page_fits_the_window(
     small: tuple[Path, list[str]], chromium: Browser, size: tuple[int, int], scheme: Any
 ) -> None:
     width, height = size
@@ -643,7 +639,9 @@ def test_fits_the_window(
         assert one.complaints == []
 
 
-def test_five_thousand_pictures(many: tuple[Path, list[str]], window: Opener) -> None:
+def test_curate_page_with_five_thousand_images(
+    many: tuple[Path, list[str]], window: Opener
+) -> None:
     project, h = many
     with studio(project) as address:
         one = window(address)
@@ -665,7 +663,7 @@ def test_five_thousand_pictures(many: tuple[Path, list[str]], window: Opener) ->
 
 
 @pytest.mark.data
-def test_a_real_collection_through_the_real_stages(
+def test_curate_page_with_a_real_collection(
     shared_data: Path, tmp_path: Path, window: Opener
 ) -> None:
     text = recipes.whole(ROOT / "recipes/batik.yaml", ROOT)

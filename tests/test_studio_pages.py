@@ -1,4 +1,4 @@
-"""The studio's pages that make pictures: what the server answers."""
+"""The pages Generate, Mix and Edit: responses of the server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CLASSES = ["cat", "dog", "<b>owl</b>"]
 
 
 def save_model(project: Path, name: str, told: Inputs = TOLD, seed: int = 1) -> Path:
-    """An untrained generator of 16 px that knows three classes and two codes."""
+    """An untrained generator of 16 px with three classes and two codes."""
     spec = params.DcganGenerator(
         kind="dcgan", channels=4, latent=told.latent, norm="batch", dropout=0.0,
         dropout_kind="element",
@@ -95,7 +95,7 @@ def said(client: TestClient, name: str) -> Any:
 # --- models --------------------------------------------------------------------------------------
 
 
-def test_with_nothing_trained_the_example_makes_pictures(tmp_path: Path) -> None:
+def test_bundled_generator_is_used_before_training(tmp_path: Path) -> None:
     assert EXAMPLE_FILE.stat().st_size < 3_000_000
     with TestClient(create_app(Studio(tmp_path, None)), base_url=ADDRESS) as client:
         listed = client.get("/api/models").json()["models"]
@@ -105,7 +105,7 @@ def test_with_nothing_trained_the_example_makes_pictures(tmp_path: Path) -> None
         assert pixels(client, name).std() > 20
 
 
-def test_a_damaged_model_is_named_and_the_others_work(project: Path, client: TestClient) -> None:
+def test_damaged_model_is_named_and_others_work(project: Path, client: TestClient) -> None:
     broken = save_model(project, "broken")
     broken.write_bytes(broken.read_bytes()[:-100])
     save_model(project, "html").write_bytes(b"<html>" * 100)
@@ -119,7 +119,7 @@ def test_a_damaged_model_is_named_and_the_others_work(project: Path, client: Tes
     assert make(client).status_code == 200
 
 
-def test_a_model_is_read_again_when_it_was_trained_again(project: Path, client: TestClient) -> None:
+def test_retrained_model_is_reloaded(project: Path, client: TestClient) -> None:
     (before,) = make(client, count=1).json()["pictures"]
     save_model(project, "animals", seed=2)
     (after,) = make(client, count=1).json()["pictures"]
@@ -129,7 +129,7 @@ def test_a_model_is_read_again_when_it_was_trained_again(project: Path, client: 
 
 
 @pytest.mark.parametrize("name", ["../animals", "nothing", "animals/../../x", "ganloom/../kene"])
-def test_a_models_name_is_no_path(client: TestClient, name: str) -> None:
+def test_model_name_must_not_be_a_path(client: TestClient, name: str) -> None:
     answer = make(client, model=name)
     assert answer.status_code == 422
     assert "there is no model" in answer.json()["problem"]
@@ -138,7 +138,7 @@ def test_a_models_name_is_no_path(client: TestClient, name: str) -> None:
 # --- generating ----------------------------------------------------------------------------------
 
 
-def test_the_same_settings_make_the_same_pictures_as_the_command(
+def test_page_and_command_generate_the_same_images(
     project: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = make(client, truncation=0.5, label="dog").json()["pictures"]
@@ -150,7 +150,7 @@ def test_the_same_settings_make_the_same_pictures_as_the_command(
         assert (pixels(client, name) == np.asarray(Image.open(f"out/dog/animals_{i}.png"))).all()
 
 
-def test_a_picture_says_how_to_make_it_again(project: Path, client: TestClient) -> None:
+def test_generated_png_contains_its_settings(project: Path, client: TestClient) -> None:
     name = make(client, codes=[2, -0.5], label="cat").json()["pictures"][1]
     known = said(client, name)
     assert known["made"] == {
@@ -184,7 +184,7 @@ def test_a_picture_says_how_to_make_it_again(project: Path, client: TestClient) 
         ({"other": 1}, "other"),
     ],
 )
-def test_settings_out_of_range_are_refused(
+def test_generate_settings_out_of_range_are_refused(
     client: TestClient, wrong: dict[str, Any], words: str
 ) -> None:
     answer = make(client, **wrong)
@@ -193,7 +193,7 @@ def test_settings_out_of_range_are_refused(
 
 
 @pytest.mark.parametrize("path", ["generate", "keep", "forget", "mix"])
-def test_another_sites_page_makes_nothing(client: TestClient, path: str) -> None:
+def test_cross_site_generation_is_refused(client: TestClient, path: str) -> None:
     headers = OWN | {"origin": "http://evil.example"}
     assert client.post(f"/api/{path}", json={}, headers=headers).status_code == 403
 
@@ -201,7 +201,7 @@ def test_another_sites_page_makes_nothing(client: TestClient, path: str) -> None
 # --- keeping -------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_is_there_after_a_restart(project: Path, client: TestClient) -> None:
+def test_saved_samples_survive_a_restart(project: Path, client: TestClient) -> None:
     first, second, _ = make(client).json()["pictures"]
     before = client.get(f"/samples/{second}.png").content
     for name in (first, second):
@@ -215,9 +215,7 @@ def test_what_is_kept_is_there_after_a_restart(project: Path, client: TestClient
     assert sorted(p.suffix for p in (project / "work/studio/kept").iterdir()) == [".json", ".png"]
 
 
-def test_a_full_disk_leaves_nothing_of_what_was_to_be_kept(
-    project: Path, client: TestClient
-) -> None:
+def test_full_disk_leaves_no_partial_sample(project: Path, client: TestClient) -> None:
     (name, *_) = make(client).json()["pictures"]
     with full_disk(100):
         answer = post(client, "/api/keep", name=name)
@@ -226,13 +224,13 @@ def test_a_full_disk_leaves_nothing_of_what_was_to_be_kept(
 
 
 @pytest.mark.parametrize("name", ["../../params", "0" * 20, "x", ""])
-def test_a_pictures_name_is_no_path(client: TestClient, name: str) -> None:
+def test_sample_name_must_not_be_a_path(client: TestClient, name: str) -> None:
     answer = post(client, "/api/keep", name=name)
     assert answer.status_code == 422
     assert "create it again" in answer.json()["problem"]
 
 
-def test_a_damaged_kept_picture_is_left_out(project: Path, client: TestClient) -> None:
+def test_damaged_saved_sample_is_ignored(project: Path, client: TestClient) -> None:
     (name, *_) = make(client).json()["pictures"]
     post(client, "/api/keep", name=name)
     folder = project / "work/studio/kept"
@@ -251,7 +249,7 @@ def mix(client: TestClient, **settings: Any) -> Any:
 
 
 def strip(client: TestClient, **settings: Any) -> Any:
-    """The pictures of a mix: (rows, columns, R, R, 3)."""
+    """Images of a mix: (rows, columns, R, R, 3)."""
     answer = mix(client, **settings)
     assert answer.status_code == 200, answer.json()
     data = client.get(f"/mixes/{answer.json()['name']}.png").content
@@ -265,7 +263,7 @@ def single(client: TestClient, seed: int, **settings: Any) -> Any:
     return pixels(client, name)
 
 
-def test_each_row_leads_from_a_seed_to_a_seed(client: TestClient) -> None:
+def test_each_mix_row_connects_two_seeds(client: TestClient) -> None:
     rows = strip(client, ends=[{"seed": 3}, {"seed": 70}])
     assert rows.shape[:2] == (2, 5)
     for i, row in enumerate(rows):
@@ -274,14 +272,14 @@ def test_each_row_leads_from_a_seed_to_a_seed(client: TestClient) -> None:
         assert len({picture.tobytes() for picture in row}) == 5
 
 
-def test_a_straight_path_is_another_one(client: TestClient) -> None:
+def test_linear_path_differs_from_spherical_path(client: TestClient) -> None:
     ends = [{"seed": 3}, {"seed": 70}]
     round_way, straight = (strip(client, ends=ends, path=path) for path in ("slerp", "linear"))
     same = (round_way == straight).all(axis=(0, 2, 3, 4))
     assert same.tolist() == [True, False, False, False, True]
 
 
-def test_from_class_to_class_all_else_stays(client: TestClient) -> None:
+def test_class_mix_keeps_other_inputs(client: TestClient) -> None:
     rows = strip(client, classes=["cat", "dog"], seed=9)
     assert rows.shape[:2] == (2, 5)
     assert len({picture.tobytes() for picture in rows[0]}) == 5
@@ -289,7 +287,7 @@ def test_from_class_to_class_all_else_stays(client: TestClient) -> None:
     assert (rows == back[:, ::-1]).all()
 
 
-def test_a_kept_picture_is_an_end(project: Path, client: TestClient) -> None:
+def test_saved_sample_can_be_an_end_of_a_mix(project: Path, client: TestClient) -> None:
     first, *_ = make(client).json()["pictures"]
     post(client, "/api/keep", name=first)
     rows = strip(client, ends=[{"kept": first}, {"seed": 1}])
@@ -300,7 +298,7 @@ def test_a_kept_picture_is_an_end(project: Path, client: TestClient) -> None:
     assert "an earlier training" in answer.json()["problem"]
 
 
-def test_a_mix_moves_there_and_back(client: TestClient) -> None:
+def test_mix_film_goes_there_and_back(client: TestClient) -> None:
     name = mix(client, ends=[{"seed": 3}, {"seed": 70}]).json()["name"]
     moving = Image.open(io.BytesIO(client.get(f"/mixes/{name}.gif").content))
     assert moving.info["loop"] == 0
@@ -327,7 +325,7 @@ def test_a_mix_moves_there_and_back(client: TestClient) -> None:
         ({"classes": ["cat", "cow"]}, "class 'cow' does not exist"),
     ],
 )
-def test_a_mix_out_of_range_is_refused(
+def test_mix_settings_out_of_range_are_refused(
     client: TestClient, wrong: dict[str, Any], words: str
 ) -> None:
     answer = mix(client, **wrong)
@@ -359,8 +357,8 @@ def outcome(client: TestClient) -> Any:
     return search
 
 
-def test_a_photograph_is_found_again(client: TestClient) -> None:
-    """What the generator itself has made, it can make again."""
+def test_uploaded_photograph_is_reconstructed(client: TestClient) -> None:
+    """A sample of the generator can be reconstructed."""
     (name,) = make(client, count=1).json()["pictures"]
     photo = client.get(f"/samples/{name}.png").content
     assert upload(client, photo, steps=200).status_code == 200
@@ -373,7 +371,7 @@ def test_a_photograph_is_found_again(client: TestClient) -> None:
     assert client.get(f"/photos/{search['id']}/now.png").status_code == 200
 
 
-def test_the_middle_of_a_photograph_is_taken(client: TestClient) -> None:
+def test_photograph_is_cropped_to_its_centre(client: TestClient) -> None:
     upload(client, picture(extra=30), steps=1)
     search = outcome(client)
     shown = client.get(f"/photos/{search['id']}.png").content
@@ -383,7 +381,7 @@ def test_the_middle_of_a_photograph_is_taken(client: TestClient) -> None:
     assert np.allclose(seen[:, -1], (30, 30, 220), atol=15)
 
 
-def test_a_search_is_cancelled_and_the_studio_answers_meanwhile(client: TestClient) -> None:
+def test_inversion_can_be_cancelled_and_does_not_block(client: TestClient) -> None:
     assert upload(client, picture(), steps=2000).json()["search"]["state"] == "running"
     again = upload(client, picture())
     assert again.status_code == 409
@@ -403,7 +401,7 @@ def test_a_search_is_cancelled_and_the_studio_answers_meanwhile(client: TestClie
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "broken PNG"),
     ],
 )
-def test_what_is_no_photograph_is_refused_in_words(
+def test_invalid_upload_is_refused_with_a_message(
     client: TestClient, data: bytes, words: str
 ) -> None:
     answer = upload(client, data)
@@ -412,7 +410,7 @@ def test_what_is_no_photograph_is_refused_in_words(
     assert client.get("/api/photo").json()["search"] is None
 
 
-def test_a_photograph_too_large_is_refused(
+def test_oversized_photograph_is_refused(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(editing, "MAX_BYTES", 1000)
@@ -423,7 +421,7 @@ def test_a_photograph_too_large_is_refused(
     assert answer.json()["problem"] == "too many pixels: 40x40, more than 1000"
 
 
-def test_a_search_that_fails_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_inversion_is_reported(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("out of memory")
 
@@ -440,14 +438,14 @@ def test_a_search_that_fails_says_so(client: TestClient, monkeypatch: pytest.Mon
     ("headers", "status"),
     [({"origin": "http://evil.example"}, 403), ({"content-type": "text/plain"}, 415)],
 )
-def test_another_sites_page_sends_no_photograph(
+def test_cross_site_upload_is_refused(
     client: TestClient, headers: dict[str, str], status: int
 ) -> None:
     answer = client.post("/api/photo", content=picture(), headers=BINARY | headers)
     assert answer.status_code == status
 
 
-def test_a_predictor_begins_the_search_and_a_damaged_one_is_named(
+def test_inversion_starts_from_the_predictor_or_names_a_damaged_one(
     project: Path, client: TestClient
 ) -> None:
     net = InputPredictor(4, 16, TOLD)
@@ -470,7 +468,7 @@ def edit(client: TestClient, name: str, **changes: Any) -> Any:
     return post(client, "/api/edit", **asked | changes)
 
 
-def test_a_picture_is_changed_step_by_step(client: TestClient) -> None:
+def test_edits_are_applied_in_steps(client: TestClient) -> None:
     (name,) = make(client, count=1, label="cat", codes=[0, 0]).json()["pictures"]
     before = said(client, name)["v"]
     (same,) = {edit(client, name).json()["name"], edit(client, name).json()["name"]}
@@ -506,14 +504,14 @@ def test_a_picture_is_changed_step_by_step(client: TestClient) -> None:
         ({"model": "ganloom/kene"}, 400),
     ],
 )
-def test_a_change_out_of_range_is_refused(
+def test_edit_out_of_range_is_refused(
     client: TestClient, wrong: dict[str, Any], status: int
 ) -> None:
     (name,) = make(client, count=1).json()["pictures"]
     assert edit(client, **{"name": name} | wrong).status_code == status
 
 
-def test_directions_are_those_along_which_the_first_layer_varies() -> None:
+def test_directions_are_principal_components_of_the_first_layer() -> None:
     told = Inputs(latent=4)
     dense = torch.nn.Linear(4, 10, bias=False)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The studio's pages that make pictures, in a browser, as people use them."""
+"""The pages Generate, Mix and Edit in a browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def complaints() -> list[str]:
 
 @pytest.fixture
 def visit(chromium: Browser, complaints: list[str]) -> Iterator[Visit]:  # noqa: F811
-    """Opens a page; at the end nothing may have been complained of or asked for elsewhere."""
+    """Opens a page; at the end there must be no errors and no requests to other hosts."""
     contexts: list[BrowserContext] = []
 
     def open_page(address: str, path: str, **options: Any) -> Page:
@@ -51,7 +51,7 @@ def visit(chromium: Browser, complaints: list[str]) -> Iterator[Visit]:  # noqa:
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """Of a studio of its own: what is kept and searched for outlives a page."""
+    """Address of a separate studio, since saved samples and inversions outlive a page."""
     project = tmp_path / "project"
     save_model(project, "animals")
     with studio(project) as found:
@@ -59,7 +59,7 @@ def address(tmp_path: Path) -> Iterator[str]:
 
 
 def loaded(page: Page, selector: str, count: int) -> None:
-    """All these pictures are there and were decoded."""
+    """Assert that all these images are loaded and decoded."""
     expect(page.locator(selector)).to_have_count(count)
     page.wait_for_function(
         "s => [...document.querySelectorAll(s)].every(i => i.complete && i.naturalWidth > 0)",
@@ -76,7 +76,7 @@ def download(page: Page, selector: str) -> bytes:
 # --- generate ------------------------------------------------------------------------------------
 
 
-def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
+def test_keys_generate_move_and_save(address: str, visit: Visit) -> None:
     waiting: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -123,9 +123,7 @@ def test_keys_generate_move_and_keep(address: str, visit: Visit) -> None:
     expect(page.locator("#kept-section")).to_be_hidden()
 
 
-def test_classes_and_codes_are_offered_and_strange_names_are_only_words(
-    address: str, visit: Visit
-) -> None:
+def test_classes_and_codes_are_offered_and_names_escaped(address: str, visit: Visit) -> None:
     page = visit(address, "/generate?model=animals")
     loaded(page, "#pictures img", 16)
     expect(page.locator("#inputs select")).to_have_count(3)
@@ -139,7 +137,7 @@ def test_classes_and_codes_are_offered_and_strange_names_are_only_words(
     expect(page.locator("#one-facts")).to_contain_text("ganloom/kene")
 
 
-def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
+def test_generate_page_shows_errors(tmp_path: Path, visit: Visit) -> None:
     broken = save_model(tmp_path, "broken")
     broken.write_bytes(broken.read_bytes()[:-50])
     with studio(tmp_path) as found:
@@ -157,7 +155,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, visit: Visit) -> None:
 # --- mix -----------------------------------------------------------------------------------------
 
 
-def test_two_kept_pictures_are_mixed_and_downloaded(address: str, visit: Visit) -> None:
+def test_saved_samples_are_mixed_and_downloaded(address: str, visit: Visit) -> None:
     page = visit(address, "/generate?model=animals&seed=40")
     loaded(page, "#pictures img", 16)
     page.click("#pictures button >> nth=0")
@@ -183,7 +181,7 @@ def test_two_kept_pictures_are_mixed_and_downloaded(address: str, visit: Visit) 
     expect(page.locator("#moving")).to_be_hidden()
 
 
-def test_classes_are_mixed_with_the_keyboard(address: str, visit: Visit) -> None:
+def test_keyboard_mixes_classes(address: str, visit: Visit) -> None:
     page = visit(address, "/mix?model=animals")
     strip = page.locator("#strip")
     expect(strip).to_be_visible()
@@ -205,7 +203,7 @@ def test_classes_are_mixed_with_the_keyboard(address: str, visit: Visit) -> None
 # --- edit ----------------------------------------------------------------------------------------
 
 
-def test_a_photograph_is_recovered_changed_and_downloaded(
+def test_photograph_is_reconstructed_edited_and_downloaded(
     address: str, visit: Visit, tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.png"
@@ -240,9 +238,7 @@ def test_a_photograph_is_recovered_changed_and_downloaded(
     expect(page.locator("#label")).to_have_value("")
 
 
-def test_what_is_downloaded_is_the_picture_that_the_sliders_ask_for(
-    address: str, visit: Visit, complaints: list[str]
-) -> None:
+def test_download_matches_the_sliders(address: str, visit: Visit, complaints: list[str]) -> None:
     waiting: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -275,7 +271,7 @@ def test_what_is_downloaded_is_the_picture_that_the_sliders_ask_for(
     complaints[:] = [words for words in complaints if "400" not in words]
 
 
-def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
+def test_inversion_continues_after_leaving_the_page_and_can_be_cancelled(
     address: str, visit: Visit, tmp_path: Path
 ) -> None:
     photo = tmp_path / "photo.png"
@@ -299,7 +295,7 @@ def test_a_search_goes_on_while_the_page_is_left_and_is_cancelled(
     expect(page.locator("#empty")).to_be_visible()
 
 
-def test_a_search_is_asked_after_once_at_a_time(address: str, visit: Visit) -> None:
+def test_inversion_is_polled_once_at_a_time(address: str, visit: Visit) -> None:
     search: dict[str, Any] = {
         "id": "0" * 16,
         "state": "running",
@@ -335,9 +331,7 @@ def test_a_search_is_asked_after_once_at_a_time(address: str, visit: Visit) -> N
         loaded(page, selector, 1)  # so that nothing is under way
 
 
-def test_a_search_that_ends_leaves_what_is_edited_meanwhile(
-    address: str, visit: Visit, tmp_path: Path
-) -> None:
+def test_finished_inversion_keeps_current_edits(address: str, visit: Visit, tmp_path: Path) -> None:
     ended = False
 
     def answer(route: Route) -> None:
@@ -380,7 +374,7 @@ def test_a_search_that_ends_leaves_what_is_edited_meanwhile(
     loaded(page, ".compare img", 3)
 
 
-def test_a_photograph_that_is_none_is_refused_in_words(
+def test_edit_page_refuses_invalid_files(
     address: str, visit: Visit, complaints: list[str], tmp_path: Path
 ) -> None:
     wrong = tmp_path / "<b>.png"
@@ -395,14 +389,14 @@ def test_a_photograph_that_is_none_is_refused_in_words(
 
 
 @pytest.mark.parametrize("path", ["/generate", "/mix", "/edit"])
-def test_a_page_fits_a_narrow_window(address: str, visit: Visit, path: str) -> None:
+def test_pages_fit_a_narrow_window(address: str, visit: Visit, path: str) -> None:
     page = visit(address, f"{path}?model=animals")
     page.set_viewport_size({"width": 360, "height": 700})
     expect(page.locator("main img:visible, #empty:visible").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-def test_colours_stay_as_chosen_but_for_a_blocked_storage(address: str, visit: Visit) -> None:
+def test_chosen_colour_scheme_is_remembered(address: str, visit: Visit) -> None:
     page = visit(address, "/generate?model=animals")
     page.click("#theme")
     page.goto(f"{address}mix?model=animals")

@@ -1,4 +1,4 @@
-"""The studio's page that weaves: what the server answers."""
+"""The page Weave: responses of the server."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def about(image: Image.Image) -> Any:
 
 
 @pytest.mark.parametrize("group", WALLPAPERS)
-def test_a_repeated_preview_has_no_seam(client: TestClient, group: str) -> None:
+def test_preview_tile_has_no_seam(client: TestClient, group: str) -> None:
     tile = seen(client, weave(client, group=group, width=512), "preview")
     assert tile.shape[1] == 128
     for axis in (0, 1):
@@ -95,7 +95,7 @@ def test_a_repeated_preview_has_no_seam(client: TestClient, group: str) -> None:
         assert seam <= steps.max() + 1
 
 
-def test_a_tile_has_the_symmetry_and_the_width_that_were_asked_for(client: TestClient) -> None:
+def test_tile_has_the_requested_symmetry_and_width(client: TestClient) -> None:
     tile = seen(client, weave(client, group="p4m", width=256), "shown")
     assert tile.shape == (256, 256, 3)
     assert (tile == tile[:, ::-1]).all()
@@ -104,9 +104,7 @@ def test_a_tile_has_the_symmetry_and_the_width_that_were_asked_for(client: TestC
     assert (one != one[:, ::-1]).any()
 
 
-def test_the_same_settings_make_the_same_bytes_after_a_restart(
-    project: Path, client: TestClient
-) -> None:
+def test_weave_is_reproducible_after_a_restart(project: Path, client: TestClient) -> None:
     settings = {"border": "pm2g", "drift": 0.5, "place": [0.25, 1.5], "label": "dog"}
     name = weave(client, **settings)
     files = [f"/weaves/{name}/{what}.png" for what in ("preview", "shown", "tile", "cloth")]
@@ -129,7 +127,7 @@ def test_the_same_settings_make_the_same_bytes_after_a_restart(
         {"codes": [3, 1]},
     ],
 )
-def test_every_setting_changes_what_is_seen(client: TestClient, change: dict[str, Any]) -> None:
+def test_every_weave_setting_has_an_effect(client: TestClient, change: dict[str, Any]) -> None:
     asked = {"label": "cat", "codes": [0, 0]}
     plain, changed = weave(client, **asked), weave(client, **asked | change)
     for what in ("preview", "cloth"):
@@ -138,7 +136,7 @@ def test_every_setting_changes_what_is_seen(client: TestClient, change: dict[str
         assert not np.array_equal(seen(client, plain, what), seen(client, changed, what))
 
 
-def test_a_tile_is_woven_of_the_first_picture_of_the_page_generate(client: TestClient) -> None:
+def test_tile_uses_the_first_sample_of_the_generate_page(client: TestClient) -> None:
     (sample,) = make(client, seed=5, count=1).json()["pictures"]
     both = seen(client, weave(client, group="p1"), "compared")
     assert both.shape == (128, 256, 3)
@@ -149,7 +147,7 @@ def test_a_tile_is_woven_of_the_first_picture_of_the_page_generate(client: TestC
 # --- cloths --------------------------------------------------------------------------------------
 
 
-def test_a_border_runs_around_the_cloth_and_the_preview_is_the_same_small(
+def test_border_surrounds_the_cloth_and_the_preview_matches(
     client: TestClient,
 ) -> None:
     answer = post(client, "/api/weave", **PLAIN | {"border": "pm11"}).json()
@@ -166,13 +164,13 @@ def test_a_border_runs_around_the_cloth_and_the_preview_is_the_same_small(
     assert np.corrcoef(halved.ravel(), small.ravel())[0, 1] > 0.9
 
 
-def test_a_cloth_can_be_printed(client: TestClient) -> None:
+def test_cloth_download_has_print_resolution(client: TestClient) -> None:
     image = file(client, weave(client), "cloth")
     assert np.allclose(image.info["dpi"], 300, atol=0.1)
     assert image.size == (1024, 1024)
 
 
-def test_large_pictures_wait_for_each_other_and_previews_do_not(
+def test_large_images_are_queued_but_previews_are_not(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, finish = threading.Event(), threading.Event()
@@ -200,7 +198,7 @@ def test_large_pictures_wait_for_each_other_and_previews_do_not(
 # --- what made it --------------------------------------------------------------------------------
 
 
-def test_a_file_says_what_made_it(project: Path, client: TestClient) -> None:
+def test_woven_file_has_provenance_metadata(project: Path, client: TestClient) -> None:
     model = project / "results/models/animals/generator.safetensors"
     enlarger = save_enlarger(project)
     settings = {"border": "p11g", "place": [0.5, 0.25], "drift": 0.2, "truncation": 0.8}
@@ -223,9 +221,7 @@ def test_a_file_says_what_made_it(project: Path, client: TestClient) -> None:
     assert (tile["picture"], tile["size"]) == ("tile", [128, 128])
 
 
-def test_the_enlarger_of_the_project_is_used_and_a_damaged_one_is_named(
-    project: Path, client: TestClient
-) -> None:
+def test_project_enlarger_is_used_or_named_if_damaged(project: Path, client: TestClient) -> None:
     assert client.get("/api/patterns").json()["enlarger"] is False
     without = weave(client)
     before = seen(client, without, "tile")
@@ -267,7 +263,7 @@ def test_the_enlarger_of_the_project_is_used_and_a_damaged_one_is_named(
         ({"other": 1}, "other"),
     ],
 )
-def test_settings_out_of_range_are_refused(
+def test_weave_settings_out_of_range_are_refused(
     client: TestClient, wrong: dict[str, Any], words: str
 ) -> None:
     answer = post(client, "/api/weave", **PLAIN | wrong)
@@ -275,7 +271,7 @@ def test_settings_out_of_range_are_refused(
     assert words in answer.json()["problem"]
 
 
-def test_a_model_that_is_not_there_is_refused(client: TestClient) -> None:
+def test_missing_model_is_refused(client: TestClient) -> None:
     answer = post(client, "/api/weave", **PLAIN | {"model": "../animals"})
     assert answer.status_code == 422
     assert "there is no model" in answer.json()["problem"]
@@ -283,17 +279,17 @@ def test_a_model_that_is_not_there_is_refused(client: TestClient) -> None:
 
 @pytest.mark.parametrize("name", ["0" * 20, "x", "..%2F..%2Fparams"])
 @pytest.mark.parametrize("what", ["preview", "shown", "tile", "cloth", "compared"])
-def test_a_weaves_name_is_no_path(client: TestClient, name: str, what: str) -> None:
+def test_weave_name_must_not_be_a_path(client: TestClient, name: str, what: str) -> None:
     assert client.get(f"/weaves/{name}/{what}.png").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["weave", "weaves/keep", "weaves/forget"])
-def test_another_sites_page_weaves_nothing(client: TestClient, path: str) -> None:
+def test_cross_site_weaving_is_refused(client: TestClient, path: str) -> None:
     headers = OWN | {"origin": "http://evil.example"}
     assert client.post(f"/api/{path}", json={}, headers=headers).status_code == 403
 
 
-def test_the_page_offers_every_group(client: TestClient) -> None:
+def test_weave_page_offers_all_groups(client: TestClient) -> None:
     offered = client.get("/api/patterns").json()
     assert [one["name"] for one in offered["groups"]] == list(WALLPAPERS)
     assert [one["name"] for one in offered["borders"]] == list(FRIEZES)
@@ -309,9 +305,7 @@ def test_the_page_offers_every_group(client: TestClient) -> None:
 # --- keeping -------------------------------------------------------------------------------------
 
 
-def test_a_kept_weave_is_there_after_a_restart_with_its_settings(
-    project: Path, client: TestClient
-) -> None:
+def test_saved_weave_survives_a_restart(project: Path, client: TestClient) -> None:
     settings = {"place": [0.5, 0], "truncation": 0.7, "group": "cmm"}
     name, other = weave(client, **settings), weave(client, border="p11")
     for one in (name, other):
@@ -331,7 +325,7 @@ def test_a_kept_weave_is_there_after_a_restart_with_its_settings(
     assert client.get("/api/kept").json()["kept"] == []  # no picture of the page Generate
 
 
-def test_a_kept_weave_outlives_its_model(project: Path, client: TestClient) -> None:
+def test_saved_weave_outlives_its_model(project: Path, client: TestClient) -> None:
     name = weave(client)
     post(client, "/api/weaves/keep", name=name)
     tile = seen(client, name, "kept")
@@ -344,7 +338,7 @@ def test_a_kept_weave_outlives_its_model(project: Path, client: TestClient) -> N
         assert "an earlier training" in answer.json()["problem"]
 
 
-def test_a_damaged_kept_weave_is_left_out(project: Path, client: TestClient) -> None:
+def test_damaged_saved_weave_is_ignored(project: Path, client: TestClient) -> None:
     name = weave(client)
     post(client, "/api/weaves/keep", name=name)
     folder = project / "work/studio/weaves"
@@ -362,7 +356,7 @@ def test_a_damaged_kept_weave_is_left_out(project: Path, client: TestClient) -> 
 # --- large pictures ------------------------------------------------------------------------------
 
 
-def test_a_picture_is_had_large(
+def test_large_sample_can_be_downloaded(
     project: Path, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generation, "LARGE", 64)

@@ -1,4 +1,4 @@
-"""The studio's page that weaves, in a browser, as people use it."""
+"""The page Weave in a browser."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def opened(visit: Visit, address: str, **options: Any) -> Page:  # noqa: F811
 
 
 def name(page: Page) -> str:
-    """Of what is on the stage at full size."""
+    """State of the stage at full size."""
     expect(page.locator(DONE)).to_be_visible()
     return str(page.locator("#stage").get_attribute("data-name"))
 
@@ -54,11 +54,11 @@ def seen(page: Page) -> str:
 
 
 def changed(page: Page, before: str) -> None:
-    """Something else than this is on the stage, at full size."""
+    """Wait until the stage shows another image at full size."""
     expect(page.locator(f"{DONE}:not([data-name='{before}'])")).to_be_visible()
 
 
-def test_keys_choose_and_move(address: str, visit: Visit) -> None:  # noqa: F811
+def test_keys_select_and_move(address: str, visit: Visit) -> None:  # noqa: F811
     page = opened(visit, address)
     expect(page.locator("nav [aria-current]")).to_have_text("Weave")
     first, picture = name(page), seen(page)
@@ -92,7 +92,7 @@ def test_keys_choose_and_move(address: str, visit: Visit) -> None:  # noqa: F811
     assert seen(page) == picture
 
 
-def test_the_cloth_follows_the_mouse(address: str, visit: Visit) -> None:  # noqa: F811
+def test_dragging_moves_the_cloth(address: str, visit: Visit) -> None:  # noqa: F811
     page = opened(visit, address)
     first, picture = name(page), seen(page)
     box = page.locator("#stage").bounding_box()
@@ -115,7 +115,7 @@ def test_the_cloth_follows_the_mouse(address: str, visit: Visit) -> None:  # noq
     assert seen(page) == picture
 
 
-def test_the_preview_is_shown_while_the_tile_is_made(
+def test_preview_is_shown_while_the_tile_is_made(
     address: str,
     visit: Visit,  # noqa: F811
 ) -> None:
@@ -139,7 +139,7 @@ def test_the_preview_is_shown_while_the_tile_is_made(
     assert seen(page) != preview
 
 
-def test_a_weave_is_kept_shown_again_and_forgotten(
+def test_weave_is_saved_shown_again_and_deleted(
     project: Path,
     address: str,
     visit: Visit,  # noqa: F811
@@ -175,7 +175,7 @@ def test_a_weave_is_kept_shown_again_and_forgotten(
     expect(page.locator("#keep")).to_contain_text("Keep")
 
 
-def test_a_weave_of_an_earlier_training_is_named(
+def test_weave_of_an_earlier_training_is_marked(
     project: Path,
     address: str,
     visit: Visit,  # noqa: F811
@@ -192,7 +192,7 @@ def test_a_weave_of_an_earlier_training_is_named(
     expect(page.locator("#notes")).to_be_empty()
 
 
-def test_files_are_downloaded(address: str, visit: Visit) -> None:  # noqa: F811
+def test_woven_files_are_downloaded(address: str, visit: Visit) -> None:  # noqa: F811
     page = opened(visit, address)
     sizes = {"tile": (512, 512), "cloth": (4096, 4096), "compared": (1024, 512)}
     for what, size in sizes.items():
@@ -203,7 +203,7 @@ def test_files_are_downloaded(address: str, visit: Visit) -> None:  # noqa: F811
         expect(page.locator("#status")).to_have_text("")
 
 
-def test_a_file_that_cannot_be_made_is_named(
+def test_failed_download_is_reported(
     project: Path,
     address: str,
     visit: Visit,  # noqa: F811
@@ -224,7 +224,7 @@ def test_a_file_that_cannot_be_made_is_named(
     ("path", "first", "large"),
     [("/generate", "#pictures img", "#one-large"), ("/edit", "#before img", "#large")],
 )
-def test_a_large_picture_is_downloaded(
+def test_large_png_is_downloaded(
     address: str,
     visit: Visit,  # noqa: F811
     path: str,
@@ -241,7 +241,7 @@ def test_a_large_picture_is_downloaded(
     assert Image.open(io.BytesIO(download(page, large))).size == (1024, 1024)
 
 
-def test_without_an_enlarger_the_page_says_so_and_a_damaged_one_is_named(
+def test_page_reports_missing_or_damaged_enlarger(
     tmp_path: Path,
     visit: Visit,  # noqa: F811
 ) -> None:
@@ -263,7 +263,7 @@ def test_without_an_enlarger_the_page_says_so_and_a_damaged_one_is_named(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_axe_finds_nothing_and_the_page_fits(
+def test_weave_page_passes_axe_and_fits(
     address: str,
     visit: Visit,  # noqa: F811
     scheme: str,
@@ -281,7 +281,7 @@ def test_axe_finds_nothing_and_the_page_fits(
     assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
 
 
-def test_a_finger_moves_the_cloth_on_a_phone(address: str, visit: Visit) -> None:  # noqa: F811
+def test_touch_moves_the_cloth(address: str, visit: Visit) -> None:  # noqa: F811
     page = opened(visit, address, has_touch=True)
     page.set_viewport_size({"width": 360, "height": 700})
     before = name(page)

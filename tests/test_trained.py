@@ -1,4 +1,4 @@
-"""A model that is being trained again, or was removed, is served in its last finished state."""
+"""A model that is trained again or was removed is available in its last finished state."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINISHED = "2026-11-28T20:15:00+00:00"
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """A model that DVC remembers, and whose files were deleted as before a training."""
+    """A model in DVC's cache whose files were deleted, as before a training."""
     monkeypatch.chdir(tmp_path)
     save_model(tmp_path, "animals")
     (HOME / "run.json").write_text(json.dumps({"finished": FINISHED}))
@@ -38,7 +38,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return found
 
 
-def test_the_last_finished_state_is_used_and_named(
+def test_last_finished_model_is_used_and_named(
     weights: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = trained(Path())["animals"]
@@ -50,7 +50,7 @@ def test_the_last_finished_state_is_used_and_named(
     assert sha256(weights).encode() in picture.read_bytes()
 
 
-def test_the_studio_lists_it_beside_when_it_was_trained(weights: bytes) -> None:
+def test_studio_lists_the_time_of_the_last_training(weights: bytes) -> None:
     generators = Generators(Path(), None)
     assert [(one["name"], one["former"]) for one in generators.listing()] == [
         ("animals", FINISHED),
@@ -59,14 +59,14 @@ def test_the_studio_lists_it_beside_when_it_was_trained(weights: bytes) -> None:
     assert generators.load("animals").digest == sha256(weights)
 
 
-def test_a_new_state_takes_over(weights: bytes) -> None:
+def test_new_training_replaces_the_last_state(weights: bytes) -> None:
     HOME.mkdir(parents=True)
     (HOME / "generator.safetensors").write_bytes(b"new")
     here = Trained(HOME / "generator.safetensors", HOME / "discriminator.safetensors")
     assert trained(Path()) == {"animals": here}
 
 
-def test_a_state_that_is_not_in_the_cache_is_not_listed(weights: bytes) -> None:
+def test_model_missing_from_the_cache_is_not_listed(weights: bytes) -> None:
     shutil.rmtree(".dvc/cache")
     assert trained(Path()) == {}
 
@@ -74,6 +74,6 @@ def test_a_state_that_is_not_in_the_cache_is_not_listed(weights: bytes) -> None:
 @pytest.mark.parametrize(
     "text", ["<<<<<<< HEAD", "stages: 3", "stages: {train@a: {outs: [{}]}}", ""]
 )
-def test_a_damaged_lock_names_no_model(weights: bytes, text: str) -> None:
+def test_damaged_dvc_lock_lists_no_models(weights: bytes, text: str) -> None:
     Path("dvc.lock").write_text(text)
     assert trained(Path()) == {}

@@ -1,4 +1,4 @@
-"""Training: data, augmentation, averaging, the loop, and going on after a kill."""
+"""Training: data, augmentation, averaging, the loop, and resumption after a kill."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def write_slices(folder: Path, pixels: np.ndarray, symmetries: int = 8) -> Path:
 
 @pytest.fixture
 def slices(tmp_path: Path) -> Path:
-    """Eight different pictures of 16 px in all symmetries."""
+    """Eight different images of 16 px in all symmetries."""
     pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
     return write_slices(tmp_path / "slices", pixels.repeat(4, 1).repeat(4, 2))
 
 
-def test_every_image_is_shown_once_in_each_permutation(slices: Path) -> None:
+def test_every_image_occurs_once_per_epoch(slices: Path) -> None:
     images = data.load(slices, 16, batch=12, seed=1, device=CPU)
     stream = np.concatenate([to_uint8(images.batch(step, 12)[0]) for step in range(32)])  # 6 x 64
     crops = np.load(slices / "images.npy")
@@ -65,7 +65,7 @@ def test_every_image_is_shown_once_in_each_permutation(slices: Path) -> None:
     assert orders[0] != orders[1]
 
 
-def test_batches_depend_on_seed_and_step_alone(slices: Path) -> None:
+def test_batches_depend_only_on_seed_and_step(slices: Path) -> None:
     images = data.load(slices, 16, batch=12, seed=1, device=CPU)
     again = data.load(slices, 16, batch=12, seed=1, device=CPU)
     other = data.load(slices, 16, batch=12, seed=2, device=CPU)
@@ -82,7 +82,7 @@ def test_batches_are_in_range_and_channels_last(slices: Path) -> None:
     assert 0.9 < batch.max() <= 1
 
 
-def test_images_beyond_memory_stay_in_the_file(
+def test_large_sets_of_images_stay_memory_mapped(
     slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)[0]
@@ -92,7 +92,7 @@ def test_images_beyond_memory_stay_in_the_file(
     )
 
 
-def test_smaller_models_see_block_means(slices: Path) -> None:
+def test_smaller_models_get_downsampled_images(slices: Path) -> None:
     crops = np.load(slices / "images.npy")
     batch = to_uint8(data.load(slices, 8, batch=64, seed=1, device=CPU).batch(0, 64)[0])
     means = crops.reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4))
@@ -100,7 +100,7 @@ def test_smaller_models_see_block_means(slices: Path) -> None:
     assert sorted(image.tobytes() for image in batch) == every
 
 
-def test_too_few_images_are_said_in_words(slices: Path) -> None:
+def test_too_few_images_are_refused_with_a_message(slices: Path) -> None:
     with pytest.raises(data.DataError, match=r"64 training images are fewer than a batch of 65"):
         data.load(slices, 16, batch=65, seed=1, device=CPU)
 
@@ -109,7 +109,7 @@ def test_too_few_images_are_said_in_words(slices: Path) -> None:
 
 
 def reference(kind: str, x: Tensor) -> Tensor:
-    """As published with the paper (mit-han-lab/data-efficient-gans), for the same draws."""
+    """Compared with the published code (mit-han-lab/data-efficient-gans) for equal random draws."""
     size = x.shape[2]
     image, rows, columns = torch.meshgrid(
         torch.arange(len(x)), torch.arange(size), torch.arange(size), indexing="ij"
@@ -142,7 +142,7 @@ def reference(kind: str, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("size", [8, 14, 32])
 @pytest.mark.parametrize("kind", ["color", "translation", "cutout"])
-def test_augmentations_are_those_of_the_paper(kind: str, size: int) -> None:
+def test_diffaugment_matches_the_paper(kind: str, size: int) -> None:
     x = torch.rand(64, 3, size, size) * 2 - 1
     torch.manual_seed(3)
     expected = reference(kind, x)
@@ -159,7 +159,7 @@ def test_gradients_pass_through_augmentations() -> None:
     assert (x.grad.abs().amax(dim=(1, 2, 3)) > 0).all()  # each image gets some
 
 
-def test_no_augmentation_changes_nothing() -> None:
+def test_empty_augmentation_list_changes_nothing() -> None:
     x = torch.rand(2, 3, 8, 8)
     assert diffaugment.augment(x, []) is x
 
@@ -167,7 +167,7 @@ def test_no_augmentation_changes_nothing() -> None:
 # --- averaging -----------------------------------------------------------------------------------
 
 
-def test_average_follows_its_closed_form() -> None:
+def test_ema_matches_its_closed_form() -> None:
     net = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(net.weight)
     average = ema.shadow(net)
@@ -179,7 +179,7 @@ def test_average_follows_its_closed_form() -> None:
     assert not weight.requires_grad
 
 
-def test_half_life_ramps_up() -> None:
+def test_ema_half_life_ramps_up() -> None:
     # Late: after a half-life's images, half of the old average is left.
     late = ema.decay(images=10**6, batch=16, half_life=1600)
     assert late**100 == pytest.approx(0.5)
@@ -191,7 +191,7 @@ def test_half_life_ramps_up() -> None:
     assert ema.decay(images=math.inf, batch=16, half_life=1600) == pytest.approx(late)
 
 
-def test_average_gets_the_statistics_of_its_own_weights() -> None:
+def test_average_has_batch_statistics_of_its_own_weights() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), blocks.Dropout(0.5))
     average = ema.shadow(net)
@@ -307,7 +307,7 @@ def model(**changes: Any) -> params.Model:
 
 
 def run(folder: Path, slices: Path, spec: params.Model | None = None) -> Path:
-    """Train in ``folder``; returns the outputs."""
+    """Train in ``folder``; return the outputs."""
     loop.train(
         "tiny",
         spec or model(),
@@ -322,7 +322,7 @@ def run(folder: Path, slices: Path, spec: params.Model | None = None) -> Path:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """All files but run.json, which holds times."""
+    """All files except run.json, which contains times."""
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -330,7 +330,7 @@ def contents(out: Path) -> dict[str, bytes]:
     }
 
 
-def test_real_and_fake_are_judged_by_the_same_normalised_weights(
+def test_real_and_fake_use_the_same_normalised_weights(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights: list[Tensor] = []
@@ -356,7 +356,7 @@ def test_real_and_fake_are_judged_by_the_same_normalised_weights(
         ("patch_gap", {"patch_matching": {"weight": 100.0}}),
     ],
 )
-def test_matching_brings_fakes_nearer(
+def test_matching_moves_fakes_towards_real_images(
     gap: str, section: Any, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matching, "HALF_LIFE", 16)  # as there are but 120 images
@@ -368,7 +368,7 @@ def test_matching_brings_fakes_nearer(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("moved", ["generator", "discriminator"])
-def test_a_phase_moves_its_own_network_alone(
+def test_phase_updates_only_its_own_network(
     moved: str, kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states: list[TrainingState] = []
@@ -400,7 +400,7 @@ def test_a_phase_moves_its_own_network_alone(
         assert player == moved or all(p.grad is None for p in after.parameters())
 
 
-def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
+def test_training_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     out = run(tmp_path, slices)
     assert set(contents(out)) == {
         "architecture.json",
@@ -438,7 +438,7 @@ def test_outputs_are_complete(tmp_path: Path, slices: Path) -> None:
     assert not list((tmp_path / "work").iterdir())  # nothing is left to resume
 
 
-def test_energy_is_counted_where_it_can_be_read(
+def test_energy_is_measured_if_available(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(name: str, joules: int) -> None:
@@ -468,7 +468,7 @@ def read_run(out: Path) -> dict[str, Any]:
 
 
 class NothingIsRead(TorchDispatchMode):
-    """No value of a tensor decides what comes next, and no list of numbers becomes one."""
+    """The control flow depends on no value of a tensor, and no list of numbers becomes a tensor."""
 
     REFUSED = ("_local_scalar_dense", "nonzero", "bincount", "masked_select", "lift_fresh")
 
@@ -481,7 +481,7 @@ class NothingIsRead(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_can_be_recorded(
+def test_training_step_can_be_recorded(
     kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch, update = data.Images.batch, ema.update
@@ -517,7 +517,7 @@ def test_a_step_can_be_recorded(
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_recorded_step_has_the_bits_of_the_step(
+def test_recorded_step_is_bit_identical(
     kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded = contents(run(tmp_path / "a", slices, model(**KINDS[kind])))
@@ -530,7 +530,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_training_continues_bit_for_bit(
+def test_killed_training_resumes_bit_identically(
     kind: str, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = model(**KINDS[kind])
@@ -565,7 +565,7 @@ def test_a_killed_training_continues_bit_for_bit(
     assert json.loads((tmp_path / "b/out/run.json").read_text())["resumed"] == 4
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def test_damaged_training_checkpoint_is_named(tmp_path: Path) -> None:
     training = fresh(model(), Inputs(6, 0, (), 0), torch.device("cpu"))
     training.save(tmp_path)
     path = tmp_path / checkpoint.STATE
@@ -576,7 +576,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
             training.load(tmp_path)
 
 
-def test_checkpoints_of_other_data_or_parameters_are_not_taken(
+def test_checkpoint_of_other_data_or_parameters_is_ignored(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: Any) -> None:
@@ -597,7 +597,7 @@ def test_checkpoints_of_other_data_or_parameters_are_not_taken(
     assert len(list((tmp_path / "work").iterdir())) == 3
 
 
-def test_a_training_that_runs_already_is_named(tmp_path: Path) -> None:
+def test_concurrent_training_is_named(tmp_path: Path) -> None:
     here = tmp_path / "work"
     named = rf"^train@x is running \(pid {os.getpid()}\)"
     with (
@@ -609,7 +609,7 @@ def test_a_training_that_runs_already_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_divergence_keeps_the_last_good_state(
+def test_diverged_training_keeps_the_last_good_state(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update, steps = ema.update, iter(range(100))
@@ -629,10 +629,10 @@ def test_divergence_keeps_the_last_good_state(
     assert [frame["kimg"] for frame in frames] == [0, 0.024]
 
 
-def test_the_last_good_state_has_the_statistics_of_its_weights(
+def test_last_good_state_has_its_own_batch_statistics(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A checkpoint between two ticks is of weights that nobody has looked at."""
+    """A checkpoint between two ticks has weights that were not calibrated."""
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -math.inf)  # one in each step
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
     calibrate = ema.calibrate
@@ -660,10 +660,10 @@ def test_the_last_good_state_has_the_statistics_of_its_weights(
         assert torch.allclose(value, net.get_buffer(name), atol=1e-5), name
 
 
-def test_the_average_is_calibrated_on_all_classes_as_they_are_shown(
+def test_average_is_calibrated_on_classes_in_proportion(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the timeline's grid: two columns here, three classes, 24, 24 and 16 of 64 images."""
+    """Not of the timeline's grid: two columns, three classes, 24, 24 and 16 of 64 images."""
     seen: list[Tensor] = []
     monkeypatch.setattr(ema, "calibrate", lambda net, v, batch: seen.append(v))
     run(tmp_path, slices, model(condition="onehot"))
@@ -673,7 +673,7 @@ def test_the_average_is_calibrated_on_all_classes_as_they_are_shown(
         assert part.any(dim=0).all()
 
 
-def test_large_images_are_trained_on_in_bf16_where_the_processor_has_it(
+def test_large_images_use_bf16_if_supported(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[torch.dtype] = set()
@@ -703,8 +703,8 @@ def test_large_images_are_trained_on_in_bf16_where_the_processor_has_it(
     assert {p.dtype for p in net.parameters()} == {torch.float32}
 
 
-def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
-    """Eight pictures, all nearly orange: samples get close to them within a few hundred steps."""
+def test_training_learns_the_colour_of_images(tmp_path: Path) -> None:
+    """Eight images, nearly orange: samples approach them within a few hundred steps."""
     orange = np.array([230, 120, 20])
     noise = np.random.default_rng(0).integers(-10, 11, (8, 16, 16, 3))
     slices = write_slices(tmp_path / "slices", (orange + noise).astype(np.uint8))
@@ -723,8 +723,8 @@ def test_learns_the_colour_of_its_images(tmp_path: Path) -> None:
     assert distance.max() < 40  # grey, where training begins, is 108 away
 
 
-def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
-    """Three classes, three colours: what is asked for is what comes."""
+def test_conditional_training_learns_the_colour_of_each_class(tmp_path: Path) -> None:
+    """Three classes in three colours: samples have the colour of the requested class."""
     colours = np.array([[230, 40, 40], [40, 230, 40], [40, 40, 230]])
     pixels = colours[np.arange(12) % 3][:, None, None].repeat(16, 1).repeat(16, 2)
     slices = write_slices(tmp_path / "slices", pixels.astype(np.uint8))
@@ -748,7 +748,7 @@ def test_every_class_gets_its_own_colour(tmp_path: Path) -> None:
         assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
 
 
-def test_a_condition_needs_classes(tmp_path: Path, slices: Path) -> None:
+def test_condition_requires_classes(tmp_path: Path, slices: Path) -> None:
     index = pd.read_parquet(slices / "index.parquet")
     index.assign(label=["", *index["label"][1:]]).to_parquet(slices / "index.parquet")
     with pytest.raises(data.DataError, match=r"condition: 1 of \d+ training images have no class"):

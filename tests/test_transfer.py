@@ -1,4 +1,4 @@
-"""Beginning with another training's weights: what is taken, what is kept, what is refused."""
+"""Transfer of weights from another training: copied, kept and refused weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def begun(spec: params.Model, seed: int = 2) -> TrainingState:
 
 @pytest.fixture
 def trained(tmp_path: Path) -> dict[str, Any]:
-    """Files of another training, and the section that names them."""
+    """Files of another training, and the section that refers to them."""
     state = begun(model(), seed=1)
     start: dict[str, Any] = {"folder": str(tmp_path), "freeze": 0, "keep_statistics": False}
     for player in ("generator", "discriminator"):
@@ -52,7 +52,7 @@ def trained(tmp_path: Path) -> dict[str, Any]:
     return start
 
 
-def test_all_weights_are_taken_and_the_average_begins_there(
+def test_init_from_copies_all_weights_and_the_average(
     trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     state, other = begun(model(trained)), begun(model(), seed=1)
@@ -62,7 +62,7 @@ def test_all_weights_are_taken_and_the_average_begins_there(
     assert "generator.safetensors: 20 of 20 tensors" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_keeps_its_random_weights(
+def test_unmatched_layers_keep_random_weights(
     trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     narrow = model(trained).generator.model_dump() | {"latent": 7}
@@ -77,7 +77,7 @@ def test_what_does_not_fit_keeps_its_random_weights(
     assert "generator.safetensors: 19 of 20 tensors" in capsys.readouterr().err
 
 
-def test_another_training_is_named_by_its_hash(trained: dict[str, Any]) -> None:
+def test_init_from_with_another_hash_is_refused(trained: dict[str, Any]) -> None:
     with pytest.raises(
         transfer.TransferError, match=r"init_from\.discriminator: .* has the sha256"
     ):
@@ -86,13 +86,13 @@ def test_another_training_is_named_by_its_hash(trained: dict[str, Any]) -> None:
         begun(model(trained | {"folder": "nowhere"}))
 
 
-def test_a_file_of_which_nothing_fits_is_refused(trained: dict[str, Any]) -> None:
+def test_file_without_matching_tensors_is_refused(trained: dict[str, Any]) -> None:
     plain = {"kind": "began", "channels": 3, "latent": 5}
     with pytest.raises(transfer.TransferError, match=r"no tensor in .* kind, channels"):
         begun(model(trained, generator=plain))
 
 
-def test_a_file_that_is_no_safetensors_is_refused(trained: dict[str, Any]) -> None:
+def test_invalid_safetensors_file_is_refused(trained: dict[str, Any]) -> None:
     path = Path(trained["folder"]) / "generator.safetensors"
     path.write_bytes(b"PK")
     start = trained | {"generator": hashlib.sha256(b"PK").hexdigest()}
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_safetensors_is_refused(trained: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_lower_layers_of_d_stay_as_they_were(
+def test_frozen_layers_of_d_do_not_change(
     trained: dict[str, Any], layers: int, norm: str, tmp_path: Path
 ) -> None:
     judge = model().discriminator.model_dump() | {"norm": norm}
@@ -127,13 +127,13 @@ def test_lower_layers_of_d_stay_as_they_were(
     assert moved == [False] * kept + [True] * (len(moved) - kept)
 
 
-def test_something_must_be_left_to_learn(trained: dict[str, Any]) -> None:
+def test_freezing_all_layers_is_refused(trained: dict[str, Any]) -> None:
     with pytest.raises(transfer.TransferError, match=r"freeze: .* has 4 layers; at most 3"):
         begun(model(trained | {"freeze": 4}))
 
 
-def test_random_weights_are_not_kept(trained: dict[str, Any]) -> None:
-    """With classes, another number of planes enters the first layer."""
+def test_freezing_random_weights_is_refused(trained: dict[str, Any]) -> None:
+    """With classes, the first layer has another number of input planes."""
     spec = model(trained | {"freeze": 1}, condition="onehot")
     with pytest.raises(
         transfer.TransferError, match=r"freeze: net\.net\.0\.weight .* layer 1 .* freeze 0, or"
@@ -141,7 +141,7 @@ def test_random_weights_are_not_kept(trained: dict[str, Any]) -> None:
         fresh(spec, Inputs(5, classes=3), CPU)
 
 
-def test_pictures_are_made_alone_where_statistics_are_kept(trained: dict[str, Any]) -> None:
+def test_kept_statistics_make_samples_independent_of_the_batch(trained: dict[str, Any]) -> None:
     spec = model(trained | {"keep_statistics": True})
     state, usual = begun(spec), begun(model(trained))
     generator, average = state.networks["generator"], state.networks["average"]
@@ -158,7 +158,7 @@ def test_pictures_are_made_alone_where_statistics_are_kept(trained: dict[str, An
     assert all(p.grad is not None for p in generator.parameters())  # scales and shifts learn
 
 
-def test_statistics_that_are_not_there_cannot_be_kept(trained: dict[str, Any]) -> None:
+def test_keeping_missing_statistics_is_refused(trained: dict[str, Any]) -> None:
     wide = model(trained).generator.model_dump() | {"channels": 6}
     with pytest.raises(transfer.TransferError, match=r"keep_statistics: net\.2 .* set it to false"):
         begun(model(trained | {"keep_statistics": True}, generator=wide))

@@ -1,4 +1,4 @@
-"""Lists of addresses, and a search and fetch by them from end to end."""
+"""Lists of addresses, and a complete search and fetch with them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_csv_tells_what_it_knows(tmp_path: Path) -> None:
+def test_csv_columns_are_read(tmp_path: Path) -> None:
     path = put(
         tmp_path / "list.csv",
         "\ufeffurl,class,license,license_url,author,sha256,more\n"
@@ -78,7 +78,7 @@ def test_a_row_in_an_old_code_page_says_what_to_do(tmp_path: Path) -> None:
         listed(tmp_path / "list.csv")
 
 
-def test_jsonl_means_the_same(tmp_path: Path) -> None:
+def test_jsonl_equals_csv(tmp_path: Path) -> None:
     lines = [{"url": "https://a.org/1.jpg", "label": 3, "sha256": HASH}, {"url": "http://b.org/"}]
     path = put(tmp_path / "list.jsonl", "\n\n".join(json.dumps(line) for line in lines))
     rows = {row.url: row for row in listed(path)}
@@ -87,7 +87,7 @@ def test_jsonl_means_the_same(tmp_path: Path) -> None:
     assert "http://b.org/" in rows
 
 
-def test_a_manifest_leaves_out_what_only_its_project_has(tmp_path: Path) -> None:
+def test_manifest_rows_outside_the_web_are_left_out(tmp_path: Path) -> None:
     path = put(
         tmp_path / "manifest.csv",
         "id,source,url,error\na/1,a,https://a.org/1,\nb/2,b,file:///home/b/2.png,\n",
@@ -97,7 +97,7 @@ def test_a_manifest_leaves_out_what_only_its_project_has(tmp_path: Path) -> None
     assert row.url == "https://a.org/1"
 
 
-def test_an_address_listed_twice_is_one_that_knows_more(tmp_path: Path) -> None:
+def test_repeated_addresses_are_merged(tmp_path: Path) -> None:
     path = put(
         tmp_path / "list.csv",
         f"url,title,sha256\nhttps://a.org/1,,{HASH}\nhttps://a.org/1,One,\nhttps://a.org/1,Two,\n",
@@ -110,7 +110,7 @@ GOOD = "https://a.org/1.jpg", "https://a.org/2.jpg"
 
 
 def refusals(path: Path) -> dict[str, str]:
-    """The rows that cannot be used, with their reasons; the good ones are there as well."""
+    """Invalid rows with their reasons; asserts that the valid ones are listed as well."""
     with pytest.warns(SourceWarning, match=r"rows of .* cannot be used") as warned:
         rows = listed(path)
     usable = [row.url for row in rows if not row.refusal]
@@ -146,7 +146,7 @@ def refusals(path: Path) -> dict[str, str]:
     ],
 )
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_an_odd_row_of_a_csv_stops_no_other(
+def test_invalid_csv_row_does_not_stop_others(
     line: bytes, reason: str, end: bytes, tmp_path: Path
 ) -> None:
     path = tmp_path / "list.csv"
@@ -173,7 +173,7 @@ def test_an_odd_row_of_a_csv_stops_no_other(
         (b"\0", "not JSON: line 2"),
     ],
 )
-def test_an_odd_line_of_jsonl_stops_no_other(line: bytes, reason: str, tmp_path: Path) -> None:
+def test_invalid_jsonl_line_does_not_stop_others(line: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
     first, last = (json.dumps({"url": url}).encode() for url in GOOD)
     path.write_bytes(b"\n".join([first, line, last]))
@@ -182,7 +182,7 @@ def test_an_odd_line_of_jsonl_stops_no_other(line: bytes, reason: str, tmp_path:
     assert found.startswith(reason)
 
 
-def test_a_quote_that_is_never_closed_swallows_no_other_row(tmp_path: Path) -> None:
+def test_unclosed_quote_affects_only_its_row(tmp_path: Path) -> None:
     rows = [GOOD[0], "https://a.org/x", 'https://a.org/y","b"', GOOD[1], "https://a.org/z"]
     lines = [
         f'{url},"{n}' if "x" in url or "z" in url else f"{url},{n}" for n, url in enumerate(rows)
@@ -206,7 +206,7 @@ def test_a_quote_that_is_never_closed_swallows_no_other_row(tmp_path: Path) -> N
         ("url\n", "holds no pictures"),
     ],
 )
-def test_a_file_that_is_no_list_is_an_error(text: str, message: str, tmp_path: Path) -> None:
+def test_file_that_is_not_a_list_is_an_error(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=rf"sources\.mine: .*{message}"):
         listed(put(tmp_path / "list.csv", text))
     (tmp_path / "utf16.csv").write_bytes("url\nhttps://a.org/1\n".encode("utf-16") + b"x")
@@ -230,7 +230,7 @@ def test_a_file_that_is_no_list_is_an_error(text: str, message: str, tmp_path: P
     ),
     suffix=st.sampled_from(["csv", "jsonl"]),
 )
-def test_no_list_brings_down_the_search(data: bytes, suffix: str, tmp_path: Path) -> None:
+def test_arbitrary_lists_are_handled(data: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"list.{suffix}"
     path.write_bytes(data)
     try:
@@ -271,9 +271,7 @@ def table(path: Path) -> dict[str, dict[str, str]]:
         return {row["url"].rpartition("/")[2]: row for row in csv.DictReader(file)}
 
 
-def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
-    server: Any, tmp_path: Path
-) -> None:
+def test_collection_is_replayed_from_its_manifest(server: Any, tmp_path: Path) -> None:
     pictures = {
         f"{n}.png": encoding.png(np.random.default_rng(n).integers(0, 256, (20, 30, 3), np.uint8))
         for n in range(4)
@@ -315,7 +313,7 @@ def test_a_collection_is_searched_fetched_and_replayed_from_its_manifest(
     assert same == {key: first[key] for key in same}
 
 
-def test_a_search_without_results_says_so_and_the_others_go_on(tmp_path: Path) -> None:
+def test_search_without_results_does_not_stop_others(tmp_path: Path) -> None:
     class_folder = tmp_path / "pictures" / "a.png"
     class_folder.parent.mkdir()
     class_folder.write_bytes(encoding.png(np.zeros((20, 30, 3), np.uint8)))

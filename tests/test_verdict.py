@@ -1,4 +1,4 @@
-"""Verdicts: each rule where it holds, whatever numbers are missing, and commands that work."""
+"""Verdicts: each rule, missing metrics, and valid commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RUN = {"kimg": 56.0, "images_per_second": 200.0}
 def evidence(
     metrics: dict[str, Any] | None = None, judgement: dict[str, Any] | None = None, **changes: Any
 ) -> Evidence:
-    """A model that still learns, but for what is given."""
+    """Evidence of a model that is still learning, with changes."""
     numbers = NUMBERS | (metrics or {})
     judged = {"looks": LOOKS, "chosen": {"kimg": 56}, "alarms": [], **(judgement or {})}
     known = Evidence("dcgan", DCGAN, numbers, REAL, judged, RUN, copying(numbers, REAL))
@@ -74,11 +74,11 @@ def alarm(kimg: float, over: float | None) -> dict[str, Any]:
         (Evidence("dcgan", DCGAN), "Not evaluated"),
     ],
 )
-def test_the_first_rule_that_holds_gives_the_verdict(known: Evidence, words: str) -> None:
+def test_first_matching_rule_gives_the_verdict(known: Evidence, words: str) -> None:
     assert verdict(known).words == words
 
 
-def test_reasons_have_the_numbers_of_real_pictures_beside_them() -> None:
+def test_verdict_reasons_include_reference_values() -> None:
     course, numbers = verdict(evidence()).reasons
     assert numbers.startswith("Measured: KID 0.800 (real images: 0.0300), precision 0.800")
     assert course == "Its KID was still falling when the training ended."
@@ -93,12 +93,12 @@ def test_reasons_have_the_numbers_of_real_pictures_beside_them() -> None:
     assert few.reasons[-1] == "These metrics are of 16 images only, a rough estimate."
 
 
-def test_what_has_not_learned_collapsed_or_copies_is_never_the_best() -> None:
+def test_untrained_collapsed_or_copying_model_is_never_best() -> None:
     worse = {"Not evaluated", "Not trained yet", "Collapsed", "Copying"}
     assert {rule.words for rule in RULES if not rule.may_be_best} == worse
 
 
-def test_the_next_step_costs_what_the_last_training_took() -> None:
+def test_next_step_duration_follows_the_last_training() -> None:
     longer = verdict(evidence()).next
     assert "Train for 64 kimg more, 120 in all" in longer.advice  # 112, rounded
     assert longer.time == "about 10 min"  # 120,000 images at 200 a second
@@ -112,7 +112,7 @@ def test_the_next_step_costs_what_the_last_training_took() -> None:
     ("seconds", "words"),
     [(0.2, "1 s"), (99, "99 s"), (100, "2 min"), (5399, "90 min"), (9000, "2.5 h")],
 )
-def test_a_time_is_told_in_one_unit(seconds: float, words: str) -> None:
+def test_duration_has_one_unit(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
@@ -120,7 +120,7 @@ STEPS = (rules._train, rules._train_longer, rules._diversify, rules._forget)
 
 
 def options(known: Evidence, step: Callable[[Evidence], rules.NextStep]) -> list[str]:
-    """What the command of a step changes: "models.dcgan.kimg=120"."""
+    """The change that a suggested command makes: "models.dcgan.kimg=120"."""
     words = shlex.split(step(known).command)
     assert words[:3] == ["dvc", "exp", "run"]
     assert set(words[3::2]) == {"-S"}
@@ -128,7 +128,7 @@ def options(known: Evidence, step: Callable[[Evidence], rules.NextStep]) -> list
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_command_gives_a_model_that_is_allowed(recipe: Path) -> None:
+def test_suggested_commands_give_valid_models(recipe: Path) -> None:
     yaml = YAML(typ="safe", pure=True)
     for name, values in recipes.values(recipe, ROOT)["models"].items():
         spec = params.Model.model_validate(values)
@@ -143,7 +143,7 @@ def test_every_command_gives_a_model_that_is_allowed(recipe: Path) -> None:
             assert params.Model.model_validate(changed) != spec, step
 
 
-def test_dvc_understands_every_kind_of_change(tmp_path: Path) -> None:
+def test_dvc_accepts_suggested_changes(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     known = Evidence("dcgan", DCGAN, run=RUN)
@@ -163,7 +163,7 @@ KEYS = ("kid_lite2", "precision", "recall", "coverage", "duplicates", "authentic
     looks=st.lists(st.sampled_from(LOOKS)),
     run=st.sampled_from([{}, RUN]),
 )
-def test_any_numbers_may_be_missing(
+def test_verdict_handles_missing_metrics(
     metrics: dict[str, float], real: dict[str, float], looks: list[dict[str, float]], run: Any
 ) -> None:
     known = Evidence("dcgan", DCGAN, metrics, real, {"looks": looks}, run, copying(metrics, real))

@@ -1,4 +1,4 @@
-"""Versions are known, or said to be unknown, where no metadata are installed."""
+"""Versions, also without package metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ganloom.web.client import user_agent
 
 @pytest.fixture
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide the metadata of every package, as in a folder of sources on PYTHONPATH."""
+    """Hide the metadata of all packages, as for sources on PYTHONPATH."""
 
     def hidden(name: str) -> importlib.metadata.Distribution:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -26,13 +26,13 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "distribution", hidden)
 
 
-def test_the_version_is_that_of_the_source_beside_and_of_installed_packages() -> None:
+def test_versions_are_of_the_source_and_installed_packages() -> None:
     assert version("ganloom") == __version__  # whatever was installed when
     assert version("torch") == importlib.metadata.version("torch")
 
 
 @pytest.mark.usefixtures("bare")
-def test_without_metadata_everything_is_written_all_the_same() -> None:
+def test_versions_work_without_package_metadata() -> None:
     with pytest.raises(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("ganloom")
     assert machine(torch.device("cpu"))["ganloom"] == __version__

@@ -1,4 +1,4 @@
-"""A training in two parts: what goes over from the first, and what a kill leaves of it."""
+"""Warm-up: transfer to the second phase, and resumption after a kill."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def first_parts(folder: Path) -> list[Path]:
     return sorted((folder / "work/warm-up").iterdir())
 
 
-def test_the_generator_and_its_average_go_on_where_they_were(tmp_path: Path, slices: Path) -> None:
+def test_training_continues_from_the_warm_up(tmp_path: Path, slices: Path) -> None:
     # Such a slow average stays where it begins, unless its beginning counts for nothing.
     out = run(tmp_path, slices, spec(ema_kimg=1e9))
     (before,) = first_parts(tmp_path)
@@ -65,7 +65,7 @@ def test_the_generator_and_its_average_go_on_where_they_were(tmp_path: Path, sli
     assert json.loads((out / "run.json").read_text())["warm_up"]["kimg"] == 0.08
 
 
-def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) -> None:
+def test_warm_up_is_repeated_only_if_it_changes(tmp_path: Path, slices: Path) -> None:
     models.networks(RESNET["kind"])  # which the first training loads, and each knows its code by
     undisturbed = contents(run(tmp_path, slices, spec()))
     (before,) = first_parts(tmp_path)
@@ -84,7 +84,7 @@ def test_it_is_repeated_for_no_change_but_its_own(tmp_path: Path, slices: Path) 
     assert len(first_parts(tmp_path)) == 2
 
 
-def test_it_is_known_by_the_code_of_its_networks(
+def test_warm_up_fingerprint_covers_its_network_code(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"ganloom.nets.{spec().generator.kind}"
@@ -100,7 +100,7 @@ def test_it_is_known_by_the_code_of_its_networks(
     assert known == [True, True, True]
 
 
-def test_a_warm_up_that_diverges_is_no_finished_one(
+def test_diverged_warm_up_is_not_used(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = contents(run(tmp_path / "a", slices, spec()))
@@ -116,7 +116,7 @@ def test_a_warm_up_that_diverges_is_no_finished_one(
 
 
 @pytest.mark.parametrize("part", [1, 2])
-def test_a_kill_in_either_part_changes_nothing(
+def test_kill_in_either_phase_changes_nothing(
     part: int, tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     undisturbed = contents(run(tmp_path / "a", slices, spec()))

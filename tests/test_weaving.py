@@ -1,4 +1,4 @@
-"""Tiles and cloths: what repeats has no seam, borders meet, and colours stay."""
+"""Tiles and cloths: seams, borders and colours."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def enlarger() -> Enlarger:
 # --- enlarging -----------------------------------------------------------------------------------
 
 
-def test_an_enlarged_tile_still_repeats(enlarger: Enlarger) -> None:
+def test_enlarged_tile_repeats(enlarger: Enlarger) -> None:
     tile = picture(24)
     alone = enlarge(enlarger, tile[None], 2, wrap=(True, True))[0]
     nine = enlarge(enlarger, np.tile(tile, (3, 3, 1))[None], 2, wrap=(True, True))[0]
     np.testing.assert_allclose(nine.astype(int), np.tile(alone, (3, 3, 1)).astype(int), atol=1)
 
 
-def test_bands_make_no_difference(enlarger: Enlarger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bands_do_not_change_the_result(
+    enlarger: Enlarger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     several = np.stack([picture(40) for _ in range(3)])
     whole = enlarge(enlarger, several, 1)
     monkeypatch.setattr("ganloom.enlarging.network.BAND", 40 * 7)
@@ -52,7 +54,7 @@ def test_bands_make_no_difference(enlarger: Enlarger, monkeypatch: pytest.Monkey
     np.testing.assert_allclose(bands.astype(int), whole.astype(int), atol=1)
 
 
-def test_colours_and_contrast_are_kept(enlarger: Enlarger) -> None:
+def test_enlarging_keeps_colour_and_contrast(enlarger: Enlarger) -> None:
     small = picture(32)
     large = enlarge(enlarger, small[None], 3)[0]
     assert large.shape == (256, 256, 3)
@@ -60,7 +62,7 @@ def test_colours_and_contrast_are_kept(enlarger: Enlarger) -> None:
     np.testing.assert_allclose(large.std((0, 1)), small.std((0, 1)), rtol=0.1)
 
 
-def test_no_doubling_changes_nothing(enlarger: Enlarger) -> None:
+def test_enlarging_by_1_changes_nothing(enlarger: Enlarger) -> None:
     several = np.stack([picture(16)] * 2)
     np.testing.assert_array_equal(enlarge(enlarger, several, 0), several)
 
@@ -70,14 +72,14 @@ def test_no_doubling_changes_nothing(enlarger: Enlarger) -> None:
 
 @pytest.mark.parametrize("group", [*WALLPAPERS, *FRIEZES])
 @pytest.mark.parametrize("width", [512, 300])
-def test_a_large_tile_is_invariant(group: str, width: int, enlarger: Enlarger) -> None:
+def test_enlarged_tile_is_invariant(group: str, width: int, enlarger: Enlarger) -> None:
     tile = make_tile(picture(32), group, width, enlarger)
     assert tile.shape[1] == width
     if group not in ("p3m1", "p6m"):  # tests/test_groups.py looks at these
         np.testing.assert_array_equal(refold(tile, group), tile)
 
 
-def test_without_an_enlarger_tiles_are_interpolated() -> None:
+def test_tile_without_an_enlarger_is_interpolated() -> None:
     tile = make_tile(picture(32), "p4m", 256, None)
     assert tile.shape == (256, 256, 3)
     np.testing.assert_array_equal(refold(tile, "p4m"), tile)
@@ -86,12 +88,12 @@ def test_without_an_enlarger_tiles_are_interpolated() -> None:
 # --- cloths --------------------------------------------------------------------------------------
 
 
-def test_a_cloth_repeats_its_tile() -> None:
+def test_cloth_repeats_its_tile() -> None:
     tile = make_tile(picture(16), "p4m", 64, None)
     np.testing.assert_array_equal(compose([tile], 128, 128), np.tile(tile, (2, 2, 1)))
 
 
-def test_a_border_meets_itself_in_every_corner() -> None:
+def test_border_matches_in_every_corner() -> None:
     tile = make_tile(picture(16), "p4m", 64, None)
     strip = make_tile(picture(16), "p11", 64, None)
     cloth = compose([tile], 256, 320, strip)
@@ -104,7 +106,7 @@ def test_a_border_meets_itself_in_every_corner() -> None:
     np.testing.assert_array_equal(cloth[deep:-deep, deep:-deep], inside[deep:-deep, deep:-deep])
 
 
-def test_a_cloth_drifts_from_its_first_tile_to_its_last() -> None:
+def test_cloth_drifts_from_first_to_last_tile() -> None:
     tiles = [np.full((32, 32, 3), value, np.uint8) for value in (0, 100, 200)]
     cloth = compose(tiles, 128, 128).astype(int)
     assert cloth[64, 64].max() <= 2
@@ -113,7 +115,7 @@ def test_a_cloth_drifts_from_its_first_tile_to_its_last() -> None:
     np.testing.assert_array_equal(cloth, cloth[::-1])
 
 
-def test_a_cloth_is_woven_of_a_sample(enlarger: Enlarger) -> None:
+def test_cloth_is_made_of_a_sample(enlarger: Enlarger) -> None:
     pattern = ClothPattern("cmm", border="pm2m", place=(0.25, 0))
     cloth = weave(picture(32)[None], pattern, (256, 384), enlarger, tile=128)
     assert cloth.shape == (256, 384, 3)
@@ -126,6 +128,6 @@ def test_a_cloth_is_woven_of_a_sample(enlarger: Enlarger) -> None:
 @pytest.mark.parametrize(
     ("size", "width"), [(512, 512), (4096, 512), (4000, 500), (300, 300), (800, 400)]
 )
-def test_a_cloth_holds_whole_tiles(size: int, width: int) -> None:
+def test_cloth_contains_whole_tiles(size: int, width: int) -> None:
     assert tile_within(size) == width
     assert size % width == 0

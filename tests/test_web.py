@@ -1,4 +1,4 @@
-"""Asking the web: what is refused, what is tried again, and what never leaves this machine."""
+"""The HTTP client: refused addresses, retries, and limits."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "src")}
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only where a test says so, however busy the machine is.
+    """An event loop whose time advances only when a test says so.
 
     Attributes:
-        now: s.
+    now: Time in seconds.
     """
 
     now = 0.0
@@ -75,7 +75,7 @@ def failure(url: str, **changes: Any) -> WebError:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that would have been waited; nobody waits."""
+    """Sum of the simulated waiting times in seconds."""
     seconds: list[float] = []
 
     async def pause(duration: float) -> None:
@@ -87,7 +87,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
-    """Host name -> what each look-up answers, the last one again and again."""
+    """Results of name resolution by host, the last one repeated."""
     answers: dict[str, list[list[str]]] = {}
     real = socket.getaddrinfo
 
@@ -163,7 +163,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
         "",
     ],
 )
-def test_addresses_that_are_not_public(address: str) -> None:
+def test_non_public_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
     assert not Guard(loopback=False).allows(address)
 
@@ -180,12 +180,12 @@ def test_addresses_that_are_not_public(address: str) -> None:
         "2a02:ec80:300:ed1a::2:b",
     ],
 )
-def test_public_addresses(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
 @given(st.ip_addresses())
-def test_only_what_is_public_for_python_too_is_public(address: Any) -> None:
+def test_allowed_addresses_are_global_in_ipaddress(address: Any) -> None:
     if is_public(str(address)):
         judged = getattr(address, "ipv4_mapped", None) or address
         assert not (judged.is_private or judged.is_loopback or judged.is_link_local)
@@ -195,12 +195,12 @@ def test_only_what_is_public_for_python_too_is_public(address: Any) -> None:
 
 
 @given(st.ip_addresses(v=4))
-def test_wrapping_an_address_does_not_make_it_public(address: Any) -> None:
+def test_embedded_private_address_is_refused(address: Any) -> None:
     for prefix in ("::ffff:", "64:ff9b::", "::"):
         assert not is_public(f"{prefix}{address}") or is_public(str(address))
 
 
-def test_opening_loopback_opens_nothing_else() -> None:
+def test_allowing_loopback_allows_nothing_else() -> None:
     guard = Guard(loopback=True)
     assert all(guard.allows(address) for address in ("127.0.0.1", "127.9.9.9", "::1"))
     for address in (
@@ -236,7 +236,7 @@ def test_opening_loopback_opens_nothing_else() -> None:
         "0",
     ],
 )
-def test_no_address_inside_is_asked(host: str, server: Server) -> None:
+def test_local_network_is_never_requested(host: str, server: Server) -> None:
     error = failure(f"http://{host}:{server.port}/")
     assert str(error).startswith(("refused address:", "not a web address:"))
     assert error.refused
@@ -244,14 +244,14 @@ def test_no_address_inside_is_asked(host: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1", "0177.0.0.1"])
-def test_loopback_is_refused_unless_it_is_opened(host: str, server: Server) -> None:
+def test_loopback_is_refused_unless_allowed(host: str, server: Server) -> None:
     server.serve("/", b"secret")
     error = failure(f"http://{host}:{server.port}/", loopback=False)
     assert str(error).startswith(("refused address:", "not a web address:", "unknown host:"))
     assert server.seen == []
 
 
-def test_a_name_is_judged_by_its_addresses(
+def test_host_name_is_checked_by_its_addresses(
     server: Server, names: dict[str, list[list[str]]]
 ) -> None:
     server.serve("/", b"hello")
@@ -263,10 +263,12 @@ def test_a_name_is_judged_by_its_addresses(
     assert get(f"http://mixed.example:{server.port}/").data == b"hello"
 
 
-def test_what_was_judged_is_what_is_connected_to(
+def test_checked_address_is_the_connected_one(
     outside: list[str], names: dict[str, list[list[str]]], server: Server, waits: list[float]
 ) -> None:
-    """The second answer leads inside: it must never be asked for within one connection."""
+    """The second response redirects to a private address, which must not be requested over the same
+    connection.
+    """
     names["rebound.example"] = [["8.8.8.8"], ["127.0.0.1"]]
     error = failure(f"http://rebound.example:{server.port}/", loopback=False, attempts=1)
     assert str(error).startswith("cannot connect")
@@ -295,13 +297,13 @@ def test_what_was_judged_is_what_is_connected_to(
         "",
     ],
 )
-def test_only_the_web_is_asked(url: str) -> None:
+def test_only_http_and_https_are_allowed(url: str) -> None:
     assert str(failure(url)).startswith("not a web address")
 
 
 @given(st.text(max_size=40).map("http://".__add__) | st.text(max_size=40))
 @settings(max_examples=300)
-def test_nothing_but_a_web_error_comes_of_wild_addresses(url: str) -> None:
+def test_arbitrary_addresses_raise_only_web_errors(url: str) -> None:
     try:
         assert web_url(url).scheme in ("http", "https")
     except WebError as error:
@@ -325,7 +327,7 @@ def test_redirects_are_followed_up_to_five_times(server: Server) -> None:
     assert str(failure(server.url("/5"))) == "too many redirects: more than 5"
 
 
-def test_redirects_in_a_circle_are_named(server: Server) -> None:
+def test_circular_redirects_are_named(server: Server) -> None:
     server.serve("/a", status=302, Location="/b")
     server.serve("/b", status=302, Location="/a")
     error = failure(server.url("/a"))
@@ -366,7 +368,7 @@ def test_every_redirect_is_checked(
     assert server.asked() == {"/": 1}
 
 
-def test_a_redirect_does_not_lead_down_from_https() -> None:
+def test_redirect_from_https_to_http_is_refused() -> None:
     secure = URL("https://example.org/a")
     assert str(redirected(secure, "//example.com/b?c")) == "https://example.com/b?c"
     assert str(redirected(URL("http://example.org/"), "https://b.org/#x")) == "https://b.org/"
@@ -377,7 +379,7 @@ def test_a_redirect_does_not_lead_down_from_https() -> None:
 # --- what is sent ------------------------------------------------------------------------------
 
 
-def test_neither_cookies_nor_credentials_are_sent(
+def test_no_cookies_or_credentials_are_sent(
     server: Server,
     names: dict[str, list[list[str]]],
     monkeypatch: pytest.MonkeyPatch,
@@ -408,17 +410,17 @@ def test_neither_cookies_nor_credentials_are_sent(
 # --- bodies ------------------------------------------------------------------------------------
 
 
-def test_a_page_tells_where_it_was(server: Server) -> None:
+def test_page_has_its_final_url(server: Server) -> None:
     page = get(server.serve("/a", b"body") + "#part")
     assert (page.url, page.status, page.data) == (server.url("/a"), 200, b"body")
 
 
-def test_a_page_is_written_down_without_its_body(server: Server) -> None:
+def test_page_repr_omits_the_body(server: Server) -> None:
     url = server.serve("/a", b"x" * 90_000)
     assert repr(get(url)) == f"Page({url!r}, 200, 90000 bytes)"
 
 
-def test_a_body_without_end_is_cut_off(server: Server) -> None:
+def test_endless_body_is_cut_off(server: Server) -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -431,12 +433,12 @@ def test_a_body_without_end_is_cut_off(server: Server) -> None:
     assert error.refused
 
 
-def test_a_body_is_refused_by_its_announced_length(server: Server) -> None:
+def test_body_is_refused_by_content_length(server: Server) -> None:
     url = server.serve_raw("/", b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\nx")
     assert str(failure(url)) == "file too large: more than 100000 bytes"
 
 
-def test_an_encoding_bomb_is_cut_off(server: Server) -> None:
+def test_compressed_bomb_is_cut_off(server: Server) -> None:
     bomb = gzip.compress(bytes(100_000_000))
     assert len(bomb) < MAX_BYTES
     assert str(failure(server.serve("/", bomb, Content_Encoding="gzip"))).startswith(
@@ -465,7 +467,7 @@ def test_an_encoding_bomb_is_cut_off(server: Server) -> None:
         (b"HTTP/1.1 206 Partial\r\nContent-Length: 1\r\n\r\nx", "HTTP 206: Partial Content"),
     ],
 )
-def test_answers_that_make_no_sense(
+def test_invalid_responses_raise_errors(
     answer: bytes, reason: str, server: Server, waits: list[float]
 ) -> None:
     error = failure(server.serve_raw("/", answer))
@@ -489,7 +491,7 @@ async def drip(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.01)
 
 
-def test_a_server_that_says_nothing_is_given_up(server: Server, waits: list[float]) -> None:
+def test_silent_server_times_out(server: Server, waits: list[float]) -> None:
     server.routes["/"] = never
     error = failure(server.url("/"), timeout=0.05)
     assert str(error) == "timeout: nothing for 0.05 s (network.timeout)"
@@ -497,7 +499,7 @@ def test_a_server_that_says_nothing_is_given_up(server: Server, waits: list[floa
     assert error.unreachable
 
 
-def test_a_server_that_falls_silent_in_the_middle_was_reached(
+def test_server_that_stops_responding_counts_as_reached(
     server: Server, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, read = Clock(), Client._read
@@ -520,9 +522,7 @@ def test_a_server_that_falls_silent_in_the_middle_was_reached(
     assert (error.attempts, error.unreachable) == (3, False)
 
 
-def test_a_redirect_to_nowhere_comes_from_a_server_that_was_reached(
-    server: Server, waits: list[float]
-) -> None:
+def test_invalid_redirect_counts_as_reached(server: Server, waits: list[float]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}/"
@@ -536,7 +536,7 @@ def test_a_redirect_to_nowhere_comes_from_a_server_that_was_reached(
 def hanging(
     names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[threading.Event]:
-    """Looking up hang*.example takes until the event is set."""
+    """Resolving hang*.example blocks until the event is set."""
     released, getaddrinfo = threading.Event(), socket.getaddrinfo
 
     def hang(host: Any, *arguments: Any, **named: Any) -> list[Any]:
@@ -550,13 +550,13 @@ def hanging(
     released.set()
 
 
-def test_a_name_that_is_not_looked_up_in_time_is_given_up(hanging: threading.Event) -> None:
+def test_slow_name_resolution_times_out(hanging: threading.Event) -> None:
     error = failure("http://hang.example/", timeout=0.05)
     assert str(error) == ("unknown host: its name is not looked up within 0.05 s (network.timeout)")
     assert (error.attempts, error.unreachable, error.refused) == (1, True, False)
 
 
-def test_names_that_hang_hold_up_neither_others_nor_the_end(
+def test_hanging_name_resolution_does_not_block_others(
     hanging: threading.Event, names: dict[str, list[list[str]]], server: Server
 ) -> None:
     names["healthy.example"] = [["127.0.0.1"]]
@@ -582,7 +582,7 @@ def test_names_that_hang_hold_up_neither_others_nor_the_end(
     assert not hanging.is_set()
 
 
-def test_a_name_that_hangs_for_ever_does_not_keep_python_from_ending() -> None:
+def test_hanging_name_resolution_does_not_block_exit() -> None:
     code = """
 import socket, sys, threading
 from pathlib import Path
@@ -604,7 +604,7 @@ with browser(network, 1000) as get:
     assert (ended.stderr, ended.returncode) == ("", 0)
 
 
-def test_a_file_has_a_deadline(server: Server) -> None:
+def test_each_file_has_a_deadline(server: Server) -> None:
     server.routes["/"] = drip
     error = failure(server.url("/"), file_deadline=0.2)
     assert str(error) == "out of time: not here after 0.2 s (network.file_deadline)"
@@ -616,8 +616,8 @@ def test_all_files_together_have_a_deadline(server: Server) -> None:
     assert str(error) == "out of time: not here after 0.2 s (network.deadline)"
 
 
-def test_waiting_for_a_turn_is_not_held_against_a_file(server: Server) -> None:
-    """Ten files, one after another, of 1 s each: 10 s in all, with 9 s for each."""
+def test_file_deadline_excludes_queueing(server: Server) -> None:
+    """Ten sequential files of 1 s: 10 s in total, with a limit of 9 s per file."""
     clock = Clock()
 
     async def slow(request: web.Request) -> web.Response:
@@ -642,7 +642,7 @@ OVERFLOWING = [
 
 
 def busy_until(server: Server, attempt: int, status: int, **headers: str) -> str:
-    """Answer with ``status`` up to the attempt that works."""
+    """Respond with ``status`` until the attempt that succeeds."""
 
     async def answer(request: web.Request) -> web.Response:
         if server.asked()[request.path] < attempt:
@@ -655,7 +655,7 @@ def busy_until(server: Server, attempt: int, status: int, **headers: str) -> str
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_busy_server_is_asked_again(status: int, server: Server, waits: list[float]) -> None:
+def test_busy_server_is_retried(status: int, server: Server, waits: list[float]) -> None:
     page = get(busy_until(server, 3, status))
     assert (page.data, page.attempts) == (b"here", 3)
     assert server.asked()["/busy"] == 3
@@ -663,14 +663,14 @@ def test_a_busy_server_is_asked_again(status: int, server: Server, waits: list[f
     assert 0.5 <= first <= 1.0 <= second <= 1.5
 
 
-def test_attempts_end(server: Server, waits: list[float]) -> None:
+def test_number_of_attempts_is_limited(server: Server, waits: list[float]) -> None:
     error = failure(busy_until(server, 9, 503))
     assert (str(error), error.status, error.attempts) == ("HTTP 503: Service Unavailable", 503, 3)
     assert server.asked()["/busy"] == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 451, 501])
-def test_a_clear_answer_is_not_questioned(status: int, server: Server) -> None:
+def test_definite_errors_are_not_retried(status: int, server: Server) -> None:
     error = failure(server.serve("/", status=status))
     assert (error.status, error.attempts, len(server.seen)) == (status, 1, 1)
     assert str(error).startswith(f"HTTP {status}: ")
@@ -681,13 +681,13 @@ def test_retry_after_is_honoured(server: Server, waits: list[float]) -> None:
     assert waits[0] == 7
 
 
-def test_retry_after_beyond_the_deadline_ends_it(server: Server, waits: list[float]) -> None:
+def test_retry_after_beyond_the_deadline_gives_up(server: Server, waits: list[float]) -> None:
     error = failure(busy_until(server, 2, 429, Retry_After="3600"))
     assert (str(error), error.attempts) == ("HTTP 429: Too Many Requests", 1)
     assert waits == []
 
 
-def test_a_host_that_is_busy_is_left_alone_by_all(server: Server, waits: list[float]) -> None:
+def test_busy_host_pauses_all_requests(server: Server, waits: list[float]) -> None:
     server.serve("/busy", status=429, Retry_After="30")
     server.serve("/other", b"here")
 
@@ -702,9 +702,7 @@ def test_a_host_that_is_busy_is_left_alone_by_all(server: Server, waits: list[fl
     assert 29 < waits[0] <= 30
 
 
-def test_a_host_that_asks_to_wait_for_too_long_is_not_asked(
-    server: Server, waits: list[float]
-) -> None:
+def test_host_with_a_too_long_retry_after_is_skipped(server: Server, waits: list[float]) -> None:
     server.serve("/busy", status=429, Retry_After="3600")
     server.serve("/other", b"here")
 
@@ -719,7 +717,7 @@ def test_a_host_that_asks_to_wait_for_too_long_is_not_asked(
     assert server.asked() == {"/busy": 1}
 
 
-def test_retry_after_in_seconds_or_as_a_date() -> None:
+def test_retry_after_accepts_seconds_and_dates() -> None:
     soon = datetime.now(UTC) + timedelta(seconds=100)
     assert retry_after("120") == 120
     assert 95 < (retry_after(format_datetime(soon, usegmt=True)) or 0) <= 100
@@ -729,7 +727,7 @@ def test_retry_after_in_seconds_or_as_a_date() -> None:
 
 
 @pytest.mark.parametrize("value", [*OVERFLOWING, "9" * 400, "9" * 5000])
-def test_an_absurd_retry_after_fails_only_its_file(
+def test_absurd_retry_after_fails_only_its_file(
     value: str, server: Server, waits: list[float]
 ) -> None:
     error = failure(server.serve("/", status=429, Retry_After=value))
@@ -749,12 +747,12 @@ dates = st.builds(
 
 
 @given(st.text(max_size=40) | dates)
-def test_nothing_wild_in_retry_after_breaks_it(value: str) -> None:
+def test_arbitrary_retry_after_is_handled(value: str) -> None:
     seconds = retry_after(value)
     assert seconds is None or seconds >= 0
 
 
-def test_a_connection_that_is_refused_is_tried_again(waits: list[float]) -> None:
+def test_refused_connection_is_retried(waits: list[float]) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = failure(f"http://127.0.0.1:{unused.getsockname()[1]}/")
@@ -765,7 +763,7 @@ def test_a_connection_that_is_refused_is_tried_again(waits: list[float]) -> None
 # --- manners -----------------------------------------------------------------------------------
 
 
-def test_a_host_gets_few_connections_at_a_time(server: Server) -> None:
+def test_connections_per_host_are_limited(server: Server) -> None:
     together = asyncio.Barrier(3)
 
     async def wait(request: web.Request) -> web.Response:
@@ -782,7 +780,7 @@ def test_a_host_gets_few_connections_at_a_time(server: Server) -> None:
     assert server.most == 3
 
 
-def test_wikimedia_gets_two_connections_whatever_the_params_say(
+def test_wikimedia_connections_are_limited_to_two(
     server: Server, names: dict[str, list[list[str]]]
 ) -> None:
     for host in ("upload.wikimedia.org", "upload.wikimedia.org.", "thumb.wikimedia.org"):
@@ -801,7 +799,7 @@ def test_wikimedia_gets_two_connections_whatever_the_params_say(
     assert server.most == 2
 
 
-def test_wikimedia_gets_25_megabit_a_second(
+def test_wikimedia_bandwidth_is_limited(
     server: Server, names: dict[str, list[list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[float, float]] = []
@@ -821,7 +819,7 @@ def test_wikimedia_gets_25_megabit_a_second(
     assert {rate * 8 for rate, _ in asked} == {25_000_000}
 
 
-def test_robots_txt_is_asked_for_once_and_obeyed(server: Server) -> None:
+def test_robots_txt_is_requested_once_and_obeyed(server: Server) -> None:
     rules = b"User-agent: *\nDisallow: /\n\nUser-agent: ganloom\nDisallow: /private/\n"
     server.serve("/robots.txt", rules)
     server.serve("/public/a", b"here")
@@ -838,7 +836,7 @@ def test_robots_txt_is_asked_for_once_and_obeyed(server: Server) -> None:
     assert get(server.url("/private/b"), robots=False).data == b"secret"
 
 
-def test_without_rules_everything_is_allowed_and_without_an_answer_nothing(
+def test_missing_robots_txt_allows_and_unreachable_robots_txt_forbids(
     server: Server, waits: list[float]
 ) -> None:
     url = server.serve("/a", b"here")
@@ -855,7 +853,7 @@ def test_without_rules_everything_is_allowed_and_without_an_answer_nothing(
     assert server.asked()["/a"] == 3
 
 
-def test_a_crawl_delay_is_kept(server: Server, waits: list[float]) -> None:
+def test_crawl_delay_is_respected(server: Server, waits: list[float]) -> None:
     server.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 10\n")
     for path in ("/a", "/b", "/c"):
         server.serve(path, b"x")
@@ -863,18 +861,14 @@ def test_a_crawl_delay_is_kept(server: Server, waits: list[float]) -> None:
     assert [round(seconds) for seconds in waits] == [10, 20]
 
 
-def test_the_queue_that_a_crawl_delay_makes_is_no_busy_host(
-    server: Server, waits: list[float]
-) -> None:
+def test_crawl_delay_queue_does_not_count_as_busy(server: Server, waits: list[float]) -> None:
     server.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 4\n")
     urls = [server.serve(f"/{number}", b"x") for number in range(30)]
     assert len(get_all(urls, robots=True, file_deadline=8.0)) == 30
     assert [round(seconds) for seconds in waits] == list(range(4, 120, 4))
 
 
-def test_a_place_in_the_queue_after_the_deadline_is_not_waited_for(
-    server: Server, waits: list[float]
-) -> None:
+def test_queue_beyond_the_deadline_is_not_awaited(server: Server, waits: list[float]) -> None:
     server.serve("/robots.txt", b"User-agent: *\nCrawl-delay: 1e9\n")
     urls = [server.serve(path, b"x") for path in ("/a", "/b")]
 
@@ -897,7 +891,7 @@ line = st.sampled_from(
 
 
 @given(st.lists(line | st.binary(max_size=12) | st.sampled_from([b"inf\n", b"nan\n", b"-1\n"])))
-def test_nothing_wild_in_robots_txt_breaks_it(parts: list[bytes]) -> None:
+def test_arbitrary_robots_txt_is_handled(parts: list[bytes]) -> None:
     rules = robots.parse(b"".join(parts))
     assert rules.forbid("http://a.example/b?c") in (None, "forbidden by robots.txt")
     assert rules.delay >= 0
@@ -922,7 +916,7 @@ line_of_robots_txt = (
 @given(st.lists(line_of_robots_txt, max_size=8))
 @example(["User-agent: *", "User-agent a: x", "User-agent: a", "Disallow: /"])
 @settings(max_examples=1000, deadline=None)
-def test_robots_txt_means_for_us_what_protego_reads_in_it(lines: list[str]) -> None:
+def test_robots_txt_matches_protego(lines: list[str]) -> None:
     text = "\n".join(lines)
     plain, rules = Protego.parse(text), robots.parse(b"\xef\xbb\xbf" + text.encode())
     for path in ("", "a", "a/b", "b", "a/c", "d"):
@@ -941,7 +935,7 @@ def test_robots_txt_means_for_us_what_protego_reads_in_it(lines: list[str]) -> N
         ["User-agent: ganloom", "User-agent: a"] * 500,
     ],
 )
-def test_robots_txt_costs_no_more_for_naming_many_programs(agents: list[str]) -> None:
+def test_robots_txt_with_many_agents_is_fast(agents: list[str]) -> None:
     rules = [f"Disallow: /{number}" for number in range(100)]
     parsed = robots.parse("\n".join([*agents, *rules] * 2).encode()).parsed
     assert parsed is not None
@@ -949,7 +943,7 @@ def test_robots_txt_costs_no_more_for_naming_many_programs(agents: list[str]) ->
     assert len(kept) <= 2 * 2 * len(rules)  # of 200 000
 
 
-def test_robots_txt_cannot_make_a_match_take_for_ever() -> None:
+def test_robots_txt_matching_is_not_exponential() -> None:
     rules = robots.parse(b"User-agent: *\nDisallow: /" + b"*a" * 40 + b"*b\n")
     assert rules.forbid("http://a.example/" + "a" * 2000) is None
 
@@ -976,7 +970,7 @@ def test_robots_txt_cannot_make_a_match_take_for_ever() -> None:
         ([], None),
     ],
 )
-def test_x_robots_tag(values: list[str], word: str | None) -> None:
+def test_x_robots_tag_is_parsed(values: list[str], word: str | None) -> None:
     assert robots.tag(values) == word
 
 
@@ -989,7 +983,7 @@ def test_x_robots_tag_is_obeyed(server: Server) -> None:
 # --- what is kept ------------------------------------------------------------------------------
 
 
-def test_what_came_is_kept_by_address(tmp_path: Path) -> None:
+def test_downloads_are_stored_by_address(tmp_path: Path) -> None:
     store = Store(tmp_path)
     kept = store.put("http://a.example/1", b"one", "http://a.example/2")
     assert store.take("http://a.example/1", 10) == kept
@@ -1006,7 +1000,7 @@ def test_what_came_is_kept_by_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["content", "entry", "path", "link", "url", "time", "list"])
-def test_nothing_in_the_store_is_believed(damage: str, tmp_path: Path) -> None:
+def test_stored_downloads_are_verified(damage: str, tmp_path: Path) -> None:
     store = Store(tmp_path)
     kept = store.put("http://a.example/1", b"one", "http://a.example/2")
     (entry,) = (tmp_path / "urls").iterdir()

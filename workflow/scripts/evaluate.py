@@ -17,7 +17,6 @@ from ganloom.slices import Slices
 
 def main(name: str) -> None:
     torch.set_num_threads(params.threads)
-    device = best_device()
     cache = Path("work/features")
     try:
         network = inception(params.network, cache) if params.evaluate.inception else None
@@ -31,7 +30,7 @@ def main(name: str) -> None:
         seed=params.seed,
         cache=cache,
         network=network,
-        device=device,
+        device=best_device(),
     )
     found.write(name, Path("results"))
     print(f"{name}: {found.summary}")
