@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from ganloom import recipes
+from ganloom.docs_tables import with_tables
 from ganloom.geometry import doublings, resolutions
 from ganloom.params import Params, ParamsError, Section, load, parse
 from ganloom.params_docs import markdown
@@ -434,9 +435,12 @@ def test_schema_refuses_defaults_other_than_off() -> None:
     assert Optional().kernel is None
 
 
-def test_params_page_is_up_to_date() -> None:
+def test_generated_pages_and_tables_are_up_to_date() -> None:
     page = (ROOT / "docs" / "params.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: ganloom docs"
+    pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    assert "| `dcgan` | Strided" in pages[ROOT / "docs/models.md"]
+    assert {path: with_tables(page) for path, page in pages.items()} == pages, "run: ganloom docs"
 
 
 def test_help_imports_no_heavy_libraries() -> None:

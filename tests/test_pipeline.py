@@ -126,7 +126,7 @@ GENERATORS = {"train", "sample", "evaluate", "invert", "weave"}
         ("web/*.py", {"search", "fetch", "reference", "evaluate"}),
         ("report/*.py", {"report"}),
         ("git.py", {"report"}),
-        ("metrics_docs.py", set()),
+        ("docs_tables.py", set()),
         ("recipes.py", {"report"}),
         ("bundle/*.py", set()),
         ("cli/*.py", set()),

@@ -63,7 +63,7 @@ def add(commands: Commands) -> None:
     check.set_defaults(run=_check)
 
     docs = commands.add_parser(
-        "docs", help="generate docs/params.md, and the table in docs/metrics.md"
+        "docs", help="generate docs/params.md, and the tables in other pages of docs/"
     )
     docs.set_defaults(run=_docs)
 
@@ -181,15 +181,18 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _docs(_: argparse.Namespace) -> None:
+    from ganloom.docs_tables import with_tables
     from ganloom.files import write_whole
-    from ganloom.metrics_docs import with_table
     from ganloom.params_docs import markdown
 
-    metrics = Path("docs/metrics.md")
-    if not metrics.is_file():
-        sys.exit(f"{metrics} does not exist: run this in a clone of ganloom's repository")
-    write_whole(metrics, with_table(metrics.read_text(encoding="utf-8")).encode())
-    write_whole(Path("docs/params.md"), markdown().encode())
+    parameters = Path("docs/params.md")
+    if not parameters.is_file():
+        sys.exit(f"{parameters} does not exist: run this in a clone of ganloom's repository")
+    write_whole(parameters, markdown().encode())
+    for page in sorted(Path("docs").glob("*.md")):
+        old = page.read_text(encoding="utf-8")
+        if (new := with_tables(old)) != old:
+            write_whole(page, new.encode())
 
 
 def _recipe(options: argparse.Namespace) -> None:

@@ -48,7 +48,7 @@ class DcganGenerator(_Generator, _WithDropout):
 
 
 class SnganGenerator(_Generator, _WithDropout):
-    """Dense layer, then upsampling and convolutions (Miyato et al., 2018, no residual blocks)."""
+    """Dense layer, upsampling, convolutions (Miyato et al., 2018, plain): no checkerboard."""
 
     kind: Literal["sngan"] = Field(description="Kind of network, a module of ganloom.nets")
     blocks: Count = Field(description="Number of blocks; each doubles the side")

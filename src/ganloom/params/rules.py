@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from ganloom.geometry import doublings, resolutions
-from ganloom.params.sources import (
-    ArchiveSource,
-    CommonsSource,
-    DigitsSource,
-    KeneSource,
-    KeywordSource,
-    Source,
-    TorchvisionSource,
-)
+from ganloom.params.sources import ArchiveSource, CommonsSource, Source
 
 if TYPE_CHECKING:
     from ganloom.params.models import Model, WarmUp
@@ -292,12 +284,7 @@ def _check_resolutions(params: Params) -> None:
 
 def _check_source(name: str, source: Source, network: Network) -> None:
     own = f"src/ganloom/sources/{source.kind}.py"
-    has_no_file = (
-        isinstance(source, (KeneSource, DigitsSource, KeywordSource))
-        or (isinstance(source, TorchvisionSource) and source.download)
-        or (isinstance(source, ArchiveSource) and source.url is not None)
-    )
-    if has_no_file and source.path != own:
+    if not source.reads_path and source.path != own:
         raise refusal(f"sources.{name}.path", source.path, repr(own))
     if isinstance(source, CommonsSource) and network.contact is None:
         raise refusal(

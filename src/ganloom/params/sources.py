@@ -19,9 +19,22 @@ class _Source(Section):
         description="Folder or file to read; for a source without one, its module",
     )
 
+    @property
+    def reads_path(self) -> bool:
+        """Whether the images come from ``path``; otherwise ``path`` has to be the module."""
+        return True
 
-class KeneSource(_Source):
-    """Geometric textile designs drawn by ganloom, with the faults of scraped images."""
+
+class SourceWithoutPath(_Source):
+    """Base of the sources that generate images or find them on the web."""
+
+    @property
+    def reads_path(self) -> bool:
+        return False
+
+
+class KeneSource(SourceWithoutPath):
+    """Geometric textile designs drawn by ganloom, with the faults of scraped images; CC0."""
 
     kind: Literal["kene"] = Field(description="Kind of source")
     designs: Count = Field(description="Number of different designs")
@@ -50,7 +63,7 @@ class FolderSource(_Source):
 
 
 class TorchvisionSource(_Source):
-    """A dataset of torchvision, downloaded or from local files."""
+    """A dataset of torchvision, downloaded or from local files, under the dataset's licence."""
 
     kind: Literal["torchvision"] = Field(description="Kind of source")
     dataset: Literal[
@@ -70,9 +83,13 @@ class TorchvisionSource(_Source):
         "false: read path"
     )
 
+    @property
+    def reads_path(self) -> bool:
+        return not self.download
 
-class DigitsSource(_Source):
-    """The 1,797 handwritten digits of 8x8 px that scikit-learn includes."""
+
+class DigitsSource(SourceWithoutPath):
+    """The 1,797 handwritten digits of 8x8 px that scikit-learn includes; CC BY 4.0."""
 
     kind: Literal["digits"] = Field(description="Kind of source")
 
@@ -97,7 +114,7 @@ def _once(keywords: list[Keyword]) -> list[Keyword]:
     return keywords
 
 
-class KeywordSource(_Source):
+class KeywordSource(SourceWithoutPath):
     """Base of the sources that search by keyword; their path is their own module."""
 
     keywords: Annotated[list[Keyword], Field(min_length=1), AfterValidator(_once)] = Field(
@@ -106,7 +123,7 @@ class KeywordSource(_Source):
 
 
 class CommonsSource(KeywordSource):
-    """Freely licensed images of Wikimedia Commons, with author and licence, from its API."""
+    """Wikimedia Commons, with author and licence of each image; needs `network.contact`."""
 
     kind: Literal["commons"] = Field(description="Kind of source")
     # Wikimedia's servers answer no other width (mediawiki.org/wiki/Common_thumbnail_sizes).
@@ -116,19 +133,19 @@ class CommonsSource(KeywordSource):
 
 
 class OpenverseSource(KeywordSource):
-    """Openly licensed images of many collections, from the API of Openverse."""
+    """Openverse: openly licensed images of many collections, with author and licence."""
 
     kind: Literal["openverse"] = Field(description="Kind of source")
 
 
 class GoogleSource(KeywordSource):
-    """The search page of Google Images without JavaScript, where it is served."""
+    """Google Images without JavaScript; unreliable, no licences, needs `network.robots: false`."""
 
     kind: Literal["google"] = Field(description="Kind of source")
 
 
 class BingSource(KeywordSource):
-    """The search page of Bing Images without JavaScript."""
+    """Bing Images without JavaScript; no licences, needs `network.robots: false`."""
 
     kind: Literal["bing"] = Field(description="Kind of source")
 
@@ -171,6 +188,10 @@ class ArchiveSource(_Source):
         description="Licence of the images, for the manifest and the credits; null: unknown"
     )
     creator: str | None = Field(default=None, description="Author of the images, for the credits")
+
+    @property
+    def reads_path(self) -> bool:
+        return self.url is None
 
 
 Source = Annotated[
