@@ -82,7 +82,7 @@ def _require_unchanged(stage: str, before: dict[str, object]) -> None:
     if changed:
         sys.stdout.flush()
         print(
-            f"error: {', '.join(changed)}: edited while {stage} ran; what came of it does not "
+            f"error: {', '.join(changed)}: edited while {stage} ran; its result does not "
             "count: run the same command again",
             file=sys.stderr,
             flush=True,

@@ -29,7 +29,7 @@ def main() -> None:
     except (SourceError, fetch.LostError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted; what came is kept in work/fetch: the same command goes on")
+        sys.exit("interrupted; downloads are kept in work/fetch: run the same command to continue")
     tables.write(DATA / "manifest.csv", tables.ManifestRow, (r.manifest for r in results))
     tables.write(DATA / "fetch_log.csv", tables.LogRow, (result.log for result in results))
     print("\n".join(lines))
