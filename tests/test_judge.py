@@ -314,6 +314,33 @@ def test_checkpoint_with_the_lowest_kid_is_selected(
     )
 
 
+def test_a_collapsed_state_is_kept_only_if_all_are() -> None:
+    rows = looks(kid=[0.3, 0.1, 0.2, 0.4], feature_distance=[1.0, 0.4, 0.6, 1.0])
+    assert judge.best(rows) is rows[2]
+    assert judge.best(rows[:2]) is rows[0]
+    assert judge.best(rows[1:2]) is rows[1]
+    everything = looks(kid=[0.3, 0.1, 0.2], feature_distance=[0.1, 0.2, 0.3])
+    assert judge.best(everything) is everything[1]
+
+
+def test_a_lower_kid_of_a_collapsed_state_is_reported(
+    tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = iter([(0.3, 1.0), (0.1, 0.4), (0.2, 1.0)])
+
+    def measured(self: judge.CheckpointJudge, average: Any) -> dict[str, float]:
+        kid, distance = next(values)
+        return {"kid": kid, "feature_distance": distance, "recall": 0.5}
+
+    monkeypatch.setattr(judge.CheckpointJudge, "evaluate", measured)
+    chosen = read(run(tmp_path, slices) / "judgement.json")["chosen"]
+    assert chosen == {
+        "kimg": 0.12,
+        "why": "It had the lowest KID of 3 evaluations, 0.2000, and is also the last one. KID was "
+        "lower in 1, but the samples were alike (collapse).",
+    }
+
+
 def test_keep_last_selects_the_last_checkpoint(
     tmp_path: Path, slices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,8 +150,16 @@ def _variety(x: Tensor) -> float:
 
 
 def best(history: History) -> dict[str, float] | None:
-    """Return the first row with the lowest KID; None before the first evaluation."""
-    return min(_evaluated(history), key=lambda row: row["kid"], default=None)
+    """Return the first row with the lowest KID; None before the first evaluation.
+
+    Rows with collapsed samples count only if there are no others: KID depends mostly on the mean
+    features, and can be low for many copies of one image.
+    """
+    return min(
+        _evaluated(history),
+        key=lambda row: (row["feature_distance"] < COLLAPSED, row["kid"]),
+        default=None,
+    )
 
 
 def _evaluated(history: History) -> list[dict[str, float]]:
@@ -199,6 +207,8 @@ def judgement(
             if lowest is not last
             else ", and is also the last one."
         )
+        if lower := sum(row["kid"] < lowest["kid"] for row in evaluated):
+            why += f" KID was lower in {lower}, but the samples were alike (collapse)."
     stopped = ""
     if judging and judging.is_enough(history):
         stopped = (
