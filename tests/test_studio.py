@@ -451,7 +451,10 @@ def test_repeated_decision_writes_nothing(client: TestClient, project: Path) -> 
     [
         ("sha256,decision\n", "mine.csv:1: missing reason"),
         (f"sha256,decision,reason\n{A},dorp,\n", "mine.csv:2: decision 'dorp'"),
-        ("sha256,decision,reason\n00000000,drop,\n", "mine.csv:2: 00000000 was never"),
+        (
+            "sha256,decision,reason\n00000000,drop,\n",
+            "mine.csv:2: no image has the sha256 00000000",
+        ),
         ("sha256,decision,reason\n,,Kené\n".encode("latin-1"), "not UTF-8"),
     ],
 )
