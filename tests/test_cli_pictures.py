@@ -426,7 +426,10 @@ def test_impossible_cloth_is_refused_with_the_reason(options: str, words: str) -
 
 def test_damaged_enlarger_is_named() -> None:
     network.PATH.write_bytes(b"x")
-    refused("weave --model plain --out a.png", "enlarger.safetensors: not an enlarger of ganloom")
+    refused(
+        "weave --model plain --out a.png",
+        "enlarger.safetensors is damaged or not an enlarger of ganloom",
+    )
 
 
 # --- generate and animate ------------------------------------------------------------------------

@@ -248,7 +248,9 @@ def test_invalid_enlarger_file_is_named(tmp_path: Path, content: bytes | str) ->
     else:
         assert isinstance(content, bytes)
         path.write_bytes(content)
-    with pytest.raises(models.ModelError, match=r"enlarger\.safetensors: not an enlarger"):
+    with pytest.raises(
+        models.ModelError, match=r"enlarger\.safetensors is damaged or not an enlarger"
+    ):
         network.load(path)
     with pytest.raises(models.ModelError, match=r"no such file.*stage `enlarger`"):
         network.load(tmp_path / "none")

@@ -405,7 +405,7 @@ def test_damaged_or_diverged_model_is_named(tried: None, command: str) -> None:
     with pytest.raises(SystemExit, match="pixel is NaN or infinite: the training failed"):
         main([*command.split(), "--model", "tried"])
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(SystemExit, match=f"{file}: not a generator of ganloom"):
+    with pytest.raises(SystemExit, match=f"{file} is damaged or not a generator of ganloom"):
         main([*command.split(), "--model", "tried"])
 
 

@@ -699,7 +699,9 @@ def test_saved_discriminator_reproduces_logits(name: str, tmp_path: Path) -> Non
     with pytest.raises(models.ModelError, match=r"no such file.*stage `train`"):
         models.load_discriminator(tmp_path / "none.safetensors", "cpu")
     path.write_bytes(b"PK")
-    with pytest.raises(models.ModelError, match=r"discriminator.safetensors: not a discriminator"):
+    with pytest.raises(
+        models.ModelError, match=r"discriminator.safetensors is damaged or not a discriminator"
+    ):
         models.load_discriminator(path, "cpu")
 
 
@@ -708,16 +710,18 @@ def test_invalid_generator_files_are_refused(tmp_path: Path) -> None:
         models.load_generator(tmp_path / "none.safetensors", "cpu")
     other = tmp_path / "other.safetensors"
     other.write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
-    with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
+    with pytest.raises(models.ModelError, match=r"other.safetensors is damaged or not a generator"):
         models.load_generator(other, "cpu")
     other.write_bytes(b"PK")
-    with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
+    with pytest.raises(models.ModelError, match=r"other.safetensors is damaged or not a generator"):
         models.load_generator(other, "cpu")
     right = described(model(), Inputs(5)).model_dump()
     for wrong in (right | {"generator": {"kind": "gone"}}, right):  # another version's; no weights
         tensors = {"a": torch.zeros(1)}
         other.write_bytes(safetensors.torch.save(tensors, {"ganloom": json.dumps(wrong)}))
-        with pytest.raises(models.ModelError, match=r"other.safetensors: not a generator"):
+        with pytest.raises(
+            models.ModelError, match=r"other.safetensors is damaged or not a generator"
+        ):
             models.load_generator(other, "cpu")
 
 

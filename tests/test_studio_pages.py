@@ -460,7 +460,9 @@ def test_inversion_starts_from_the_predictor_or_names_a_damaged_one(
     upload(client, picture())
     search = outcome(client)
     assert search["state"] == "done"
-    assert "predictor.safetensors: no predictor of this generator" in search["note"]
+    assert (
+        "predictor.safetensors is damaged or not the predictor of this generator" in search["note"]
+    )
 
 
 def edit(client: TestClient, name: str, **changes: Any) -> Any:

@@ -238,7 +238,9 @@ def test_project_enlarger_is_used_or_named_if_damaged(project: Path, client: Tes
     path.write_bytes(b"x")
     answer = post(client, "/api/weave", **PLAIN)
     assert answer.status_code == 422
-    assert "enlarger.safetensors: not an enlarger of ganloom" in answer.json()["problem"]
+    assert (
+        "enlarger.safetensors is damaged or not an enlarger of ganloom" in answer.json()["problem"]
+    )
 
 
 # --- what is refused -----------------------------------------------------------------------------

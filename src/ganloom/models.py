@@ -198,7 +198,7 @@ def refusing(path: Path, what: str, origin: str = "the stage `train` makes it") 
 
     Args:
         path: Path of the file.
-        what: What it should be, such as "a generator".
+        what: What it should be, such as "a generator of ganloom".
         origin: Where the file comes from, for the message if it is missing.
     """
     try:
@@ -208,9 +208,9 @@ def refusing(path: Path, what: str, origin: str = "the stage `train` makes it") 
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "metadata"
-        raise ModelError(f"{path}: not {what} of ganloom: {place}: {first['msg']}") from None
+        raise ModelError(f"{path} is damaged or not {what}: {place}: {first['msg']}") from None
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{path}: not {what} of ganloom: {error!r}") from None
+        raise ModelError(f"{path} is damaged or not {what}: {error!r}") from None
 
 
 def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, GeneratorInfo]:
@@ -219,7 +219,7 @@ def load_generator(path: Path, device: torch.device | str) -> tuple[Generator, G
     Raises:
         ModelError: The file is missing, damaged or not a generator.
     """
-    with refusing(path, "a generator"):
+    with refusing(path, "a generator of ganloom"):
         info, tensors = read(path, GeneratorInfo, device)
         with torch.device("meta"), _Undrawn():  # allocates and draws no weights
             net = build_generator(info.generator, info.resolution, info.inputs, info.condition)
@@ -235,7 +235,7 @@ def load_discriminator(
     Raises:
         ModelError: The file is missing, damaged or not a discriminator.
     """
-    with refusing(path, "a discriminator"):
+    with refusing(path, "a discriminator of ganloom"):
         info, tensors = read(path, DiscriminatorInfo, device)
         # Not on "meta": a frozen network in it needs its own weights, which are not in the file.
         # Random weights are replaced below, so drawing them must not move the global generator.

@@ -61,11 +61,13 @@ def check(path: Path) -> GeneratorInfo:
     Raises:
         ModelError: If it is damaged, or its metadata is out of range.
     """
-    with refusing(path, "a generator"):
+    with refusing(path, "a generator of ganloom"):
         try:
             info = read_info(path, GeneratorInfo)
         except OSError as error:
-            raise ModelError(f"{path}: not a generator of ganloom: {error!r}") from None
+            raise ModelError(
+                f"{path} is damaged or not a generator of ganloom: {error!r}"
+            ) from None
     fits = (
         4 <= info.resolution <= MAX_RESOLUTION
         and 1 <= getattr(info.generator, "blocks", 1) <= MAX_BLOCKS

@@ -75,7 +75,7 @@ def load(path: Path) -> Enlarger:
         ModelError: The file is missing, damaged, or not an enlarger.
     """
     origin = "the stage `enlarger` makes it if params.yaml has a section `enlarge`"
-    with models.refusing(path, "an enlarger", origin):
+    with models.refusing(path, "an enlarger of ganloom", origin):
         info, tensors = models.read(path, EnlargerInfo)
         net = Enlarger(info.channels, info.layers)
         net.load_state_dict(tensors)

@@ -82,7 +82,7 @@ def load_predictor(path: Path, layout: Inputs) -> InputPredictor:
     Raises:
         ModelError: The file is damaged, or belongs to another generator.
     """
-    with refusing(path, "a predictor of this generator", "the stage `invert` makes it"):
+    with refusing(path, "the predictor of this generator", "the stage `invert` makes it"):
         info, tensors = read(path, PredictorInfo)
         with torch.device("meta"):  # no initial weights: they are neither drawn nor allocated
             net = InputPredictor(info.channels, info.resolution, layout)

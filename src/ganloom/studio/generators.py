@@ -150,7 +150,7 @@ class Generators:
 
     def _described(self, name: str, path: Path) -> dict[str, Any]:
         try:
-            with refusing(path, "a generator"):
+            with refusing(path, "a generator of ganloom"):
                 info = read_info(path, GeneratorInfo)
             return {
                 "name": name,
