@@ -14,7 +14,13 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 from test_studio_browser import chromium, studio  # noqa: F401  (a fixture)
 from test_studio_pages import save_model
-from test_studio_pages_browser import Visit, download, loaded, visit  # noqa: F401  (a fixture)
+from test_studio_pages_browser import (  # noqa: F401  (two fixtures)
+    Visit,
+    complaints,
+    download,
+    loaded,
+    visit,
+)
 from test_studio_weaving import save_enlarger
 
 pytestmark = pytest.mark.browser
@@ -207,6 +213,7 @@ def test_failed_download_is_reported(
     project: Path,
     address: str,
     visit: Visit,  # noqa: F811
+    complaints: list[str],  # noqa: F811
 ) -> None:
     page = opened(visit, address)
     save_enlarger(project, seed=2)
@@ -217,7 +224,7 @@ def test_failed_download_is_reported(
         "the enlarger has changed; create the weave again"
     )
     expect(page.locator("#status")).to_have_text("")
-    visit.complaints.clear()
+    complaints.clear()
 
 
 @pytest.mark.parametrize(
@@ -244,6 +251,7 @@ def test_large_png_is_downloaded(
 def test_page_reports_missing_or_damaged_enlarger(
     tmp_path: Path,
     visit: Visit,  # noqa: F811
+    complaints: list[str],  # noqa: F811
 ) -> None:
     project = tmp_path / "without"
     save_model(project, "animals")
@@ -258,7 +266,7 @@ def test_page_reports_missing_or_damaged_enlarger(
         expect(page.locator("#notes .problem")).to_contain_text("not an enlarger of ganloom")
         expect(page.locator("#status")).to_have_text("")
         assert page.locator("#stage").get_attribute("data-name") == before
-        visit.complaints.clear()
+        complaints.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
