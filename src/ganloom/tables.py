@@ -59,8 +59,8 @@ class Candidate(Provenance):
         sha256: Expected hash of the file.
         bytes: Expected size of the file.
         refusal: Reason for which it fails without a download.
-        design: Of drawn images, the id of the design.
-        fault: Of drawn images, the kind of fault.
+        design: Identifier of the design, for images drawn by ganloom.
+        fault: Kind of fault, for images drawn by ganloom.
     """
 
     sha1: str | None = None
