@@ -7,7 +7,6 @@ asks something, the person at the window answers it, or the search stops. What w
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 import sys
 import time
@@ -36,12 +35,11 @@ PROGRAMS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-brows
 STEP = 0.25  # s between two looks at what has arrived
 PATIENCE = 4.0  # s that a scroll may take to bring something
 SCROLLS = 3  # without anything new: the end
+LOADING = 60.0  # s for a page to load
 PERSON = 300.0  # s for the person at the window to answer
 CONSENT = "#L2AGLb"  # button that accepts Google's terms, where they cover the results
 
 INSTEAD = "without a program: save the page in your browser (way `saved` in docs/sources.md)"
-
-_say = functools.partial(print, file=sys.stderr, flush=True)
 
 
 class StoppedError(SourceError):
@@ -85,6 +83,10 @@ def collect(
     return found
 
 
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
 class _RefusedError(Exception):
     """Google shows no results; the message is the reason."""
 
@@ -103,19 +105,26 @@ def _window() -> Iterator[Page]:
         try:
             context = playwright.chromium.launch_persistent_context(PROFILE, **where | OPTIONS)
         except Error as error:
-            reason = str(error).partition("\n")[0]
-            if "$DISPLAY" in str(error):
-                reason = "this machine has no display"
-            elif "is already in use" in str(error) or "ProcessSingleton" in str(error):
-                reason = "the window of an earlier search is still open: close it"
-            elif not program:
-                reason = "neither Chrome nor Chromium is installed"
-            raise _RefusedError(f"no browser can be opened: {reason}") from error
+            raise _RefusedError(f"no browser can be opened: {_explained(str(error))}") from error
+        context.set_default_timeout(LOADING * 1000)
         try:
             yield context.pages[0] if context.pages else context.new_page()
         finally:
             with contextlib.suppress(Error):  # closed by the person
                 context.close()
+
+
+def _explained(error: str) -> str:
+    """Say in one line why a browser does not start; the error has its whole log."""
+    for words, reason in (
+        ("$DISPLAY", "this machine has no display"),
+        ("ProcessSingleton", "the window of an earlier search is open: close it"),
+        ("sandboxing failed", "its sandbox does not work, as for root; use an ordinary account"),
+        ("is not found at", "neither Chrome nor Chromium is installed"),
+    ):
+        if words in error:
+            return reason
+    return error.partition("\n")[0]
 
 
 class _Search:
@@ -161,12 +170,14 @@ class _Search:
     def _keep(self, request: Request) -> None:
         self._finished.append(request)
 
-    def _load(self) -> None:
+    def _load(self) -> bool:
+        """Open the page of results, and tell whether Google asked something before."""
         self._finished.clear()
         self._seen.clear()
         self._page.goto(self._address, wait_until="domcontentloaded")
-        self._wait_for_person()
+        was_asked = self._wait_for_person()
         self._take([self._page.content()])
+        return was_asked
 
     def _scroll(self) -> bool:
         """Scroll to the end of the page, and tell whether that brought anything new."""
@@ -191,8 +202,7 @@ class _Search:
             if path.startswith("/sorry/") or response.status == 429:
                 if self._is_refused:
                     raise _RefusedError("Google refuses more results for now")
-                self._is_refused = True
-                self._load()  # shows the person what Google asks, if anything
+                self._is_refused = not self._load()  # which shows what Google asks, if anything
             elif path == urlsplit(SEARCH).path and response.ok:
                 with contextlib.suppress(Error):  # the browser does not keep every body
                     yield response.text()
