@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganloom import params, sources, tables
-from ganloom.cli import main
+from ganloom.cli import main, search
 from ganloom.sources import Context, SourceError, SourceWarning, google, google_records, saved
 from ganloom.tables import Candidate, SearchResult
 
@@ -427,3 +428,86 @@ def test_doctor_tells_a_changed_page_from_one_without_results(
     is_well, text = doctor(tmp_path / "x.png", "", capsys)
     assert not is_well
     assert "neither a page" in text
+
+
+# --- ganloom search, as far as it needs no browser; test_google_browser.py has the rest ----------
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("robots: true", "robots: false"), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["art", "--max", "0"], "--max 0 is not possible; allowed: 1 to 10000"),
+        (["art", "--max", "x"], "--max x is not possible"),
+        ([" "], r"' ' is not possible; allowed: words, on one line"),
+        (["a\nb"], r"'a\\nb' is not possible"),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_refused(
+    project: Path, arguments: list[str], words: str
+) -> None:
+    with pytest.raises(SystemExit, match=words):
+        main(["search", *arguments])
+
+
+def test_a_search_by_a_program_has_to_be_allowed(project: Path) -> None:
+    Path("params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    with pytest.raises(SystemExit, match=r"off by default.*network\.robots: false.*docs/sources"):
+        main(["search", "art"])
+    with pytest.raises(SystemExit):
+        main(["doctor", "google"])
+    Path("params.yaml").unlink()
+    with pytest.raises(SystemExit, match=r"params\.yaml: no such file"):
+        main(["search", "art"])
+
+
+def test_a_search_without_playwright_names_the_extra(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ganloom.sources.google_browser", raising=False)
+    monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
+    with pytest.raises(SystemExit, match=r"playwright.* is not installed: .*\.\[browser\]"):
+        main(["search", "art"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        # A comment belongs to the source below it, and quotes stay.
+        (
+            "seed: 1\nsources:  # all\n    # mine\n    a: {kind: 'folder'}\nx: [1,\n  2]\n",
+            "seed: 1\nsources:  # all\n    google:\n      kind: google\n      way: saved\n"
+            "      path: data/searches/google.csv\n    # mine\n    a: {kind: 'folder'}\n"
+            "x: [1,\n  2]\n",
+        ),
+        ("sources: {a: {kind: folder}}\n", None),  # in one line: left to the user
+        ("sources: &s\n  a: {kind: folder}\ny: *s\n", None),  # would change y as well
+    ],
+)
+def test_a_source_is_added_without_any_other_edit(project: Path, old: str, new: str | None) -> None:
+    Path("params.yaml").write_text(old)
+    entry = {"kind": "google", "way": "saved", "path": "data/searches/google.csv"}
+    assert search._insert(Path("params.yaml"), "google", entry) == (new is not None)
+    assert Path("params.yaml").read_text() == (new or old)
+    assert [path.name for path in project.iterdir()] == ["params.yaml"]
+
+
+def test_a_name_that_is_taken_is_not_replaced(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = google_records.parse(page(1)).values()
+    saved.Collection(search.TABLE).add("art", results, 9)
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    own = "sources:\n  google: {kind: google, way: saved, path: pages}"
+    Path("params.yaml").write_text(text.replace("sources:", own, 1), encoding="utf-8")
+    search._add_source(params.load())
+    assert "Added sources.google_2 to params.yaml, next to: google, kene" in capsys.readouterr().out
+    sections = params.load().sources
+    assert [sections[name].path for name in ("google", "google_2")] == ["pages", str(search.TABLE)]
