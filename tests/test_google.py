@@ -26,7 +26,7 @@ NETWORK = params.load(ROOT / "params.yaml").network.model_copy(
     update={"loopback": True, "attempts": 1}
 )
 ADDRESS = "https://www.google.com/search?q=shipibo+textiles&udm=2&hl=en"
-MORE = "https://www.google.com/search?vet=12ahUKE&ved=2ahUKE&q=shipibo+textiles&start=100"
+MORE = "https://www.google.com/search?vet=12ahUKE&ved=2ahUKE&start=100"
 
 
 def found(way: str, network: params.Network = NETWORK, **more: Any) -> list[Candidate]:
@@ -135,6 +135,7 @@ def test_hostile_text_needs_neither_long_nor_much_memory() -> None:
     for text in (
         start * 200_000,
         start + "[" * 5_000_000,
+        start + '",1,1],' + "{}," * 9_000_000,
         start.replace('"', "\\" * 7 + '"') + "\\" * 5_000_000,
         '[0,"' * 1_000_000,
         '[0,\\\\\\"Id_00001-xyz\\\\\\",[\\\\\\"https:' + "\\/" * 3_000_000,

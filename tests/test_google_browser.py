@@ -136,7 +136,7 @@ def google_test(
     made = Google(server)
     monkeypatch.setattr(browser, "SEARCH", f"{made.address}/search")
     monkeypatch.setattr(browser, "OPTIONS", OPTIONS)
-    for name, seconds in {"STEP": 0.05, "PATIENCE": 1.0, "PERSON": 0.5, "LOADING": 5.0}.items():
+    for name, seconds in {"STEP": 0.05, "PATIENCE": 0.5, "PERSON": 0.5}.items():
         monkeypatch.setattr(browser, name, seconds)
     text = (
         (ROOT / "params.yaml").read_text(encoding="utf-8").replace("robots: true", "robots: false")
@@ -275,14 +275,17 @@ def test_what_was_found_before_a_block_is_kept_and_the_next_command_goes_on(
     assert f"{WORDS}: 250 of 250 results" in capsys.readouterr().out
 
 
-def test_a_response_that_never_ends_does_not_hang_the_search(google_test: Google) -> None:
+def test_what_never_ends_does_not_hang_the_search(
+    google_test: Google, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Complaints: hangs, and an address that never ends."""
     is_over = asyncio.Event()
+    endless_kind = "response"
 
     async def endless(request: web.Request) -> web.StreamResponse:
-        if "vet" not in request.query:
+        if ("vet" in request.query) != (endless_kind == "response"):
             return await google_test.search(request)
-        started = web.StreamResponse()
+        started = web.StreamResponse(headers={"Content-Type": "text/html"})
         await started.prepare(request)
         await started.write(response(500).encode())
         await is_over.wait()
@@ -290,6 +293,11 @@ def test_a_response_that_never_ends_does_not_hang_the_search(google_test: Google
 
     google_test.routes["/search"] = endless
     main(["search", WORDS])
+    assert kept() == list(range(100))
+    endless_kind = "page"
+    monkeypatch.setattr("ganloom.sources.google_browser.LOADING", 1.0)
+    message = stopped(WORDS)
+    assert message.startswith("the page has not loaded within 1 s; the results so far are kept")
     assert kept() == list(range(100))
 
 

@@ -7,6 +7,7 @@ asks something, the person at the window answers it, or the search stops. What w
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import time
@@ -20,7 +21,7 @@ from ganloom.sources import SourceError, google_records
 from ganloom.sources.saved import Collection, Parser
 
 try:
-    from playwright.sync_api import Error, Page, Request, sync_playwright
+    from playwright.sync_api import Error, Page, Request, TimeoutError, sync_playwright
 except ModuleNotFoundError as error:
     raise SourceError(
         f"{error.name} is not installed: pip install --editable '.[browser]'"
@@ -74,8 +75,10 @@ def collect(
             for keyword in pending:
                 assert page
                 _Search(page, keyword, found, end, parse).run()
+    except TimeoutError as error:
+        raise _stopped(f"the page has not loaded within {LOADING:g} s", found) from error
     except Error as error:
-        message = str(error).partition("\n")[0]
+        message = re.sub(r"^\w+\.\w+: ", "", str(error).partition("\n")[0])
         closed = "has been closed" in message
         raise _stopped("the window was closed" if closed else message, found) from error
     except _RefusedError as error:
