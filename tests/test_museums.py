@@ -609,6 +609,15 @@ def test_service_that_repeats_its_page_is_left(site: Site, kind: str) -> None:
     assert len(site.asked) == 2
 
 
+def test_most_results_may_be_the_same_works(site: Site) -> None:
+    """bing_image_downloader #9: 9,789 of 10,000 results were duplicates."""
+    numbers = np.random.default_rng(1).integers(0, 211, 10_000).tolist()
+    distinct = works("cleveland", 211)
+    site.show("cleveland", [distinct[n] for n in numbers])
+    with pytest.warns(SourceWarning, match="has 211 of 10000 works"):
+        assert len(found(source("cleveland", 10_000))) == 211
+
+
 @ALL
 def test_service_without_an_end_is_left(
     site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -666,6 +675,34 @@ def test_service_without_key_that_refuses_is_named(site: Site, kind: str) -> Non
     site.answer(kind, lambda _: web.Response(status=403))
     with pytest.raises(SourceError, match=r"cannot be asked now: HTTP 403: Forbidden$"):
         found(source(kind))
+
+
+CHALLENGE = {"cf-mitigated": "challenge", "Content-Type": "text/html"}
+
+
+@ALL
+def test_browser_check_of_an_api_is_named(site: Site, kind: str) -> None:
+    page = b"<!DOCTYPE html><title>Just a moment...</title>"
+    site.answer(kind, lambda _: web.Response(status=403, body=page, headers=CHALLENGE))
+    with pytest.raises(
+        SourceError, match=r"now: browser check: 127\.0\.0\.1 lets only browsers in"
+    ):
+        found(source(kind))
+    assert len(site.asked) == 1
+
+
+def test_browser_check_of_an_image_host_is_a_reason_of_its_own(site: Site, tmp_path: Path) -> None:
+    """Chicago's image server had such a check at times since December 2025."""
+    url = site.server.serve("/a.jpg", b"<title>Just a moment...</title>", 403, **CHALLENGE)
+    job = fetch.Job({}, PARAMS.fetch, CONTEXT, tmp_path / "raw", tmp_path / "kept", {})
+    results = fetch.fetch([Candidate(id="web/a", source="web", url=url)], job, 1, lambda: None)
+    assert [result.manifest.error for result in results] == [
+        "browser check: 127.0.0.1 lets only browsers in at present (HTTP 403)"
+    ]
+    with pytest.raises(
+        fetch.LostError, match=r"127\.0\.0\.1: 0 of 1 fetched; failed: 1 browser check"
+    ):
+        fetch.summary([], results, PARAMS.fetch)
 
 
 HOSTILE = [
@@ -764,7 +801,7 @@ def test_missing_key_names_the_variable_and_where_to_get_one(
 
 
 @WITH_KEY
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [401, 403, 410])
 def test_refused_key_is_named_by_its_variable(
     site: Site, kind: str, variable: str, status: int
 ) -> None:

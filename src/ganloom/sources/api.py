@@ -17,7 +17,8 @@ from ganloom.web.client import Get, WebError, browser
 CC0 = "https://creativecommons.org/publicdomain/zero/1.0/"
 # In place of a key that a response repeats.
 _HIDDEN = b"hidden"
-_REFUSED = {401, 403}
+# Errors of a key that is not known, or not any more.
+_REFUSED = ("HTTP 401", "HTTP 403", "HTTP 410")
 
 # Names of the licences whose codes do not form one.
 _LICENCES = {"cc0": "CC0", "pdm": "Public Domain Mark"}
@@ -136,7 +137,7 @@ def _ask(get: Get, service: Service, secret: str) -> Ask:
             data = get(f"{url}?{urlencode(query)}").data
         except WebError as error:
             reason = f"cannot be asked now: {error}"
-            if service.key and error.status in _REFUSED:
+            if service.key and str(error).startswith(_REFUSED):
                 reason = (
                     f"refuses the key in {service.key.variable} ({error}); get one at "
                     f"{service.key.page}"

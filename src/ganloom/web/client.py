@@ -302,6 +302,9 @@ class Client:
             host = self._hosts[_host(url)]
             now = asyncio.get_running_loop().time()
             host.busy_until = max(host.busy_until, now + after)
+        if response.headers.get("cf-mitigated") == "challenge":  # by Cloudflare
+            reason = f"browser check: {_host(url)} lets only browsers in at present"
+            return WebError(f"{reason} (HTTP {status})", status=status)
         return WebError(
             f"HTTP {status}: {_phrase(status)}",
             status=status,
