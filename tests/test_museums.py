@@ -23,6 +23,7 @@ from aiohttp import web
 from conftest import Server
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from ganloom import curate, fetch, params, sources, tables
@@ -954,10 +955,32 @@ def test_each_collection_of_openverse_has_its_own_limit(
     site.asked.clear()
     assert len(found(openverse_source(250, ["flickr", "met", "nasa"]))) == 250
     assert [query["source"] for query in site.asked] == ["flickr"] * 12 + ["met"] * 3
+    # The same page of two collections is no end of the search.
+    collections["met"] = collections["nasa"] = [openverse_work(9000)]
+    with pytest.warns(SourceWarning, match="has 241 of 1000 works"):
+        assert len(found(openverse_source(1000, ["met", "nasa", "flickr"]))) == 240 + 1
     site.asked.clear()
     with pytest.warns(SourceWarning, match="`collections` find more"):
         assert len(found(openverse_source(1000, None))) == 240
     assert not any("source" in query for query in site.asked)
+
+
+@pytest.mark.parametrize(
+    "kind, changes, reason",
+    [
+        ("openverse", {"collections": []}, "at least 1 item"),
+        ("openverse", {"collections": ["met", "met"]}, "not name anything twice"),
+        ("openverse", {"collections": ["met,flickr"]}, "should match pattern"),
+        ("inaturalist", {"licences": ["cc0", "all"]}, "Input should be 'cc0', 'cc-by'"),
+        ("artic", {"width": 1000}, "Input should be 400, 843 or 1686"),
+        ("cleveland", {"type": " "}, "should be words"),
+    ],
+)
+def test_settings_that_a_service_does_not_have_are_refused(
+    kind: str, changes: Record, reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        openverse_source(9, **changes) if kind == "openverse" else source(kind, **changes)
 
 
 # --- from keywords to kept.csv --------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -57,6 +57,8 @@ class Service(NamedTuple):
 Query = dict[str, str | int]
 # Requests an address with a query, and returns the parsed response.
 Ask = Callable[[str, Query], dict[str, Any]]
+# Yields the results of a keyword page by page.
+Pages = Callable[[Ask, params.Keyword], Iterator[list[Hit]]]
 
 
 def search(
@@ -64,7 +66,7 @@ def search(
     service: Service,
     keywords: Sequence[params.Keyword],
     context: Context,
-    pages: Callable[[Ask, params.Keyword], Iterator[list[Hit]]],
+    *queries: Pages,
 ) -> list[Candidate]:
     """Search an API for each keyword, and merge the results.
 
@@ -77,7 +79,7 @@ def search(
         service: The API.
         keywords: Keywords.
         context: Settings that all sources share.
-        pages: Function that yields the results of a keyword page by page.
+        queries: Functions that yield the results, called one after the other for each keyword.
 
     Raises:
         SourceError: A key is missing, there is no response, or one that cannot be parsed.
@@ -86,8 +88,9 @@ def search(
     network = context.network.model_copy(update={"robots": False})
     found: list[tuple[str, Hit]] = []
     with browser(network, MAX_ANSWER) as get:
+        ask = _ask(get, service, secret)
         for keyword in keywords:
-            hits = _first(pages(_ask(get, service, secret), keyword), keyword.max)
+            hits = _first((pages(ask, keyword) for pages in queries), keyword.max)
             if not hits:
                 warn(name, f"{service.name} has nothing for {keyword.text!r}")
             elif len(hits) < keyword.max:
@@ -100,18 +103,19 @@ def search(
     return merged(name, found)
 
 
-def _first(pages: Iterator[list[Hit]], most: int) -> list[Hit]:
+def _first(queries: Iterable[Iterator[list[Hit]]], most: int) -> list[Hit]:
     hits: dict[str, Hit] = {}
-    before: list[Hit] = []
-    for page in pages:
-        if page and page == before:  # the API repeats its last page, perhaps for ever
-            break
-        before = page
-        for hit in page:
-            hits.setdefault(hit.url, hit)
-        if len(hits) >= most:
-            break
-    return list(hits.values())[:most]
+    for pages in queries:
+        before: list[Hit] = []
+        for page in pages:
+            if page and page == before:  # the API repeats its last page, perhaps for ever
+                break
+            before = page
+            for hit in page:
+                hits.setdefault(hit.url, hit)
+            if len(hits) >= most:
+                return list(hits.values())[:most]
+    return list(hits.values())
 
 
 def _secret(key: Key) -> str:

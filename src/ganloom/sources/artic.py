@@ -55,7 +55,7 @@ def pictures(answer: dict[str, Any], width: int) -> list[Hit]:
     base = text(member(answer, "config", "iiif_url"))
     return [
         Hit(
-            url=web_url(_address(base, work, width)),
+            url=url,
             page=f"https://www.artic.edu/artworks/{work['id']}",
             title=text(work.get("title")),
             creator=text(work.get("artist_title")),
@@ -65,13 +65,13 @@ def pictures(answer: dict[str, Any], width: int) -> list[Hit]:
         for work in objects(api.results(answer, _SERVICE, "data"))
         if work.get("is_public_domain") is True
         and isinstance(work.get("id"), int)
-        and text(work.get("image_id"))
-        and web_url(_address(base, work, width))
+        and (url := web_url(_address(base, work, width)))
     ]
 
 
 def _address(base: str, work: dict[str, Any], width: int) -> str:
+    image = text(work.get("image_id"))
     own = member(work, "thumbnail", "width")  # of the original, in spite of its name
     if isinstance(own, int) and 0 < own < width:
         width = own  # not enlarged
-    return f"{base}/{text(work.get('image_id'))}/full/{width},/0/default.jpg"
+    return f"{base}/{image}/full/{width},/0/default.jpg" if image else ""

@@ -48,7 +48,7 @@ def pictures(answer: dict[str, Any], size: str) -> list[Hit]:
     """
     return [
         Hit(
-            url=web_url(member(work, "images", size, "url")),
+            url=url,
             page=web_url(work.get("url")),
             title=text(work.get("title")),
             creator=text("; ".join(_creators(work))),
@@ -57,7 +57,7 @@ def pictures(answer: dict[str, Any], size: str) -> list[Hit]:
         )
         for work in objects(api.results(answer, _SERVICE, "data"))
         if work.get("share_license_status") == "CC0"
-        and web_url(member(work, "images", size, "url"))
+        and (url := web_url(member(work, "images", size, "url")))
     ]
 
 

@@ -26,21 +26,21 @@ _MOST = 240
 
 def search(name: str, spec: params.OpenverseSource, context: Context) -> list[Candidate]:
     """List the results of the keywords; see ``api.search``."""
-    pages = functools.partial(_pages, collections=spec.collections or [""])
-    return api.search(name, _SERVICE, spec.keywords, context, pages)
+    collections: Sequence[str | None] = spec.collections or [None]
+    queries = [functools.partial(_pages, collection=collection) for collection in collections]
+    return api.search(name, _SERVICE, spec.keywords, context, *queries)
 
 
-def _pages(
-    ask: api.Ask, keyword: params.Keyword, collections: Sequence[str]
-) -> Iterator[list[Hit]]:
-    for collection in collections:
-        query = {"q": keyword.text} | ({"source": collection} if collection else {})
-        for page in range(1, _MOST // _PAGE + 1):
-            answer = ask(API, {**query, "page": page, "page_size": _PAGE})
-            yield pictures(answer)
-            last = answer.get("page_count")
-            if not isinstance(last, int) or page >= last:
-                break
+def _pages(ask: api.Ask, keyword: params.Keyword, collection: str | None) -> Iterator[list[Hit]]:
+    query: api.Query = {"q": keyword.text, "page_size": _PAGE}
+    if collection is not None:
+        query["source"] = collection
+    for page in range(1, _MOST // _PAGE + 1):
+        answer = ask(API, {**query, "page": page})
+        yield pictures(answer)
+        last = answer.get("page_count")
+        if not isinstance(last, int) or page >= last:
+            return
 
 
 def pictures(answer: dict[str, Any]) -> list[Hit]:
@@ -51,7 +51,7 @@ def pictures(answer: dict[str, Any]) -> list[Hit]:
     """
     return [
         Hit(
-            url=web_url(work.get("url")),
+            url=url,
             page=web_url(work.get("foreign_landing_url")),
             title=text(work.get("title")),
             creator=text(work.get("creator")),
@@ -59,5 +59,5 @@ def pictures(answer: dict[str, Any]) -> list[Hit]:
             licence_url=web_url(work.get("license_url")),
         )
         for work in objects(api.results(answer, _SERVICE, "results"))
-        if web_url(work.get("url"))
+        if (url := web_url(work.get("url")))
     ]
