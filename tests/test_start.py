@@ -97,7 +97,7 @@ def test_textures_are_cut_into_slices_and_woven() -> None:
     assert known.augment.model_dump() == expected
     assert known.weave and known.enlarge and known.curate.min_side == 64
     assert known.sources["mine"].path == "../mine"
-    assert "60 images in ../mine, with a shorter side of 128 px." in said
+    assert "60 image files in ../mine, with a shorter side of 128 px." in said
     assert "Textures: detail is spread evenly" in said
 
 
@@ -219,7 +219,8 @@ def test_unreadable_files_are_counted_and_named() -> None:
     (folder / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     (folder / "page\n# seed: 2\x9b.png").write_bytes(b"<html>")
     (folder / "notes.txt").write_text("not listed")
-    _, said = started()
+    known, said = started()
+    assert known.report.about == "60 images in the folder mine."
     assert "2 cannot be read, and will be left out" in said
     assert "cut.jpg: broken JPEG" in said and "not an image: an HTML page" in said
     assert "notes" not in said and "\x9b" not in said
@@ -275,7 +276,7 @@ def test_an_edited_file_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     assert load(Path("params.yaml")).seed == 1
     out = capsys.readouterr().out
     assert "The old params.yaml is kept as params.yaml.~1~" in out
-    assert "- 60 images in ../mine" in out and "about 20 minutes on 2 CPU cores" in out
+    assert "- 60 image files in ../mine" in out and "about 20 minutes on 2 CPU cores" in out
     main(["check"])
 
 

@@ -53,6 +53,11 @@ class Look:
     warnings: Sequence[str]
 
     @property
+    def readable(self) -> int:
+        """Number of images without those that are known to be unreadable."""
+        return self.count - len(self.unreadable)
+
+    @property
     def side(self) -> int:
         """Median of the shorter sides, in px."""
         return int(np.median(self.sides))

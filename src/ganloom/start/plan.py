@@ -98,12 +98,12 @@ def plan(path: Path, look: Look, kind: str | None = None) -> tuple[dict[str, Any
         "models": {
             key: m for key, m in models["models"].items() if "condition" in m or not conditional
         },
-        "report": {"title": name, "about": f"{look.count} images in the folder {name}."},
+        "report": {"title": name, "about": f"{look.readable} images in the folder {name}."},
     }
     for model in given["models"].values():
         model["resolution"] = model["resolution"] * side // models["augment"]["resolution"]
         if not is_cut:  # slices are many
-            model["batch"] = min(model["batch"], look.count // 2)
+            model["batch"] = min(model["batch"], look.readable // 2)
     recipe = choice.data if source == choice.data else f"{choice.data} with the models of {source}"
     used = f"slices of {least} px" if is_cut else "whole images"
     reasons = [
@@ -113,16 +113,15 @@ def plan(path: Path, look: Look, kind: str | None = None) -> tuple[dict[str, Any
         f"Recipe {recipe}: {used}, scaled to {side} px (augment). Images with a shorter side of "
         f"less than {least} px are dropped (curate.min_side).",
     ]
-    if look.count < FEW[kind]:
+    if look.readable < FEW[kind]:
         reasons.append(f"These are few {kind}s: from {FEW[kind]} images on, results are better.")
     return recipes.complete(given), reasons
 
 
 def _check(path: Path, look: Look) -> None:
-    readable = look.count - len(look.unreadable)
-    if readable < FEWEST:
+    if look.readable < FEWEST:
         raise StartError(
-            f"{path}: {readable} different images can be read, too few to learn from; collect "
+            f"{path}: {look.readable} different images can be read, too few to learn from; collect "
             f"at least {FEWEST}, better {FEW['texture']} (docs/sources.md has searches), or cut "
             "large pictures of a pattern into several files"
             + "".join(f"\n  {name}" for name in look.unreadable[:SHOWN])
@@ -194,7 +193,7 @@ def _seen(path: Path, look: Look) -> Iterator[str]:
     low, high = min(look.sides), max(look.sides)
     sides = f"{low} px" if low == high else f"{low} to {high} px, in the median {look.side} px"
     some = "" if look.looked_at == look.count else f" ({look.looked_at} of them looked at)"
-    yield f"{look.count} images in {path}{some}, with a shorter side of {sides}."
+    yield f"{look.count} image files in {path}{some}, with a shorter side of {sides}."
     if look.unreadable:
         more = len(look.unreadable) - SHOWN
         yield (
