@@ -141,7 +141,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """HTTP server on 127.0.0.1 in a separate thread.
+    """HTTP server on a loopback address in a separate thread.
 
     Attributes:
     routes: Responses by path, set by tests; other paths return 404.
@@ -149,7 +149,8 @@ class Server:
     most: Largest number of requests that were answered at the same time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         self.routes: dict[str, Handler] = {}
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.most = self._now = 0
@@ -163,7 +164,7 @@ class Server:
         application.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, shutdown_timeout=0.01, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, self.host, 0)
         await site.start()
         return self._runner.addresses[0][1]
 
@@ -178,7 +179,7 @@ class Server:
             self._now -= 1
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http://{self.host}:{self.port}{path}"
 
     def asked(self) -> collections.Counter[str]:
         """Number of requests by path."""

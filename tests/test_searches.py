@@ -23,6 +23,7 @@ from ganloom.sources import (
     Context,
     SourceError,
     SourceWarning,
+    api,
     archive,
     bing,
     commons,
@@ -359,12 +360,12 @@ def test_openverse_returns_author_licence_and_page(site: Web) -> None:
     ],
 )
 def test_openverse_licences_are_written_in_full(code: Any, version: Any, words: str) -> None:
-    assert openverse.licence(code, version) == words
+    assert api.licence(code, version) == words
 
 
 def test_openverse_warns_about_its_result_limit(site: Web) -> None:
     site["/v1/images/"] = openverse_search(5000)
-    with pytest.warns(SourceWarning, match="240 works a query, not 300, for 'art'; more keywords"):
+    with pytest.warns(SourceWarning, match="has 240 of 300 works for 'art'; it gives 240 of"):
         assert len(found(source("openverse", ("art", 300)))) == 240
     assert len(site.asked) == 12  # and no page beyond, which would be refused
     site.asked.clear()

@@ -255,12 +255,16 @@ def _lacking(wanted: Sequence[Requirement]) -> Iterator[tuple[str, str]]:
 # --- the machine ---------------------------------------------------------------------------------
 
 
+def usable_cores() -> int:
+    """Number of logical cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _machine() -> Iterator[Finding]:
     import psutil
 
     cores = psutil.cpu_count(logical=False)
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("machine", "cores", f"{usable} usable; {cores} physical")
+    yield Finding("machine", "cores", f"{usable_cores()} usable; {cores} physical")
     memory = psutil.virtual_memory()
     found = f"{memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB available"
     yield Finding("machine", "memory", found)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -75,8 +75,7 @@ def whole(path: Path, project: Path = Path()) -> str:
     text = path.read_text(encoding="utf-8")
     if merged == given:
         return text
-    header = itertools.takewhile(lambda line: line.startswith("#"), text.split("\n"))
-    return "\n".join([*header, *_Writer().lines(merged, Params)]) + "\n"
+    return written(merged, itertools.takewhile(lambda line: line.startswith("#"), text.split("\n")))
 
 
 def values(path: Path, project: Path = Path()) -> dict[str, Any]:
@@ -85,7 +84,22 @@ def values(path: Path, project: Path = Path()) -> dict[str, Any]:
     Raises:
         ParamsError: The recipe is not YAML, or not a mapping.
     """
-    return _merged(read(path), read(project / FOLDER / BASE))
+    return complete(read(path), project)
+
+
+def complete(recipe: Mapping[str, Any], project: Path = Path()) -> dict[str, Any]:
+    """Merge the values of a recipe into the base, not checked against the schema."""
+    return _merged(recipe, read(project / FOLDER / BASE))
+
+
+def written(values: Mapping[str, Any], header: Iterable[str]) -> str:
+    """Return the text of a whole params file, with a comment on each key.
+
+    Args:
+        values: Complete values that fit the schema.
+        header: Lines of the comment at the top, each with its ``#``.
+    """
+    return "\n".join([*header, *_Writer().lines(values, Params)]) + "\n"
 
 
 def is_untouched(text: bytes, project: Path = Path()) -> bool:

@@ -1,4 +1,4 @@
-"""Commands for a project: export, credits, studio, bundle, doctor, check, recipe and docs."""
+"""Commands for a project: start, export, credits, studio, bundle, doctor, check, recipe, docs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ import shutil
 import sys
 from pathlib import Path
 
-from ganloom.cli.common import FORCE, Commands, cannot_write, new_file, new_folder, trained
+from ganloom.cli.common import FORCE, Commands, cannot_write, new_file, new_folder, trained, within
 
 
 def add(commands: Commands) -> None:
     """Add the commands to a parser."""
+    start = commands.add_parser("start", help="write params.yaml for a folder of images")
+    start.add_argument("folder", type=Path, help="images, or a folder per class")
+    start.add_argument(
+        "--out",
+        type=Path,
+        default=Path("params.yaml"),
+        metavar="FILE",
+        help="(params.yaml); keeps a copy of a file that was edited",
+    )
+    start.add_argument(
+        "--minutes", type=float, default=10.0, help="time for the trainings on this machine (10)"
+    )
+    start.add_argument(
+        "--kind",
+        choices=["texture", "drawing", "photograph"],
+        help="what the images are (default: told from a look at them)",
+    )
+    start.set_defaults(run=_start)
+
     export = commands.add_parser("export", help="export images in the format of another tool")
     export.add_argument("what", choices=["raw", "kept", "slices"], help="images to export")
     export.add_argument(
@@ -82,6 +101,23 @@ def add(commands: Commands) -> None:
         help="write it, for example to params.yaml; keeps a copy of a file that was edited",
     )
     recipe.set_defaults(run=_recipe)
+
+
+def _start(options: argparse.Namespace) -> None:
+    within("--minutes", options.minutes, 0.1, 10_000)
+
+    from ganloom.params import ParamsError
+    from ganloom.start.build import build
+    from ganloom.start.look import StartError
+
+    print(f"Looking at {options.folder}, then timing a few training steps ...", file=sys.stderr)
+    try:
+        text, reasons = build(options.folder, options.minutes, options.kind)
+    except (ParamsError, StartError) as error:
+        sys.exit(str(error))
+    print("\n".join(f"- {reason}" for reason in reasons))
+    _write_params(options.out, text)
+    print(f"{options.out} is written. Edit it if you like, then run: make pictures or make report")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -203,7 +239,6 @@ def _docs(_: argparse.Namespace) -> None:
 
 def _recipe(options: argparse.Namespace) -> None:
     from ganloom import recipes
-    from ganloom.files import write_whole
     from ganloom.params import ParamsError
 
     try:
@@ -213,17 +248,25 @@ def _recipe(options: argparse.Namespace) -> None:
     if options.out is None:
         print(text, end="")
         return
-    file = options.out.resolve()  # write to the target of a link
+    _write_params(options.out, text)
+
+
+def _write_params(out: Path, text: str) -> None:
+    """Write a parameter file, and keep a copy of one that was edited."""
+    from ganloom import recipes
+    from ganloom.files import write_whole
+
+    file = out.resolve()  # write to the target of a link
     try:
         mode = file.stat().st_mode if file.exists() else None
         old = file.read_bytes() if file.exists() else b""
         if old and old != text.encode() and not recipes.is_untouched(old):
-            copies = (Path(f"{options.out}.~{number}~") for number in itertools.count(1))
+            copies = (Path(f"{out}.~{number}~") for number in itertools.count(1))
             copy = next(path for path in copies if not path.exists())
             shutil.copy(file, copy)
-            print(f"{options.out} was edited; a copy of it is {copy}")
+            print(f"The old {out} is kept as {copy}")
         write_whole(file, text.encode())
         if mode is not None:
             file.chmod(mode)
     except OSError as error:
-        cannot_write(options.out, error)
+        cannot_write(out, error)

@@ -132,10 +132,83 @@ class CommonsSource(KeywordSource):
     )
 
 
+# The names of Openverse's API, such as `smithsonian_cooper_hewitt_museum`.
+_Collection = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+
+
 class OpenverseSource(KeywordSource):
     """Openverse: openly licensed images of many collections, with author and licence."""
 
     kind: Literal["openverse"] = Field(description="Kind of source")
+    collections: Annotated[list[_Collection], Field(min_length=1), Unique] | None = Field(
+        default=None,
+        description="Collections to search one after the other, such as `flickr` and `met`, each "
+        "with up to 240 results for each keyword; null or missing: all at once, 240 in total",
+    )
+
+
+_Type = Annotated[str, Field(max_length=100), AfterValidator(_words)]
+
+
+class ClevelandSource(KeywordSource):
+    """Cleveland Museum of Art: works in the public domain, CC0."""
+
+    kind: Literal["cleveland"] = Field(description="Kind of source")
+    type: _Type | None = Field(
+        description="Type of the works, such as `Textile` or `Painting`; null: all"
+    )
+    size: Literal["web", "print"] = Field(
+        description="Size of the images: web (900 px) or print (3400 px on the longer side)"
+    )
+
+
+class ArticSource(KeywordSource):
+    """Art Institute of Chicago: works in the public domain, CC0; one image a second."""
+
+    kind: Literal["artic"] = Field(description="Kind of source")
+    type: _Type | None = Field(
+        description="Type of the works, such as `Textile` or `Painting`; null: all"
+    )
+    width: Literal[400, 843, 1686] = Field(
+        description="Width of the images, in px; the museum asks for 843"
+    )
+
+
+class InaturalistSource(KeywordSource):
+    """iNaturalist: photographs of organisms, with author and licence; keywords are taxa."""
+
+    kind: Literal["inaturalist"] = Field(description="Kind of source")
+    size: Literal["small", "medium", "large", "original"] = Field(
+        description="Longest side of the images: small (240 px), medium (500 px), large (1024 px) "
+        "or original (up to 2048 px)"
+    )
+    licences: Annotated[
+        list[
+            Literal[
+                "cc0", "cc-by", "cc-by-sa", "cc-by-nc", "cc-by-nc-sa", "cc-by-nd", "cc-by-nc-nd"
+            ]
+        ],
+        Field(min_length=1),
+        Unique,
+    ] = Field(description="Licences of the photographs; most are `cc-by-nc`")
+
+
+class EuropeanaSource(KeywordSource):
+    """Europeana: openly licensed works of European museums and archives; needs a free key."""
+
+    kind: Literal["europeana"] = Field(description="Kind of source")
+    width: Literal[200, 400] | None = Field(
+        description="Width of Europeana's own scaled images, in px; null: the file of the museum"
+    )
+
+
+class SmithsonianSource(KeywordSource):
+    """Smithsonian: works and specimens of its museums, CC0; needs a free key."""
+
+    kind: Literal["smithsonian"] = Field(description="Kind of source")
+    size: Annotated[int, Field(ge=100, le=10_000)] | None = Field(
+        description="Longest side of the images, in px; null: full size"
+    )
 
 
 class _SearchEngineSource(_Source):
@@ -228,6 +301,11 @@ Source = Annotated[
     | DigitsSource
     | CommonsSource
     | OpenverseSource
+    | ClevelandSource
+    | ArticSource
+    | InaturalistSource
+    | EuropeanaSource
+    | SmithsonianSource
     | GoogleSource
     | BingSource
     | UrlsSource

@@ -33,7 +33,7 @@ class Network(Section):
     )
     connections_per_host: Annotated[int, Field(ge=1, le=32)] = Field(
         description="Maximum number of simultaneous requests to one host; never more than 2 to "
-        "upload.wikimedia.org"
+        "upload.wikimedia.org, and 1 to artic.edu and api.inaturalist.org"
     )
     timeout: Positive = Field(
         description="Time limit for a DNS lookup, a connection and the next bytes, in seconds"

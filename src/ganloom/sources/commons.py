@@ -10,20 +10,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import tenacity
 from bs4 import BeautifulSoup
 from bs4.exceptions import ParserRejectedMarkup
 
 from ganloom import params
-from ganloom.sources import Context, SourceError
-from ganloom.sources.keywords import Hit, ask_api, member, objects, parsed, text, web_url
+from ganloom.sources import Context, SourceError, api
+from ganloom.sources.keywords import Hit, member, objects, text, web_url
 from ganloom.tables import Candidate
-from ganloom.web.client import Get, WebError
 
 API = "https://commons.wikimedia.org/w/api.php"
-_WHO = "Wikimedia Commons"
+_SERVICE = api.Service("Wikimedia Commons")
 # The API describes at most 50 files per response if scaled images and metadata are requested.
 _PAGE = 50
 # More than the longest search needs; a bound for a server that never ends its results.
@@ -37,29 +35,21 @@ class _LaggingError(Exception):
 
 
 def search(name: str, spec: params.CommonsSource, context: Context) -> list[Candidate]:
-    """List the results of the keywords.
-
-    A keyword without results causes a warning. An unreachable API is an error: Commons is reliable,
-    so repeating the search later is better than continuing without it.
-
-    Raises:
-        SourceError: There is no response, or one that cannot be parsed.
-    """
-    take = functools.partial(_take, width=spec.width, attempts=context.network.attempts)
-    return ask_api(name, _WHO, spec.keywords, context, take)
+    """List the results of the keywords; see ``api.search``."""
+    pages = functools.partial(_pages, width=spec.width, attempts=context.network.attempts)
+    return api.search(name, _SERVICE, spec.keywords, context, pages)
 
 
-def _take(get: Get, keyword: params.Keyword, width: int | None, attempts: int) -> list[Hit]:
-    hits: dict[str, Hit] = {}
-    for answer in _answers(get, keyword.text, width, attempts):
-        for hit in pictures(answer, scaled=width is not None):
-            hits.setdefault(hit.url, hit)
-        if len(hits) >= keyword.max:
-            break
-    return list(hits.values())[: keyword.max]
+def _pages(
+    ask: api.Ask, keyword: params.Keyword, width: int | None, attempts: int
+) -> Iterator[list[Hit]]:
+    for answer in _answers(ask, keyword.text, width, attempts):
+        yield pictures(answer, scaled=width is not None)
 
 
-def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator[dict[str, Any]]:
+def _answers(
+    ask: api.Ask, words: str, width: int | None, attempts: int
+) -> Iterator[dict[str, Any]]:
     # Drawings (SVG) are usable only if the server renders them at a given width.
     types = "bitmap" if width is None else "bitmap|drawing"
     query: dict[str, str | int] = {
@@ -79,7 +69,7 @@ def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator
     if width is not None:
         query["iiurlwidth"] = width
     going_on: dict[str, str | int] = {}
-    ask = tenacity.Retrying(
+    retry = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_LaggingError),
         stop=tenacity.stop_after_attempt(attempts),
         wait=tenacity.wait_fixed(_PAUSE),
@@ -87,24 +77,25 @@ def _answers(get: Get, words: str, width: int | None, attempts: int) -> Iterator
     )
     for _ in range(_MOST_ANSWERS):
         try:
-            answer = ask(_ask, get, f"{API}?{urlencode(query | going_on)}")
-        except WebError as error:
-            raise SourceError(f"{_WHO} cannot be asked now: {error}") from error
+            answer = retry(_answer, ask, query | going_on)
         except _LaggingError:
-            raise SourceError(f"{_WHO} is too busy to answer (maxlag): try again later") from None
+            raise SourceError(
+                f"{_SERVICE.name} is too busy to answer (maxlag): try again later"
+            ) from None
         yield answer
         before, going_on = going_on, continuation(answer)
         if not going_on or going_on == before:
             return
 
 
-def _ask(get: Get, url: str) -> dict[str, Any]:
-    answer = parsed(get(url).data, _WHO)
+def _answer(ask: api.Ask, query: dict[str, str | int]) -> dict[str, Any]:
+    answer = ask(API, query)
     if "error" in answer:
         code = text(member(answer, "error", "code"))
         if code == "maxlag":
             raise _LaggingError
-        raise SourceError(f"{_WHO} refuses: {code}: {text(member(answer, 'error', 'info'))}")
+        info = text(member(answer, "error", "info"))
+        raise SourceError(f"{_SERVICE.name} refuses: {code}: {info}")
     return answer
 
 

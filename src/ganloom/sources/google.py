@@ -11,27 +11,19 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from ganloom import params
-from ganloom.sources import Context, SourceError, google_records, saved, warn
-from ganloom.sources.keywords import (
-    Hit,
-    ask_api,
-    escaped_url,
-    member,
-    merged,
-    objects,
-    parsed,
-    text,
-    web_url,
-)
+from ganloom.sources import Context, SourceError, api, google_records, saved, warn
+from ganloom.sources.keywords import Hit, escaped_url, member, merged, objects, text, web_url
 from ganloom.tables import Candidate
-from ganloom.web.client import Get, WebError
 
 UNFINISHED = Path("work/searches")
-WHO = "SearXNG"
+SEARXNG = api.Service("SearXNG")
 ENGINE = "google images"
+HINTS = {
+    "HTTP 403": "its settings.yml has to allow JSON, `search: {formats: [html, json]}`",
+    "refused address": "an instance on this machine needs network.loopback: true",
+}
 
 
 def search(name: str, spec: params.GoogleSource, context: Context) -> list[Candidate]:
@@ -44,12 +36,13 @@ def search(name: str, spec: params.GoogleSource, context: Context) -> list[Candi
         return saved.search(name, spec.path, google_records.parse)
     if spec.way == "browser":
         return _in_browser(name, spec, context)
-    return ask_api(
+    address = f"{spec.instance}".rstrip("/")
+    return api.search(
         name,
-        WHO,
+        SEARXNG,
         spec.keywords or [],
         context,
-        lambda get, keyword: _take(name, get, f"{spec.instance}".rstrip("/"), keyword),
+        lambda ask, keyword: _pages(name, ask, f"{address}/search", keyword.text),
     )
 
 
@@ -72,41 +65,33 @@ def _in_browser(name: str, spec: params.GoogleSource, context: Context) -> list[
 # --- SearXNG -------------------------------------------------------------------------------------
 
 
-def _take(name: str, get: Get, instance: str, keyword: params.Keyword) -> list[Hit]:
-    """Ask for pages until there are enough results, or a page brings nothing new."""
-    found: dict[str, Hit] = {}
+def _pages(name: str, ask: api.Ask, url: str, words: str) -> Iterator[list[Hit]]:
+    """Yield pages of results, until one brings nothing new."""
+    found: set[str] = set()
     for number in itertools.count(1):
-        query = {
-            "q": keyword.text,
+        query: api.Query = {
+            "q": words,
             "format": "json",
             "engines": ENGINE,
             "pageno": number,
             "safesearch": 0,
         }
-        answer = _answer(get, f"{instance}/search?{urlencode(query)}")
+        try:
+            answer = ask(url, query)
+        except SourceError as error:
+            hints = [hint for cause, hint in HINTS.items() if cause in str(error)]
+            raise SourceError("; ".join([str(error), *hints])) from error
+        hits = pictures(answer)
+        yield hits
         known = len(found)
-        for hit in pictures(answer):
-            found.setdefault(hit.url, hit)
+        found |= {hit.url for hit in hits}
         failed = "; ".join(_failed(answer))
         if failed and not found:
-            raise SourceError(f"{WHO} has no answer of {failed}; try again in an hour")
+            raise SourceError(f"{SEARXNG.name} has no answer of {failed}; try again in an hour")
         if failed:
-            warn(name, f"{WHO}, {keyword.text!r}: {failed}, after {len(found)} results")
-        if failed or len(found) == known or len(found) >= keyword.max:
+            warn(name, f"{SEARXNG.name}, {words!r}: {failed}, after {len(found)} results")
+        if failed or len(found) == known:
             break
-    return list(found.values())[: keyword.max]
-
-
-def _answer(get: Get, url: str) -> dict[str, Any]:
-    try:
-        return parsed(get(url).data, WHO)
-    except WebError as error:
-        hint = ""
-        if error.status == 403:
-            hint = "; its settings.yml has to allow JSON, `search: {formats: [html, json]}`"
-        elif str(error).startswith("refused address"):
-            hint = "; an instance on this machine needs network.loopback: true"
-        raise SourceError(f"{WHO} cannot be asked now: {error}{hint}") from error
 
 
 def pictures(answer: dict[str, Any]) -> list[Hit]:

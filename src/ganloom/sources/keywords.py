@@ -1,4 +1,4 @@
-"""Shared code of the sources that search the web: requests and validation of their responses."""
+"""Shared code of the sources that search the web: what they find, and its validation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from ganloom import params
-from ganloom.sources import Context, SourceError, candidate, warn
+from ganloom.sources import SourceError, candidate
 from ganloom.tables import Candidate
-from ganloom.web.client import Get, browser
 
 MAX_ANSWER = 8 << 20  # bytes of a response
 MAX_URL = 2048
@@ -33,35 +31,6 @@ class Hit:
     licence_url: str = ""
     sha1: str | None = None
     bytes: str | None = None
-
-
-def ask_api(
-    name: str,
-    who: str,
-    keywords: Sequence[params.Keyword],
-    context: Context,
-    take: Callable[[Get, params.Keyword], list[Hit]],
-) -> list[Candidate]:
-    """Search an API for each keyword, and merge the results.
-
-    robots.txt is not consulted: it is meant for web crawlers, not for clients of an API.
-
-    Args:
-        name: Name of the source.
-        who: Name of the service in messages.
-        keywords: Keywords; one without results causes a warning.
-        context: Settings that all sources share.
-        take: Function that searches for one keyword.
-    """
-    network = context.network.model_copy(update={"robots": False})
-    found: list[tuple[str, Hit]] = []
-    with browser(network, MAX_ANSWER) as get:
-        for keyword in keywords:
-            hits = take(get, keyword)
-            if not hits:
-                warn(name, f"{who} has nothing for {keyword.text!r}")
-            found += [(keyword.text, hit) for hit in hits]
-    return merged(name, found)
 
 
 def merged(name: str, found: Iterable[tuple[str, Hit]]) -> list[Candidate]:

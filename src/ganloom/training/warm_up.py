@@ -33,7 +33,7 @@ def train(
             name, model, settings, seed=seed, threads=threads, slices=slices, out=out, work=work
         )
         return
-    first = _first(model, model.warm_up)
+    first = first_phase(model, model.warm_up)
     facts = {
         "model": first.model_dump(),
         "seed": seed,
@@ -75,7 +75,7 @@ def train(
     write_json(out / "run.json", run, sort_keys=True)
 
 
-def _first(model: params.Model, warm_up: params.WarmUp) -> params.Model:
+def first_phase(model: params.Model, warm_up: params.WarmUp) -> params.Model:
     """The model of the warm-up: ``model`` with the values of its section ``warm_up``."""
     return model.model_copy(
         update={

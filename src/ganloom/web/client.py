@@ -41,6 +41,9 @@ REDIRECTS = {301, 302, 303, 307, 308}
 WIKIMEDIA_FILES = ("upload.wikimedia.org", "thumb.wikimedia.org")
 WIKIMEDIA_CONNECTIONS = 2
 WIKIMEDIA_BYTES_PER_SECOND = 25_000_000 / 8
+# Hosts whose documentation asks for one request at a time, with the seconds from one to the next:
+# api.artic.edu/docs/#scraping, api.inaturalist.org/v1/docs/.
+ONE_AT_A_TIME = {"api.artic.edu": 1.0, "www.artic.edu": 1.0, "api.inaturalist.org": 1.0}
 
 _backoff = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
 
@@ -134,12 +137,12 @@ async def pause(seconds: float) -> None:
 class _Host:
     """State of a host: its connections, and the time of the next request that it permits."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, delay: float = 0.0) -> None:
         self.turns = asyncio.Semaphore(connections)
         # Times of the event loop's clock:
         self.busy_until = 0.0  # from Retry-After
-        self.next = 0.0  # next free slot under Crawl-delay
-        self.delay = 0.0  # s
+        self.next = 0.0  # next free slot under the delay
+        self.delay = delay  # s between two requests; Crawl-delay can raise it
 
 
 class Client:
@@ -161,6 +164,7 @@ class Client:
         )
         wikimedia = _Host(min(WIKIMEDIA_CONNECTIONS, network.connections_per_host))
         self._hosts |= dict.fromkeys(WIKIMEDIA_FILES, wikimedia)
+        self._hosts |= {host: _Host(1, delay) for host, delay in ONE_AT_A_TIME.items()}
         self._wikimedia_bytes = AsyncLimiter(WIKIMEDIA_BYTES_PER_SECOND, 1)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
@@ -298,6 +302,9 @@ class Client:
             host = self._hosts[_host(url)]
             now = asyncio.get_running_loop().time()
             host.busy_until = max(host.busy_until, now + after)
+        if response.headers.get("cf-mitigated") == "challenge":  # by Cloudflare
+            reason = f"browser check: {_host(url)} lets only browsers in at present"
+            return WebError(f"{reason} (HTTP {status})", status=status)
         return WebError(
             f"HTTP {status}: {_phrase(status)}",
             status=status,
@@ -351,7 +358,8 @@ class Client:
         with _stopped(clock):
             # Cancelling a file must not cancel the download of the rules, which others wait for.
             rules = await asyncio.shield(self._robots[origin])
-        self._hosts[_host(url)].delay = rules.delay
+        host = self._hosts[_host(url)]
+        host.delay = max(host.delay, rules.delay)
         if reason := rules.forbid(str(url)):
             raise WebError(
                 reason,

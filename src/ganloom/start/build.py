@@ -1,0 +1,100 @@
+"""The parameter file for a folder."""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ganloom import params, recipes
+from ganloom.device import best_device
+from ganloom.doctor import usable_cores
+from ganloom.params.loading import parse, read
+from ganloom.report.verdict import FEW_STEPS
+from ganloom.sources.paths import problems
+from ganloom.start.length import Speed, about, factor, in_parallel, measure, rounded
+from ganloom.start.look import StartError, look
+from ganloom.start.plan import plan
+
+Clock = Callable[[params.Model, params.Train, int], Speed]
+
+
+def build(
+    path: Path, minutes: float, kind: str | None = None, clock: Clock = measure
+) -> tuple[str, list[str]]:
+    """Look at a folder, choose parameters, and fit the trainings into a time.
+
+    Args:
+        path: Folder of images.
+        minutes: Time for all trainings together.
+        kind: Key of ``plan.KINDS``; None to tell by the images.
+        clock: Measures the speed of a model, given it, the section ``train`` and the threads.
+
+    Returns:
+        Text of the file, and the reasons for its values, which are also at its top.
+
+    Raises:
+        StartError: The folder cannot be used.
+        ParamsError: A recipe cannot be read.
+    """
+    base = read(recipes.FOLDER / recipes.BASE)
+    network, fetch = params.Network(**base["network"]), params.Fetch(**base["fetch"])
+    values, reasons = plan(path, look(path, network, fetch), kind)
+    known = parse(values)
+    if found := problems(known):
+        raise StartError("\n".join(found))
+    speeds = {
+        name: clock(model, known.train, known.threads) for name, model in known.models.items()
+    }
+    reasons += _fit(values["models"], known, speeds, minutes)
+    # Names of files and messages of decoders may hold anything.
+    reasons = [re.sub(r"\s+", " ", reason) for reason in reasons]
+    reasons = ["".join(c if c.isprintable() else "?" for c in reason) for reason in reasons]
+    return recipes.written(values, _header(path, reasons)), reasons
+
+
+def _fit(
+    models: dict[str, Any], known: params.Params, speeds: Mapping[str, Speed], minutes: float
+) -> list[str]:
+    """Set the length of each training, and say how long they take."""
+    # Trainings on a GPU share it.
+    slots = 1 if best_device().type == "cuda" else max(1, usable_cores() // known.threads)
+
+    def together(by: float) -> float:
+        times = [speeds[name].seconds(by * model.kimg) for name, model in known.models.items()]
+        return in_parallel(times, slots)
+
+    lengths = {name: model.kimg for name, model in known.models.items()}
+    fitting = factor(speeds, lengths, slots, 60 * minutes)
+    least = max(known.train.ticks * m.batch / 1000 / m.kimg for m in known.models.values())
+    by = max(fitting, least)  # a step in each tick
+    for name, model in known.models.items():
+        models[name]["kimg"] = rounded(by * model.kimg)
+        if model.warm_up:
+            models[name]["warm_up"]["kimg"] = rounded(by * model.warm_up.kimg)
+    trained = ", ".join(f"{name} for {model['kimg']:g} kimg" for name, model in models.items())
+    cores = f"{slots * known.threads} CPU core{'s' * (slots * known.threads > 1)}"
+    place = "the GPU" if best_device().type == "cuda" else cores
+    said = [
+        f"Training: {trained}. Together {about(together(by))} on {place} of this machine, measured "
+        "in a few steps; the other stages take some minutes more."
+    ]
+    enough = max(FEW_STEPS * m.batch / 1000 / m.kimg for m in known.models.values())
+    if by < enough:
+        said.append(
+            f"This is too short: models learn little in fewer than {FEW_STEPS} steps. Run this "
+            f"again with --minutes {math.ceil(together(enough) / 60)} or more."
+        )
+    return said
+
+
+def _header(path: Path, reasons: list[str]) -> Iterator[str]:
+    """Yield the comment at the top of the file."""
+    yield f"# Written by `ganloom start {path}`; every value can be edited."
+    yield "#"
+    for reason in reasons:
+        lines = textwrap.wrap(reason, 96, break_on_hyphens=False)
+        yield from (f"# {'- ' if line is lines[0] else '  '}{line}" for line in lines)
