@@ -54,10 +54,16 @@ addEventListener('scroll', async () => {
   isAsking = false;
 });
 </script>"""
-OVERLAY = """<div id="consent" style="position: fixed; inset: 0"><button id="L2AGLb">Accept all
-</button></div>
-<script>setTimeout(() => document.getElementById('consent').remove(), 600)</script>"""
-PERSON_ANSWERS = "<script>setTimeout(() => { location = '/answered' }, 600)</script>"
+# The person answers as soon as ganloom has told them to.
+ANSWER = """<script>
+const wait = async () => { (await fetch('/person')).ok ? answer() : setTimeout(wait, 50) };
+wait();
+</script>"""
+PERSON_ANSWERS = "<script>const answer = () => { location = '/answered' }</script>" + ANSWER
+OVERLAY = (
+    '<div id="consent" style="position: fixed; inset: 0"><button id="L2AGLb">Accept</button></div>'
+    "<script>const answer = () => document.getElementById('consent').remove()</script>" + ANSWER
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -78,6 +84,7 @@ class Google:
         person: Script of the pages that ask something: the person's answer.
         body: Addition to the page of results.
         shown: Number of results that were shown since the page was loaded.
+        was_told: Whether the person was told to answer.
     """
 
     def __init__(self, server: Any) -> None:
@@ -85,13 +92,14 @@ class Google:
         self._consent = f"http://consent.google.test:{server.port}/ml"
         self.total, self.refuses_after, self.refuses_pages = 300, 10**9, True
         self.asks_consent, self.is_endless, self.person, self.body = False, False, "", ""
-        self.shown = 0
+        self.shown, self.was_told = 0, False
         self.asked, self.routes = server.asked, server.routes
         server.routes |= {
             "/search": self.search,
             "/sorry/index": self.ask,
             "/ml": self.ask,
             "/answered": self.answered,
+            "/person": self.wait,
         }
 
     async def search(self, request: web.Request) -> web.StreamResponse:
@@ -114,6 +122,9 @@ class Google:
         return html(
             f"<p>Are you a robot?</p>{self.person}", 429 if "sorry" in request.path else 200
         )
+
+    async def wait(self, request: web.Request) -> web.Response:
+        return web.Response(status=200 if self.was_told else 404)
 
     async def answered(self, request: web.Request) -> web.Response:
         self.unblock()
@@ -232,7 +243,16 @@ def test_what_google_asks_is_answered_by_the_person(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Complaint: a consent page in the way."""
-    monkeypatch.setattr("ganloom.sources.google_browser.PERSON", 20.0)
+    from ganloom.sources import google_browser
+
+    say = google_browser._say
+
+    def tell(text: str) -> None:
+        say(text)
+        google_test.was_told = google_test.was_told or "answer in the window" in text
+
+    monkeypatch.setattr(google_browser, "_say", tell)
+    monkeypatch.setattr(google_browser, "PERSON", 300.0)
     google_test.person = PERSON_ANSWERS
     google_test.asks_consent = question == "consent"
     google_test.body = OVERLAY if question == "overlay" else ""
