@@ -28,7 +28,7 @@ recipe: .venv/installed
 	@$(BIN)/ganloom recipe "$(or $(RECIPE),$(error which recipe? RECIPE=tiny.yaml))" --out params.yaml
 
 # The tests that take under two minutes together.
-QUICK = archive augment credits curate diffaugment docs doctor groups images matching objectives params \
+QUICK = archive augment credits curate diffaugment docs doctor google groups images matching objectives params \
 	pipeline privacy receipt recipes resampling sampling searches similarity sources urls web
 quick: .venv/installed-test
 	$(BIN)/python -m pytest -n $(CORES) --dist worksteal \

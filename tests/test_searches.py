@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
@@ -25,10 +25,10 @@ from ganloom.sources import (
     SourceWarning,
     api,
     archive,
+    bing,
     commons,
     keywords,
     openverse,
-    pages,
 )
 from ganloom.tables import Candidate
 
@@ -86,14 +86,14 @@ def source(kind: str, *searches: tuple[str, int], **more: Any) -> Any:
     section = {
         "commons": params.CommonsSource,
         "openverse": params.OpenverseSource,
-        "google": params.GoogleSource,
         "bing": params.BingSource,
     }[kind]
+    usual: dict[str, dict[str, Any]] = {"commons": {"width": None}, "bing": {"way": "requests"}}
     return section(
         kind=kind,
         path=str(ROOT / f"src/ganloom/sources/{kind}.py"),
         keywords=[params.Keyword(text=text, max=most) for text, most in searches],
-        **({"width": None} if kind == "commons" else {}) | more,
+        **usual.get(kind, {}) | more,
     )
 
 
@@ -391,47 +391,31 @@ def test_openverse_api_error_fails_the_search(site: Web, answer: Answer, message
         found(source("openverse", ("art", 9)))
 
 
-# --- Google and Bing ---------------------------------------------------------------------------
+# --- Bing, requested; test_google.py has saved pages ---------------------------------------------
 
-# The form that the parser knows: scripts with nested lists, in which an address and the sides of a
-# picture stand together.
-GOOGLE_PAGE = b"""<!doctype html><html><head><title>shipibo art - Google Search</title></head><body>
-<script nonce="x">window.google = {};</script>
-<script nonce="y">AF_initDataCallback({key: 'ds:1', data:[[
-["https://example.org/a%20b.jpg",600,800],["https://encrypted-tbn0.gstatic.com/x.jpg",1,1],
-["https://example.net/kene\\u002d2.png",300,400],
-["http://user:secret@example.org/c.jpg",1,1]]]});</script></body></html>"""
-# What Google has sent to programs without JavaScript since January 2025.
-GOOGLE_NO_SCRIPT = b"""<!DOCTYPE html><html lang="en"><head><title>Google Search</title>
-<noscript><meta content="0;url=/httpservice/retry/enablejs?sei=x" http-equiv="refresh">
-<div>Please click <a href="/httpservice/retry/enablejs?sei=x">here</a> if you are not redirected
-within a few seconds.</div></noscript><script nonce="z">(function(){var a=1;})();</script></head>
-<body></body></html>"""
-BING_PAGE = b"""<html><body><ul><li><div class="imgpt"><a class="iusc" m="{&quot;cid&quot;:&quot;1
-&quot;,
-&quot;purl&quot;:&quot;https://example.org/page&quot;,
-&quot;murl&quot;:&quot;https://example.org/textile.jpg&quot;,
-&quot;turl&quot;:&quot;https://tse1.mm.bing.net/th?id=1&quot;}" href="/search"></a></div></li>
-<li><div class="imgpt"><a href="/no-m"></a></div></li>
-<li><div class="imgpt"><a m="{&quot;murl&quot;:&quot;https://example.org/drawing.gif&quot;}"></a></div>
-</li></ul></body></html>"""
+
+def tile(number: int, **changes: str) -> str:
+    """A tile of Bing Images, as its description says."""
+    known = {
+        "cid": f"{number}",
+        "murl": f"https://example.org/{number}.webp",
+        "purl": f"https://example.org/page/{number}",
+        "t": f"Kené \ue000textile\ue001 & {number}",
+        "turl": f"https://tse1.mm.bing.net/th?id={number}",
+    }
+    value = html.escape(json.dumps(known | changes))
+    return f'<li><div class="imgpt"><a class="iusc" m="{value}" href="/search"></a></div></li>'
+
+
+def tiles(*numbers: int) -> bytes:
+    return f"<html><ul>{''.join(map(tile, numbers))}<a href='/no-m'></a></ul></html>".encode()
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, site: Web) -> Web:
-    """Google and Bing on loopback."""
-    addresses = pages.addresses
-
-    def redirected(*arguments: Any) -> Iterator[str]:
-        for url in addresses(*arguments):
-            parts = urlsplit(url)
-            assert (parts.scheme, parts.netloc) in (
-                ("https", "www.google.com"),
-                ("https", "www.bing.com"),
-            )
-            yield f"{site.url}{parts.path}?{parts.query}"
-
-    monkeypatch.setattr(pages, "addresses", redirected)
+    """Bing on loopback."""
+    assert bing.PAGES == "https://www.bing.com/images/async"
+    monkeypatch.setattr(bing, "PAGES", f"{site.url}/images/async")
     return site
 
 
@@ -440,101 +424,105 @@ def paged(*contents: bytes, last: bytes = b"<html></html>") -> Callable[[Query],
     return lambda _: Answer(next(answers, last))
 
 
-def test_google_addresses_are_parsed(engine: Web) -> None:
-    engine["/search"] = paged(GOOGLE_PAGE)
-    rows = found(source("google", ("shipibo art", 300)))
-    # Neither Google's own thumbnails nor an address with a password.
-    assert {row.url for row in rows} == {
-        "https://example.org/a%20b.jpg",
-        "https://example.net/kene-2.png",
-    }
-    assert {row.query for row in rows} == {"shipibo art"}
-    assert [query["q"] for _, query in engine.asked] == ["shipibo art"] * 2
-    assert [query["start"] for _, query in engine.asked] == ["0", "100"]  # ends at an empty page
-
-
-@pytest.mark.parametrize("page", [GOOGLE_NO_SCRIPT, b"", b"\xff\xfe<script>", b"<![", b"x" * 9999])
+@pytest.mark.parametrize("page", [b"", b"\xff\xfe<script>", b"<![", b"x" * 9999, b'<a m="{[">'])
 def test_page_without_results_causes_a_warning_with_a_remedy(engine: Web, page: bytes) -> None:
-    engine["/search"] = engine["/images/async"] = lambda _: Answer(page)
-    for kind in ("google", "bing"):
-        with pytest.warns(SourceWarning) as told:
-            assert found(source(kind, ("shipibo art", 300))) == []
-        [text] = [str(warning.message) for warning in told]
-        assert "search page not understood: 0 results" in text
-        assert "'shipibo art'" in text
-        assert "`commons` and `openverse`" in text
+    engine["/images/async"] = lambda _: Answer(page)
+    with pytest.warns(SourceWarning) as told:
+        assert found(source("bing", ("shipibo art", 300))) == []
+    [text] = [str(warning.message) for warning in told]
+    assert "search page not understood: 0 results" in text
+    assert "'shipibo art'" in text
+    assert "`commons` and `openverse`" in text
 
 
-def test_parser_error_counts_as_page_not_understood(engine: Web) -> None:
-    # The parser reads the address as Python's escapes, of which this is half of one.
-    engine["/search"] = lambda _: Answer(b"<script>['http://a.org/\\u12.jpg',1]</script>")
-    with pytest.warns(SourceWarning, match="not understood: 0 results"):
-        assert found(source("google", ("art", 9))) == []
-
-
-def test_search_page_limit_causes_a_warning(engine: Web) -> None:
-    engine["/search"] = paged(GOOGLE_PAGE)
-    with pytest.warns(SourceWarning, match="Google shows 1000 results, not 1001"):
-        assert len(found(source("google", ("art", 1001)))) == 2
-
-
-def test_bing_addresses_are_parsed(engine: Web) -> None:
-    engine["/images/async"] = paged(BING_PAGE)
+def test_bing_lists_images_of_all_formats_with_page_and_title(engine: Web) -> None:
+    engine["/images/async"] = paged(tiles(1))
     [row] = found(source("bing", ("shipibo & kené", 9)))
-    assert row.url == "https://example.org/textile.jpg"
+    assert (row.url, row.page) == ("https://example.org/1.webp", "https://example.org/page/1")
+    assert row.title == "Kené textile & 1"
     assert engine.asked[0][1]["q"] == "shipibo & kené"
 
 
+def test_bing_continues_until_the_maximum(engine: Web) -> None:
+    engine["/images/async"] = lambda query: Answer(
+        tiles(*range(start := int(query["first"]), start + 35))
+    )
+    assert len(found(source("bing", ("art", 80)))) == 80
+    assert [query["first"] for _, query in engine.asked] == ["0", "35", "70"]
+    with pytest.warns(SourceWarning, match="Bing shows 1000 results, not 1001"):
+        assert len(found(source("bing", ("art", 1001)))) == 1000
+
+
+def test_page_that_bing_repeats_ends_the_search(engine: Web) -> None:
+    """Complaint: 9,789 of 10,000 images were duplicates."""
+    engine["/images/async"] = lambda _: Answer(tiles(*range(84)))
+    assert len(found(source("bing", ("art", 1000)))) == 84
+    assert len(engine.asked) == 2
+
+
+def test_images_of_bing_itself_and_pages_are_no_results(engine: Web) -> None:
+    """Complaints: a banner of the search engine, or a page, as a result."""
+    hostile = [
+        tile(1, murl="https://www.bing.com/rp/banner.png"),
+        tile(2, murl="https://example.org/page/2"),
+        tile(3, murl="file:///etc/passwd"),
+        tile(4, murl="https://example.org/a b|c.gif", purl="javascript:alert(1)"),
+    ]
+    engine["/images/async"] = paged("".join(hostile).encode())
+    [row] = found(source("bing", ("art", 9)))
+    assert (row.url, row.page) == ("https://example.org/a%20b%7Cc.gif", "")
+
+
 def test_search_pages_respect_robots_txt(engine: Web) -> None:
-    engine["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /search\n")
-    engine["/search"] = paged(GOOGLE_PAGE)
+    engine["/robots.txt"] = lambda _: Answer(b"User-agent: *\nDisallow: /images/\n")
+    engine["/images/async"] = paged(tiles(1, 2))
     with pytest.warns(SourceWarning) as told:
-        assert found(source("google", ("art", 9), ("weaving", 9))) == []
+        assert found(source("bing", ("art", 9), ("weaving", 9))) == []
     [text] = [str(warning.message) for warning in told]  # said once
     assert "forbidden by robots.txt; network.robots: false ignores that" in text
     assert "at your own responsibility" in text
     assert "`commons` and `openverse`" in text
     assert engine.asked == []
     ignoring = Context(1, NETWORK.model_copy(update={"robots": False}))
-    assert len(found(source("google", ("art", 9)), ignoring)) == 2
+    assert len(found(source("bing", ("art", 9)), ignoring)) == 2
 
 
 def test_engine_refusal_is_a_warning_but_no_network_is_an_error(engine: Web) -> None:
-    engine["/search"] = lambda _: Answer(b"unusual traffic", 403)
+    engine["/images/async"] = lambda _: Answer(b"unusual traffic", 403)
     with pytest.warns(SourceWarning, match="HTTP 403: Forbidden: 0 results"):
-        assert found(source("google", ("art", 9))) == []
+        assert found(source("bing", ("art", 9))) == []
     engine.stop()
-    with pytest.raises(SourceError, match=r"sources\.web: Google cannot be asked now"):
-        found(source("google", ("art", 9)))
+    with pytest.raises(SourceError, match=r"sources\.web: Bing cannot be asked now"):
+        found(source("bing", ("art", 9)))
 
 
 @pytest.mark.parametrize(
     "location, reason",
     [
-        ("/search", "redirects in a circle"),
+        ("/images/async", "redirects in a circle"),
         ("ftp://example.org/", "not a web address"),
         ("http://10.0.0.1/", "refused address"),
         ("http://127.0.0.1:1/", "cannot connect"),
     ],
 )
 def test_invalid_redirect_causes_a_warning(engine: Web, location: str, reason: str) -> None:
-    engine["/search"] = lambda _: Answer(b"", 302, (("Location", location),))
+    engine["/images/async"] = lambda _: Answer(b"", 302, (("Location", location),))
     once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
     with pytest.warns(SourceWarning, match=f"{reason}.*: 0 results"):
-        assert found(source("google", ("art", 9)), once) == []
+        assert found(source("bing", ("art", 9)), once) == []
 
 
 def test_unreadable_robots_txt_of_an_engine_causes_a_warning(engine: Web) -> None:
     engine["/robots.txt"] = lambda _: Answer(b"", 503)
     once = Context(1, NETWORK.model_copy(update={"attempts": 1}))
     with pytest.warns(SourceWarning, match="robots.txt cannot be read: HTTP 503.*: 0 results"):
-        assert found(source("google", ("art", 9)), once) == []
+        assert found(source("bing", ("art", 9)), once) == []
 
 
 def test_engine_that_asks_to_wait_is_not_requested_again(engine: Web) -> None:
-    engine["/search"] = lambda _: Answer(b"", 429, (("Retry-After", "3600"),))
+    engine["/images/async"] = lambda _: Answer(b"", 429, (("Retry-After", "3600"),))
     with pytest.warns(SourceWarning) as told:
-        assert found(source("google", *((text, 9) for text in ("art", "bag", "cup", "dye")))) == []
+        assert found(source("bing", *((text, 9) for text in ("art", "bag", "cup", "dye")))) == []
     first, second = [str(warning.message) for warning in told]
     assert "'art': HTTP 429: Too Many Requests: 0 results" in first
     assert "'bag': host is busy" in second  # said once

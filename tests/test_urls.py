@@ -318,37 +318,38 @@ def test_search_without_results_does_not_stop_others(tmp_path: Path) -> None:
     class_folder.parent.mkdir()
     class_folder.write_bytes(encoding.png(np.zeros((20, 30, 3), np.uint8)))
     (tmp_path / "src/ganloom/sources").mkdir(parents=True)
-    (tmp_path / "src/ganloom/sources/google.py").touch()
+    (tmp_path / "src/ganloom/sources/bing.py").touch()
     write_params(
         tmp_path,
         {
             "mine": {"kind": "folder", "path": "pictures", "licence": "CC0"},
-            "google": {
-                "kind": "google",
-                "path": "src/ganloom/sources/google.py",
+            "bing": {
+                "kind": "bing",
+                "way": "requests",
+                "path": "src/ganloom/sources/bing.py",
                 "keywords": [{"text": "art", "max": 5}],
             },
         },
     )
-    # In the place of Google a page without results: nothing leaves the machine.
+    # In the place of Bing a page without results: nothing leaves the machine.
     code = (
-        "import runpy, sys; sys.argv = ['search.py', 'google']\n"
+        "import runpy, sys; sys.argv = ['search.py', 'bing']\n"
         f"sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r})\n"
         f"sys.path.insert(0, {str(ROOT / 'src')!r})\n"
-        "from ganloom.sources import pages\n"
-        "pages._content = lambda *_: b'<noscript>enable JavaScript</noscript>'\n"
+        "from ganloom.sources import bing\n"
+        "bing._content = lambda *_: '<noscript>enable JavaScript</noscript>'\n"
         f"runpy.run_path({str(ROOT / 'workflow/scripts/search.py')!r}, run_name='__main__')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "google: 0 candidates\n"
+    assert done.stdout == "bing: 0 candidates\n"
     assert done.stderr == (
-        "warning: sources.google: Google, 'art': search page not understood: 0 results; the kinds "
+        "warning: sources.bing: Bing, 'art': search page not understood: 0 results; the kinds "
         "`commons` and `openverse` are made for this, and dependable\n"
     )
-    header = (tmp_path / "data/candidates/google.csv").read_text()
+    header = (tmp_path / "data/candidates/bing.csv").read_text()
     assert header == ",".join(tables.columns(Candidate)) + "\n"
     assert run("search", "mine", cwd=tmp_path).returncode == 0
     done = run("fetch", cwd=tmp_path)

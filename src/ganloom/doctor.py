@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,14 +20,15 @@ from packaging.requirements import Requirement
 
 from ganloom import git, params, preflight
 from ganloom.privacy import homes, renamed
-from ganloom.sources import paths
+from ganloom.sources import SourceError, google_records, paths, saved
+from ganloom.tables import SearchResult
 from ganloom.versions import version
 
 ENOUGH_DISK = 1_000_000_000  # bytes: enough for a small collection and its models
-EXTRAS = ("studio", "heic", "inception", "test", "cluster", "s3")
+EXTRAS = ("studio", "browser", "heic", "inception", "test", "cluster", "s3")
 PATIENCE = 20.0  # s: time limit of a program that prints its version
 
-Part = Literal["program", "machine", "features", "project"]
+Part = Literal["program", "machine", "features", "project", "google"]
 State = Literal["fine", "note", "missing"]
 MARKS: dict[State, str] = {"fine": "✓", "note": "·", "missing": "✕"}
 
@@ -76,6 +78,62 @@ def examine(project: Path) -> list[Finding]:
             remedy = "pip install --editable ."
             findings.append(Finding(part, name, found, "missing", remedy))
     return findings
+
+
+def google(file: Path | None) -> list[Finding]:
+    """Check whether the results of Google Images are still understood.
+
+    Args:
+        file: Saved page or network record; None to search in a window.
+    """
+    try:
+        texts = [text for _, text in saved.contents(file)] if file else _searched()
+    except SourceError as error:
+        return [Finding("google", "page", str(error), "missing")]
+    counts = google_records.count(texts)
+    found, all_ = counts.records, max(counts.records, counts.tiles)
+    changed = "Google has changed its pages: update ganloom, or report this"
+    findings = []
+    for name, number, total in (
+        ("results", found, all_),
+        ("with address", counts.addresses, found),
+        ("with page", counts.pages, found),
+        ("with size", counts.sizes, found),
+    ):
+        state: State = "fine" if number and number >= 0.9 * total else "note"
+        if not number and name in ("results", "with address"):
+            state = "missing"
+        remedy = "" if state == "fine" else changed
+        if not all_:
+            remedy = saved.HOW
+        findings.append(Finding("google", name, f"{number} of {total}", state, remedy))
+    return findings
+
+
+def _searched() -> list[str]:
+    """Texts of a search in a window."""
+    try:
+        network = params.load().network
+    except params.ParamsError as error:
+        raise SourceError(str(error)) from error
+    if network.robots:
+        raise SourceError("a search by a program needs network.robots: false; or name a saved page")
+    from ganloom.sources.google_browser import StoppedError, collect
+
+    texts: list[str] = []
+
+    def parse(text: str) -> dict[str, SearchResult]:
+        texts.append(text)
+        return google_records.parse(text)
+
+    with tempfile.TemporaryDirectory() as folder:
+        keyword = params.Keyword(text="textile", max=150)
+        try:
+            collect([keyword], Path(folder) / "google.csv", network.deadline, parse)
+        except StoppedError:
+            if not texts:
+                raise
+    return texts
 
 
 def is_well(findings: Sequence[Finding]) -> bool:

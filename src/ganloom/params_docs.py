@@ -50,7 +50,7 @@ def _collect(path: str, section: type[Section], seen: list[tuple[str, type[Secti
 
 def _allowed(field: FieldInfo) -> str:
     if sections_in(field.annotation):
-        container = get_origin(field.annotation)
+        container = _container(field.annotation)
         if container is list:
             return "list of sections"
         return "name: section" if container is dict else "section"
@@ -61,6 +61,14 @@ def _allowed(field: FieldInfo) -> str:
                 limits.append(f"{symbol} {getattr(rule, attribute)}")
     kind = _kind(field.annotation)
     return f"{kind} {', '.join(limits)}".strip()
+
+
+def _container(annotation: Any) -> Any:
+    """The type that holds the sections, list or dict; None if the value is a section."""
+    origin = get_origin(annotation)
+    if origin in (list, dict):
+        return origin
+    return next(filter(None, map(_container, get_args(annotation))), None)
 
 
 def _kind(annotation: Any) -> str:

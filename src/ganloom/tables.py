@@ -72,6 +72,27 @@ class Candidate(Provenance):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchResult:
+    """A result of a search engine: a row of ``data/searches/<source>.csv``.
+
+    Attributes:
+        url: Address of the original file; empty if the engine does not give it.
+        page: Page on which it was published.
+        title: Title of that page.
+        width: Width of the original in px, as the engine gives it.
+        height: Its height in px.
+        query: Keywords that found it.
+    """
+
+    url: str
+    page: str = ""
+    title: str = ""
+    width: str = ""
+    height: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ManifestRow(Provenance):
     """A candidate after ``fetch``: a row of ``data/manifest.csv``.
 

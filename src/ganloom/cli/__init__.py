@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ganloom.cli import compare, generate, mix, project, weave
+from ganloom.cli import compare, generate, mix, project, search, weave
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
         "Run the pipeline with `snakemake` or `dvc repro`; these commands use its results.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for family in (generate, mix, weave, compare, project):
+    for family in (generate, mix, weave, compare, search, project):
         family.add(commands)
     options = parser.parse_args(arguments)
     try:

@@ -75,6 +75,12 @@ def add(commands: Commands) -> None:
     bundle.set_defaults(run=_bundle)
 
     doctor = commands.add_parser("doctor", help="check the installation, and how to fix it")
+    doctor.add_argument(
+        "what", nargs="?", choices=["google"], help="check whether pages of Google are understood"
+    )
+    doctor.add_argument(
+        "file", type=Path, nargs="?", help="a saved page or HAR file (default: search in a window)"
+    )
     doctor.set_defaults(run=_doctor)
 
     check = commands.add_parser("check", help="check a parameter file and the paths in it")
@@ -193,9 +199,9 @@ def _bundle(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from ganloom.doctor import examine, for_people, for_reports, is_well
+    from ganloom.doctor import examine, for_people, for_reports, google, is_well
 
-    findings = examine(Path())
+    findings = google(options.file) if options.what else examine(Path())
     print(for_people(findings))
     print("\nFor a bug report (without personal data):\n")
     print(for_reports(findings))

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import PydanticCustomError
 
 from ganloom.geometry import doublings, resolutions
-from ganloom.params.sources import ArchiveSource, CommonsSource, Source
+from ganloom.params.sources import (
+    ArchiveSource,
+    BingSource,
+    CommonsSource,
+    GoogleSource,
+    Source,
+)
 
 if TYPE_CHECKING:
     from ganloom.params.models import Model, WarmUp
@@ -299,3 +305,31 @@ def _check_source(name: str, source: Source, network: Network) -> None:
             source.sha256,
             "the hash of the file at its url, without which other bytes could come at any time",
         )
+    if isinstance(source, GoogleSource | BingSource):
+        _check_search_engine(f"sources.{name}", source, own)
+    if isinstance(source, GoogleSource) and source.way == "browser" and network.robots:
+        raise refusal(
+            "network.robots",
+            True,
+            "false, at your own responsibility: Google's robots.txt and terms disallow searches by "
+            f"programs, such as the source {name!r}; with `way: saved`, you search by hand",
+        )
+
+
+def _check_search_engine(key: str, source: GoogleSource | BingSource, own: str) -> None:
+    if source.way == "saved" and source.path == own:
+        allowed = "a folder or file: what you saved, or the table of `ganloom search`"
+        raise refusal(f"{key}.path", source.path, allowed)
+    if source.way == "saved" and source.keywords is not None:
+        searches = [keyword.text for keyword in source.keywords]
+        raise refusal(f"{key}.keywords", searches, "null, with `way: saved`: the files are read")
+    if source.way != "saved" and source.keywords is None:
+        allowed = f"a list of searches, with `way: {source.way}`"
+        raise refusal(f"{key}.keywords", None, allowed)
+    if isinstance(source, GoogleSource):
+        asks = source.way == "searxng"
+        if asks and not f"{source.instance}".startswith(("http://", "https://")):
+            allowed = "the address of your instance of SearXNG, such as 'http://127.0.0.1:8888'"
+            raise refusal(f"{key}.instance", source.instance, allowed)
+        if not asks and source.instance is not None:
+            raise refusal(f"{key}.instance", source.instance, f"null, with `way: {source.way}`")

@@ -211,16 +211,43 @@ class SmithsonianSource(KeywordSource):
     )
 
 
-class GoogleSource(KeywordSource):
-    """Google Images without JavaScript; unreliable, no licences, needs `network.robots: false`."""
+class _SearchEngineSource(_Source):
+    """Base of the sources that read result pages which the user saved, or search by keyword."""
+
+    way: str
+    keywords: Annotated[list[Keyword], Field(min_length=1), AfterValidator(_once)] | None = Field(
+        default=None,
+        description="List of searches, merged by URL; null or missing with `way: saved`",
+    )
+
+    @property
+    def reads_path(self) -> bool:
+        return self.way == "saved"
+
+
+class GoogleSource(_SearchEngineSource):
+    """Google Images: pages that you saved, a search in your browser, or SearXNG; no licences."""
 
     kind: Literal["google"] = Field(description="Kind of source")
+    way: Literal["saved", "browser", "searxng"] = Field(
+        description="saved: read pages and HAR files in path, or the table of `ganloom search`; "
+        "browser: search in a window of Chrome or Chromium (needs `network.robots: false`); "
+        "searxng: ask an instance of SearXNG"
+    )
+    instance: str | None = Field(
+        default=None,
+        description="Address of an instance of SearXNG; null or missing with another way",
+    )
 
 
-class BingSource(KeywordSource):
-    """Bing Images without JavaScript; no licences, needs `network.robots: false`."""
+class BingSource(_SearchEngineSource):
+    """Bing Images: pages that you saved, or requests (`network.robots: false`); no licences."""
 
     kind: Literal["bing"] = Field(description="Kind of source")
+    way: Literal["saved", "requests"] = Field(
+        description="saved: read pages and HAR files in path; requests: request result pages "
+        "(needs `network.robots: false`)"
+    )
 
 
 class UrlsSource(_Source):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import NamedTuple
 
-from ganloom.params import KeywordSource, Network, Source
+from ganloom.params import Network, Source
 from ganloom.tables import Candidate
 
 Reader = Callable[[str], bytes]
@@ -90,7 +90,7 @@ def candidates(name: str, spec: Source, context: Context) -> list[Candidate]:
         found: list[Candidate] = module(spec.kind).search(name, spec, context)
     except SourceError as error:
         raise SourceError(f"sources.{name}: {error}") from error
-    if not found and not isinstance(spec, KeywordSource):
+    if not found and not getattr(spec, "keywords", None):
         raise SourceError(f"sources.{name}: {spec.path!r} holds no pictures that fit these params")
     for most, times in collections.Counter(row.id for row in found).most_common(1):
         if times > 1:

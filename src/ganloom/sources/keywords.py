@@ -6,10 +6,10 @@ import hashlib
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ganloom.sources import SourceError, candidate
 from ganloom.tables import Candidate
@@ -75,6 +75,20 @@ def web_url(value: Any) -> str:
     except ValueError:
         return ""
     return value if usable and "@" not in parts.netloc else ""
+
+
+def escaped_url(value: Any, own: Sequence[str]) -> str:
+    """Return the address of an image as ``web_url``, with blanks and the like percent-encoded.
+
+    Args:
+        value: Address as a search engine gives it.
+        own: Domains of the search engine, such as those of its thumbnails: empty for these.
+    """
+    if not isinstance(value, str):
+        return ""
+    url = web_url(re.sub(r'[ "<>\\^`{|}]', lambda match: quote(match[0]), value.strip()))
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    return "" if any(host == name or host.endswith(f".{name}") for name in own) else url
 
 
 def text(value: Any) -> str:

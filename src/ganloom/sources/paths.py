@@ -23,7 +23,7 @@ from ganloom.sources.tree import DANGLING, refusal, shown
 if TYPE_CHECKING:
     from dvc.ignore import DvcIgnoreFilter
 
-Wanted = Literal["file", "folder"]
+Wanted = Literal["file", "folder", "either"]
 
 
 def problems(known: params.Params, project: Path = Path()) -> list[str]:
@@ -63,6 +63,8 @@ def dangling(link: Path) -> str:
 
 
 def _wanted(spec: params.Source) -> Wanted:
+    if isinstance(spec, params.GoogleSource | params.BingSource):
+        return "either"
     return "file" if isinstance(spec, params.UrlsSource | params.ArchiveSource) else "folder"
 
 
@@ -114,7 +116,7 @@ def missing(text: str, wanted: Wanted, project: Path = Path()) -> str:
     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
         return "a pipe, socket or device, which cannot be watched for changes"
     found: Wanted = "folder" if stat.S_ISDIR(mode) else "file"
-    if found != wanted:
+    if wanted not in (found, "either"):
         kinds = {"folder": "the kind `folder` reads", "file": "the kinds `archive` and `urls` read"}
         return f"a {found}, where a {wanted} is wanted; {kinds[found]} {found}s"
     may_read = os.access(path, os.R_OK | (os.X_OK if found == "folder" else 0))
