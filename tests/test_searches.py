@@ -6,7 +6,7 @@ import html
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -414,8 +414,14 @@ def tiles(*numbers: int) -> bytes:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, site: Web) -> Web:
     """Bing on loopback."""
-    assert bing.PAGES == "https://www.bing.com/images/async"
-    monkeypatch.setattr(bing, "PAGES", f"{site.url}/images/async")
+    real = bing.addresses
+
+    def on_loopback(words: str, most: int) -> Iterator[str]:
+        for address in real(words, most):
+            assert address.startswith("https://www.bing.com/images/async?")
+            yield address.replace("https://www.bing.com", site.url)
+
+    monkeypatch.setattr(bing, "addresses", on_loopback)
     return site
 
 
@@ -448,7 +454,7 @@ def test_bing_continues_until_the_maximum(engine: Web) -> None:
         tiles(*range(start := int(query["first"]), start + 35))
     )
     assert len(found(source("bing", ("art", 80)))) == 80
-    assert [query["first"] for _, query in engine.asked] == ["0", "35", "70"]
+    assert [query["first"] for _, query in engine.asked] == ["0", "20", "40", "60"]
     with pytest.warns(SourceWarning, match="Bing shows 1000 results, not 1001"):
         assert len(found(source("bing", ("art", 1001)))) == 1000
 

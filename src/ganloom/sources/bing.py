@@ -1,17 +1,24 @@
 """Bing Images: the JSON in the tiles of its result pages, saved or requested.
 
 A tile is a link with the attribute ``m``: ``{"murl": IMAGE, "purl": PAGE, "t": TITLE, ...}``. It
-needs no JavaScript. Search engines discourage programs and change their pages. A response without
-images is therefore a warning with a remedy, and the other sources continue. Only a missing network
-is an error, since a later retry can succeed.
+needs no JavaScript. icrawler builds the addresses of the pages; its parser, which finds JPEG files
+only and drops page and title, is not used.
+
+Search engines discourage programs and change their pages. A response without images is therefore a
+warning with a remedy, and the other sources continue. Only a missing network is an error, since a
+later retry can succeed.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import queue
 import re
-from urllib.parse import urlencode
+from collections.abc import Iterator
+from urllib.parse import quote_plus
+
+from icrawler.builtin.bing import BingFeeder
 
 from ganloom import params
 from ganloom.sources import Context, SourceError, saved, warn
@@ -19,7 +26,6 @@ from ganloom.sources.keywords import MAX_ANSWER, Hit, escaped_url, merged, text,
 from ganloom.tables import Candidate, SearchResult
 from ganloom.web.client import Get, WebError, browser
 
-PAGES = "https://www.bing.com/images/async"
 MOST = 1000  # Bing shows no more
 OWN = ("bing.com", "bing.net")
 DEPENDABLE = "the kinds `commons` and `openverse` are made for this, and dependable"
@@ -82,9 +88,7 @@ class _UnreadableError(Exception):
 
 def _take(get: Get, words: str, most: int) -> list[SearchResult]:
     found: dict[str, SearchResult] = {}
-    shown = 0
-    while len(found) < most:
-        page = f"{PAGES}?{urlencode({'q': words, 'first': shown})}"
+    for page in addresses(words, most):
         known = len(found)
         try:
             results = parse(_content(get, page))
@@ -94,12 +98,20 @@ def _take(get: Get, words: str, most: int) -> list[SearchResult]:
             break  # what was found counts
         for url, result in results.items():
             found.setdefault(url, result)
-        shown += len(results)
-        if len(found) == known:
+        if len(found) == known or len(found) >= most:
             break  # after the last result, Bing repeats them or shows none
     if not found:
         raise _UnreadableError("search page not understood: 0 results")
     return list(found.values())[:most]
+
+
+def addresses(words: str, most: int) -> Iterator[str]:
+    """Yield the addresses of the pages with the first ``most`` results."""
+    feeder = BingFeeder(1, None, None)
+    feeder.out_queue = queue.Queue()  # the default queue is bounded and would block
+    feeder.feed(quote_plus(words), 0, most)
+    while not feeder.out_queue.empty():
+        yield feeder.out_queue.get()
 
 
 def _content(get: Get, page: str) -> str:
