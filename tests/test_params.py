@@ -134,7 +134,7 @@ def message(data: Any) -> str:
         (
             "invert.predictors",
             {"dcgna": PREDICTOR},
-            ["invert.predictors: 'dcgna'", "the models: dcgan, dcgan_diffaug"],
+            ["invert.predictors: 'dcgna'", "the models: dcgan, compact"],
         ),
         ("models", {"reference": KENE["models"]["dcgan"]}, ["models: 'reference'", "another name"]),
         ("augment.count", "many", ["augment.count: 'many' is not possible"]),
@@ -189,7 +189,7 @@ START = {
 
 def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """The default recipe with another discriminator for `dcgan`, or changes to its own."""
-    data = changed("models.dcgan_diffaug", ...)
+    data = changed("models.compact", ...)
     own = data["models"]["dcgan"]
     plain = own["discriminator"] | {"minibatch_stddev": False}  # which a critic cannot have
     own["discriminator"] = (JUDGES[judge] or plain) | discriminator

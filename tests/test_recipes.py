@@ -352,4 +352,6 @@ def test_recipe_models_train_for_two_ticks(
         images = net(net.inputs.draw(3))
     assert images.shape == (3, 3, side, side)
     assert images.isfinite().all()
-    assert about.classes == (["a", "b"] if spec.condition else [])
+    is_picture = spec.condition == "picture"
+    assert about.classes == (["a", "b"] if spec.condition and not is_picture else [])
+    assert len(about.pictures) == (8 if is_picture else 0)
