@@ -71,7 +71,7 @@ def check(path: Path) -> GeneratorInfo:
     fits = (
         4 <= info.resolution <= MAX_RESOLUTION
         and 1 <= getattr(info.generator, "blocks", 1) <= MAX_BLOCKS
-        and all(len(label) <= MAX_LABEL for label in info.classes)
+        and all(len(name) <= MAX_LABEL for name in (*info.classes, *info.pictures))
     )
     if not fits:
         raise ModelError(f"{path}: its metadata is out of range")
