@@ -297,13 +297,13 @@ def test_logits_depend_on_pixels_and_class_but_not_batches() -> None:
             mean = x.mean((1, 2, 3))[:, None].repeat(1, 3)  # three places
             return DiscriminatorOutput(mean if condition is None else mean + condition[:, 1:])
 
-    net = Discriminator(None, Net())
+    net = Discriminator(None, Net(), None)
     net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))
     images = np.repeat(np.array([0, 255] * 20, np.uint8), 16 * 3).reshape(40, 4, 4, 3)
     net.forward = net.net.forward  # type: ignore[method-assign]
-    assert logits(net, images, None, 0).tolist() == [-1, 1] * 20
-    labels = torch.tensor([0, 1] * 20)
-    assert logits(net, images, labels, 2).tolist() == [-1, 2] * 20
+    assert logits(net, images, None).tolist() == [-1, 1] * 20
+    classes = torch.eye(2).repeat(20, 1)
+    assert logits(net, images, classes).tolist() == [-1, 2] * 20
 
 
 def test_last_logit_is_computed_in_a_full_batch() -> None:
@@ -313,14 +313,14 @@ def test_last_logit_is_computed_in_a_full_batch() -> None:
         def forward(self, x: Tensor, condition: Tensor | None) -> DiscriminatorOutput:
             return DiscriminatorOutput(x.std(dim=0).mean().expand(len(x), 1))
 
-    net = Discriminator(None, Net())
+    net = Discriminator(None, Net(), None)
     net.register_parameter("_", torch.nn.Parameter(torch.zeros(1)))
     net.forward = net.net.forward  # type: ignore[method-assign]
     images = np.random.default_rng(0).integers(0, 256, (33, 4, 4, 3), np.uint8)
-    found = logits(net, images, None, 0)
+    found = logits(net, images, None)
     assert len(found) == 33
-    assert found[32] == logits(net, images[1:], None, 0)[31] > 0.5
-    assert len(logits(net, images[:3], None, 0)) == 3
+    assert found[32] == logits(net, images[1:], None)[31] > 0.5
+    assert len(logits(net, images[:3], None)) == 3
 
 
 def in_memory(**files: Any) -> Slices:

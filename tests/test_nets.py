@@ -37,6 +37,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "resnet": {"channels": 6},
     "fastgan": {"channels": 4},
     "began": {"channels": 12},
+    "compact": {"channels": 8, "palette": 4},
 }
 DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "plain": {"first": 8, "channels": 16, "kernel": 3, "dropout": 0.0},
@@ -45,6 +46,7 @@ DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "resnet": {"channels": 8},
     "projected": {"channels": 4, "side": 64},
     "began": {"channels": 8, "hidden": 16},
+    "compact": {"channels": 8},
 }
 NONSATURATING = {"kind": "nonsaturating", "label_noise": 0.0}
 BEGAN = {"kind": "began", "reconstruction": "l1", "gamma": 0.7, "lambda_k": 0.01}
@@ -101,6 +103,9 @@ MODELS: dict[str, dict[str, Any]] = {
         "objective": BEGAN,
         "code": CODE | {"weight_latent": 0.0},
     },
+    "compact": {"generator": "compact", "discriminator": "compact"},
+    "free_colours": {"generator": "compact palette=", "discriminator": "compact"},
+    "picture": {"generator": "compact", "discriminator": "compact", "condition": "picture"},
     "matched": {
         "generator": "dcgan",
         "discriminator": "dcgan norm=layer",
@@ -117,7 +122,7 @@ def spec(kinds: dict[str, dict[str, Any]], text: str) -> dict[str, Any]:
     return {
         "kind": kind,
         **kinds[kind],
-        **{key: int(value) if value.isdigit() else value for key, value in changes.items()},
+        **{key: int(value) if value.isdigit() else value or None for key, value in changes.items()},
     }
 
 
@@ -443,7 +448,7 @@ def update(
 ) -> None:
     """One update of one network, as in the training loop."""
     v = told.draw(len(shown))
-    condition = told.parts(v)[1] if told.classes else None
+    condition = told.parts(v)[1] if told.conditions else None
     made = state.networks["generator"](v)
     if phase.network == "discriminator":
         made = made.detach()
@@ -652,6 +657,7 @@ def described(spec: params.Model, told: Inputs) -> models.GeneratorInfo:
         inputs=told,
         condition=spec.condition,
         classes=["a", "b"][: told.classes],
+        pictures=["a", "b"][: told.pictures],
         generator=spec.generator,
     )
 
@@ -734,9 +740,9 @@ def eight_pictures(folder: Path, side: int) -> np.ndarray:
     pixels = halves.repeat(side, axis=1).repeat(side // 2, axis=2)
     folder.mkdir()
     np.save(folder / "images.npy", pixels)
-    pd.DataFrame({"image": range(8), "symmetry": 0, "label": list("aaaabbbb")}).to_parquet(
-        folder / "index.parquet"
-    )
+    labels = list("aaaabbbb")
+    index = pd.DataFrame({"image": range(8), "symmetry": 0, "label": labels, "sha256": labels})
+    index.to_parquet(folder / "index.parquet")
     return pixels
 
 
@@ -745,6 +751,8 @@ LEARNING: dict[str, dict[str, Any]] = {
     "sngan": {"optimizer": {"kind": "adam", "lr": 2e-3, "betas": [0.5, 0.9]}},
     "info_began": {"kimg": 1.5, "optimizer": {"kind": "adam", "lr": 2e-3, "betas": [0.5, 0.9]}},
     "infogan": {"kimg": 3},
+    "compact": {"kimg": 4},
+    "picture": {"kimg": 4},
     "r3": {"optimizer": {"kind": "adam", "lr": 1e-3, "betas": [0.0, 0.99]}},
 }
 

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from ganloom.features import LITE2, features
 from ganloom.files import write_json
@@ -260,15 +261,19 @@ def memorisation(
     net, info = load_discriminator(path, device)
     classes = info.classes
 
+    def condition(numbers: Tensor | None) -> Tensor | None:
+        # Unseen images are of no original that D knows, so that no image gets its original.
+        return None if numbers is None or not classes else one_hot(numbers, len(classes)).float()
+
     def logits_of(images: Array, of: pd.Series) -> Tensor:
         is_known, numbers = _numbered(of, classes)
-        return logits(net, images[is_known], numbers if classes else None, len(classes))
+        return logits(net, images[is_known], condition(numbers))
 
     of_train = logits_of(real.train.images, real.train_labels)
     of_unseen = logits_of(real.unseen.images, real.labels)
     if not len(of_unseen):
         return {}
-    return recognition(of_train, of_unseen, logits(net, fake, labels, len(classes)))
+    return recognition(of_train, of_unseen, logits(net, fake, condition(labels)))
 
 
 def path_lengths(net: Generator, settings: Paths, seed: int) -> dict[str, float]:

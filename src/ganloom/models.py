@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from ganloom import params
 from ganloom.nets.blocks import DiscriminatorOutput
-from ganloom.nets.conditioning import Embedded, EmbeddedPlane, OneHotPlanes
+from ganloom.nets.conditioning import Embedded, EmbeddedPlane, OneHotPlanes, Projection
 from ganloom.nets.inputs import Inputs
 
 # The only metadata key of the files: safetensors stores several keys in random order.
@@ -44,27 +44,33 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A discriminator: (B, 3, R, R) in [-1, 1], and classes, to a DiscriminatorOutput."""
+    """A discriminator: (B, 3, R, R) in [-1, 1], and a condition, to a DiscriminatorOutput."""
 
-    def __init__(self, front: nn.Module | None, net: nn.Module) -> None:
+    def __init__(
+        self, front: nn.Module | None, net: nn.Module, projection: Projection | None
+    ) -> None:
         super().__init__()
-        self.front, self.net = front, net
+        self.front, self.net, self.projection = front, net, projection
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> DiscriminatorOutput:
         if self.front is not None:
             x = self.front(x, condition)
         output: DiscriminatorOutput = self.net(x)
+        if self.projection is not None and condition is not None:
+            fit = self.projection(output.features, condition)
+            output = output._replace(logits=output.logits + fit)
         return output
 
 
-def inputs(model: params.Model, classes: int) -> Inputs:
-    """The inputs of a model's generator; ``classes`` is the number of classes of its images."""
-    code = model.code
+def inputs(model: params.Model, labels: int) -> Inputs:
+    """The inputs of a model's generator; ``labels`` is the number of its classes or originals."""
+    code, is_picture = model.code, model.condition == "picture"
     return Inputs(
-        model.generator.latent,
-        classes if model.condition else 0,
-        tuple(code.categorical) if code else (),
-        code.continuous if code else 0,
+        latent=model.generator.latent,
+        classes=labels if model.condition and not is_picture else 0,
+        categorical=tuple(code.categorical) if code else (),
+        continuous=code.continuous if code else 0,
+        pictures=labels if is_picture else 0,
     )
 
 
@@ -77,9 +83,9 @@ def build_generator(
         spec: Specification of the network.
         resolution: R in px.
         inputs: Layout of v.
-        condition: Form of the class: "onehot", "embedding", or None for no classes.
+        condition: Key ``condition`` of the model.
     """
-    embedded = condition == "embedding"
+    embedded = condition in ("embedding", "picture")
     width = 2 * inputs.latent + inputs.coded if embedded else inputs.width
     front = Embedded(inputs) if embedded else nn.Identity()
     return Generator(front, networks(spec.kind).generator(spec, resolution, width), inputs)
@@ -108,7 +114,8 @@ def _discriminator(
         front = EmbeddedPlane(inputs.classes, resolution)
     planes = front.planes if front else 0
     net = networks(spec.kind).discriminator(spec, resolution, 3 + planes, outputs)
-    return Discriminator(front, net)
+    projection = Projection(inputs.pictures, net.features) if inputs.pictures else None
+    return Discriminator(front, net, projection)
 
 
 def networks(kind: str) -> Any:
@@ -130,21 +137,24 @@ class ModelInfo(Metadata):
         resolution: R in px.
         kimg: Length of the training.
         inputs: Layout of the generator's input.
-        condition: Form of the class; None for a model without classes.
+        condition: Key ``condition`` of the model.
         classes: Names of the classes, in the order of their numbers.
+        pictures: SHA-256 of the originals that the model is conditioned on, in the same way.
     """
 
     model: str
     resolution: int
     kimg: float
     inputs: Inputs
-    condition: Literal["onehot", "embedding"] | None
+    condition: Literal["onehot", "embedding", "picture"] | None
     classes: list[str]
+    pictures: list[str] = []
 
     @model_validator(mode="after")
-    def _check_classes(self) -> Self:
-        if len(self.classes) != self.inputs.classes:
-            raise ValueError(f"{len(self.classes)} classes, but {self.inputs.classes} inputs")
+    def _check_condition(self) -> Self:
+        for names, of in ((self.classes, "classes"), (self.pictures, "pictures")):
+            if len(names) != getattr(self.inputs, of):
+                raise ValueError(f"{len(names)} {of}, but {getattr(self.inputs, of)} inputs")
         return self
 
 

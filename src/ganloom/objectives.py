@@ -30,7 +30,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (B, 3, R, R) in [-1, 1].
-        condition: (B, classes) one-hot classes; None for a model without classes.
+        condition: (B, conditions) one-hot classes, or shares of originals; None for a model
+            without a condition.
         v: (B, inputs.width) input of the generator; None for real images.
     """
 

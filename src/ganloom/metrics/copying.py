@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ganloom.models import Discriminator, from_uint8
 
@@ -15,27 +14,22 @@ BATCH = 32
 
 
 @torch.inference_mode()
-def logits(
-    net: Discriminator, images: NDArray[np.uint8], labels: Tensor | None, classes: int
-) -> Tensor:
+def logits(net: Discriminator, images: NDArray[np.uint8], condition: Tensor | None) -> Tensor:
     """Logits of images, (N,) float64; higher means more real.
 
     Args:
         net: Discriminator; its mode and device are not changed.
         images: (N, R, R, 3) RGB.
-        labels: (N,) classes; None for a model without classes.
-        classes: Number of classes.
+        condition: (N, conditions) condition of each image; None for a model without.
     """
     device = next(net.parameters()).device
     found = []
     for start in range(0, len(images), BATCH):
         first = max(0, min(start, len(images) - BATCH))  # the last batch is a full one as well
         x = from_uint8(images[first : first + BATCH], device)
-        condition = None
-        if labels is not None:
-            condition = one_hot(labels[first : first + BATCH].to(device), classes).float()
+        given = None if condition is None else condition[first : first + BATCH].to(device)
         # Several logits of an image are those of several networks or places.
-        output = net(x, condition).logits.double().reshape(len(x), -1).mean(1)
+        output = net(x, given).logits.double().reshape(len(x), -1).mean(1)
         found.append(output[start - first :].cpu())
     return torch.cat(found)
 

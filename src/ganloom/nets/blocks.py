@@ -23,11 +23,14 @@ class DiscriminatorOutput(NamedTuple):
         code: (B, n) estimate of the generator's code, and of z if that is recovered as well; None
             for models without a code.
         reconstruction: (B, 3, R, R) output of an autoencoder; None for other discriminators.
+        features: (B, F) last features, averaged over their places, for a projection; None for
+            networks without.
     """
 
     logits: Tensor
     code: Tensor | None = None
     reconstruction: Tensor | None = None
+    features: Tensor | None = None
 
     def float(self) -> DiscriminatorOutput:
         """Convert to single precision, in which losses are computed."""

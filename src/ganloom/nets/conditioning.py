@@ -1,6 +1,7 @@
-"""Conditioning on a class, one-hot or by a learned embedding.
+"""Conditioning on a class, one-hot or by a learned embedding, or on the originals.
 
-A generator gets the class in its input vector, a discriminator as additional planes of the image.
+A generator gets the condition in its input vector. A discriminator gets a class as additional
+planes of the image, and originals by projection of its last features.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from ganloom.nets.inputs import Inputs
 
 
 class Embedded(nn.Module):
-    """Replaces the class in v by an embedding as long as z (Brock et al., 2018, section 3).
+    """Replaces the condition in v by an embedding as long as z (Brock et al., 2018, section 3).
 
     The embedding is concatenated to z, not multiplied into it: the sign of z would hide the class.
-    A mixture of one-hot classes gives the same mixture of their embeddings.
+    A mixture of classes or originals gives the same mixture of their embeddings.
     """
 
     def __init__(self, inputs: Inputs) -> None:
         super().__init__()
         self.inputs = inputs
-        self.embedding = nn.Parameter(torch.randn(inputs.classes, inputs.latent))
+        self.embedding = nn.Parameter(torch.randn(inputs.conditions, inputs.latent))
 
     def forward(self, v: Tensor) -> Tensor:
         """(B, inputs.width) to (B, 2 latent + coded)."""
@@ -54,3 +55,19 @@ class EmbeddedPlane(nn.Module):
         """(B, C, R, R) and (B, classes) to (B, C + 1, R, R)."""
         plane = (condition @ self.embedding).unflatten(1, (1, *x.shape[2:]))
         return torch.cat([x, plane.to(x.dtype)], dim=1)
+
+
+class Projection(nn.Module):
+    """Logit of how well features fit a condition: their product with its embedding.
+
+    From Miyato and Koyama (2018, arXiv:1802.05637). The embedding of a mixture is the mixture of
+    the embeddings, so that D judges mixtures, too.
+    """
+
+    def __init__(self, conditions: int, features: int) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(0.1 * torch.randn(conditions, features))
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        """(B, features) and (B, conditions) to (B,)."""
+        return (condition @ self.embedding * features).sum(dim=1)

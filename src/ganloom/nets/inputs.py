@@ -1,7 +1,8 @@
-"""The input of a generator: latent z, class and code, concatenated to one vector v.
+"""The input of a generator: latent z, condition and code, concatenated to one vector v.
 
-Code that draws, interpolates, sweeps or inverts inputs handles one tensor, whether or not the
-model has classes or codes.
+The condition is a one-hot class, or the shares of the originals that an image resembles. Code that
+draws, interpolates, sweeps or inverts inputs handles one tensor, whether or not the model has a
+condition or codes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ class Inputs:
         classes: Columns of the one-hot class; 0 for a model without classes.
         categorical: Columns of each one-hot categorical code.
         continuous: Columns of the continuous codes, in [-1, 1].
+        pictures: Columns of the shares of originals, which add up to 1; 0 for a model without them,
+            or with classes.
     """
 
     latent: int
     classes: int = 0
     categorical: tuple[int, ...] = ()
     continuous: int = 0
+    pictures: int = 0
 
     @property
     def coded(self) -> int:
@@ -35,12 +39,17 @@ class Inputs:
         return sum(self.categorical) + self.continuous
 
     @property
+    def conditions(self) -> int:
+        """Columns of the condition: classes or pictures."""
+        return self.classes or self.pictures
+
+    @property
     def width(self) -> int:
-        return self.latent + self.classes + self.coded
+        return self.latent + self.conditions + self.coded
 
     def parts(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Split v into z (B, latent), class (B, classes) and code (B, coded)."""
-        z, condition, code = v.split([self.latent, self.classes, self.coded], dim=1)
+        """Split v into z (B, latent), condition (B, conditions) and code (B, coded)."""
+        z, condition, code = v.split([self.latent, self.conditions, self.coded], dim=1)
         return z, condition, code
 
     def codes(self, code: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -59,16 +68,22 @@ class Inputs:
 
         Args:
             n: Number of inputs.
-            labels: (n,) classes; drawn uniformly if not given.
+            labels: (n,) classes, or pictures, each image being of one only. If not given, classes
+                are drawn uniformly, and an image is a mixture of two pictures.
             generator: Source of random numbers; by default torch's global generator.
             device: Device on which they are drawn; by default the CPU.
         """
         at = device or torch.device("cpu")
         parts = [torch.randn(n, self.latent, generator=generator, device=at)]
-        if self.classes:
+        if self.pictures and labels is None:
+            pair = torch.randint(self.pictures, (2, n), generator=generator, device=at)
+            first, second = F.one_hot(pair, self.pictures).float()
+            share = torch.rand(n, 1, generator=generator, device=at)
+            parts.append(torch.lerp(first, second, share))
+        elif self.conditions:
             if labels is None:
                 labels = torch.randint(self.classes, (n,), generator=generator, device=at)
-            parts.append(F.one_hot(labels.to(at), self.classes).float())
+            parts.append(F.one_hot(labels.to(at), self.conditions).float())
         for values in self.categorical:
             drawn = torch.randint(values, (n,), generator=generator, device=at)
             parts.append(F.one_hot(drawn, values).float())

@@ -192,10 +192,10 @@ class Model(Section):
     penalties: Penalties | None = None
     feature_matching: FeatureMatching | None = None
     patch_matching: PatchMatching | None = None
-    condition: Literal["onehot", "embedding"] | None = Field(
+    condition: Literal["onehot", "embedding", "picture"] | None = Field(
         default=None,
-        description="Class-conditional G and D: one-hot vector (Mirza and Osindero, 2014) or "
-        "learned embedding",
+        description="Condition of G and D: the class as one-hot vector (Mirza and Osindero, 2014) "
+        "or learned embedding, or the original (picture; Casanova et al., 2021)",
     )
     code: Code | None = None
     optimizer: Optimizer

@@ -77,13 +77,26 @@ class BeganGenerator(_Generator):
     channels: Count = Field(description="Channels of every convolution")
 
 
+class CompactGenerator(_Generator):
+    """DCGAN at half resolution with a pixel shuffle, and colours from a palette: fast on a CPU."""
+
+    kind: Literal["compact"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(
+        description="Channels at half resolution; doubled at each halving, at most 16-fold"
+    )
+    palette: Annotated[int, Field(ge=2)] | None = Field(
+        description="Colours of an image, which are mixed at each pixel; null: free colours"
+    )
+
+
 Generator = Annotated[
     PlainGenerator
     | DcganGenerator
     | SnganGenerator
     | ResnetGenerator
     | FastganGenerator
-    | BeganGenerator,
+    | BeganGenerator
+    | CompactGenerator,
     Field(discriminator="kind"),
 ]
 
@@ -153,12 +166,22 @@ class BeganDiscriminator(Section):
     hidden: Count = Field(description="Length of the vector between encoder and decoder")
 
 
+class CompactDiscriminator(_Network):
+    """DCGAN at half resolution, after a pixel unshuffle: fast on a CPU."""
+
+    kind: Literal["compact"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(
+        description="Channels at half resolution; doubled at each halving, at most 16-fold"
+    )
+
+
 Discriminator = Annotated[
     PlainDiscriminator
     | DcganDiscriminator
     | SnganDiscriminator
     | ResnetDiscriminator
     | ProjectedDiscriminator
-    | BeganDiscriminator,
+    | BeganDiscriminator
+    | CompactDiscriminator,
     Field(discriminator="kind"),
 ]

@@ -67,6 +67,7 @@ def _check_training(model: Model, training: Model | WarmUp) -> None:
     _check_projected(model, training)
     _check_start(model)
     _check_began(model, training)
+    _check_picture(model, training)
     _check_norm(training)
     _check_critic(training)
     _check_code(model)
@@ -174,6 +175,15 @@ def _check_began(model: Model, training: Model | WarmUp) -> None:
             "objective.reconstruction",
             "ms_ssim",
             "l1 or mse below 11 px, the side of a window of MS-SSIM",
+        )
+
+
+def _check_picture(model: Model, training: Model | WarmUp) -> None:
+    if model.condition == "picture" and training.discriminator.kind != "compact":
+        raise refusal(
+            "discriminator.kind",
+            training.discriminator.kind,
+            "'compact' with the condition 'picture': other kinds have no features to project",
         )
 
 

@@ -50,7 +50,7 @@ def code_knobs(layout: Inputs, steps: int) -> list[Knob]:
     sizes = [*layout.categorical, *[1] * layout.continuous]
     sweep = torch.linspace(-1, 1, steps)[:, None]
     settings = [*map(torch.eye, layout.categorical), *[sweep] * layout.continuous]
-    ends = layout.latent + layout.classes + np.cumsum(sizes)
+    ends = layout.latent + layout.conditions + np.cumsum(sizes)
     return [
         Knob(slice(int(end) - size, int(end)), values)
         for end, size, values in zip(ends, sizes, settings, strict=True)

@@ -34,7 +34,7 @@ def directions(net: Generator, count: int, seed: int) -> Tensor:
     z = latents(SAMPLES, layout.latent, seed, "directions")
     v = torch.zeros(SAMPLES, layout.width)
     v[:, : layout.latent] = z
-    v[:, layout.latent : layout.latent + layout.classes] = 1 / max(layout.classes, 1)
+    v[:, layout.latent : layout.latent + layout.conditions] = 1 / max(layout.conditions, 1)
     with torch.inference_mode():
         made = first(net.front(v.to(first.weight.device))).cpu()
     components = PCA(count, svd_solver="randomized", random_state=seed, whiten=True)

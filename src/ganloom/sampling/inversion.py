@@ -128,13 +128,14 @@ def bound(layout: Inputs, free: Tensor, sharpness: float, fixed: Tensor | None =
 
     Args:
         layout: Layout of the input.
-        free: z; logits of the class and of each categorical code; numbers for the continuous ones.
+        free: z; logits of the condition and of each categorical code; numbers for the continuous
+            codes.
         sharpness: Temperature of the softmaxes; 0.1 gives nearly one-hot values.
         fixed: (B, classes) known class; None: it is computed from ``free``.
     """
     z, condition, code = layout.parts(free)
     categorical, continuous = layout.codes(code)
-    if fixed is None and layout.classes:
+    if fixed is None and layout.conditions:
         fixed = F.softmax(condition / sharpness, dim=1)
     mixed = [F.softmax(logits / sharpness, dim=1) for logits in categorical]
     return torch.cat([z, condition if fixed is None else fixed, *mixed, continuous.tanh()], dim=1)

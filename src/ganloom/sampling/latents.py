@@ -50,7 +50,7 @@ def new(layout: Inputs, n: int, seed: int, label: int | None = None) -> Tensor:
         seed: Seed of the images; it also chooses the first class.
         label: Class of all images; by default all classes in turn.
     """
-    labels = (torch.arange(n) + seed) % max(1, layout.classes)
+    labels = (torch.arange(n) + seed) % layout.classes if layout.classes else None
     if label is not None:
         labels = torch.full((n,), label)
     return inputs(layout, n, seed, "generate", labels=labels)
@@ -83,7 +83,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def paths(v: Tensor, layout: Inputs, points: int) -> Tensor:
-    """Interpolations of z between pairs of inputs, with class and code of the first.
+    """Interpolations of z and pictures between pairs of inputs, with class and code of the first.
 
     Args:
         v: (2 N, layout.width), N starts and N ends.
@@ -97,6 +97,10 @@ def paths(v: Tensor, layout: Inputs, points: int) -> Tensor:
     start, end = z.chunk(2)
     walked = slerp(start, end, torch.linspace(0, 1, points)).transpose(0, 1).flatten(0, 1)
     still = rest[: len(v) // 2].repeat_interleave(points, dim=0)
+    if layout.pictures:
+        first, last = rest[:, : layout.pictures].chunk(2)
+        t = torch.linspace(0, 1, points)[:, None]
+        still[:, : layout.pictures] = torch.lerp(first[:, None], last[:, None], t).flatten(0, 1)
     return torch.cat([walked, still], dim=1)
 
 

@@ -157,7 +157,7 @@ def latent_loss(layout: Inputs, free: Tensor, v: Tensor) -> Tensor:
     (categorical, continuous), (ones, numbers) = layout.codes(code), layout.codes(true_code)
     loss = F.mse_loss(z, true_z)
     pairs = list(zip(categorical, ones, strict=True))
-    if layout.classes:
+    if layout.conditions:
         pairs.append((condition, true_condition))
     for logits, one_hot in pairs:
         loss = loss + F.cross_entropy(logits, one_hot)

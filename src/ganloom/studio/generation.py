@@ -165,7 +165,7 @@ def with_codes(layout: Inputs, v: Tensor, codes: list[float | None]) -> Tensor:
     kinds = [*layout.categorical, *[0] * layout.continuous]
     if codes and len(codes) != len(kinds):
         raise HTTPException(400, f"this model has {len(kinds)} codes, not {len(codes)}")
-    v, at = v.clone(), layout.latent + layout.classes
+    v, at = v.clone(), layout.latent + layout.conditions
     for values, code in zip(kinds, codes, strict=False):
         if code is not None and values:
             if code not in range(values):

@@ -74,7 +74,14 @@ def _permutation(seed: int, epoch: int, count: int, device: torch.device) -> Ten
     return torch.from_numpy(drawn).to(device)
 
 
-def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.device) -> Images:
+def load(  # noqa: PLR0917
+    folder: Path,
+    resolution: int,
+    batch: int,
+    seed: int,
+    device: torch.device,
+    of: str = "label",
+) -> Images:
     """Load the training images of a folder of slices.
 
     Args:
@@ -83,6 +90,7 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
         batch: Images per step.
         seed: Seed of the order of images.
         device: Device of batches.
+        of: Column of the index with the classes; ``sha256``: each original is a class.
 
     Raises:
         DataError: There are fewer images than a batch.
@@ -102,7 +110,7 @@ def load(folder: Path, resolution: int, batch: int, seed: int, device: torch.dev
         pixels = small
     crops = torch.from_numpy(pixels.reshape(len(pixels), resolution * resolution, 3))
     home = device if pixels.nbytes <= RESIDENT_BYTES else torch.device("cpu")
-    label, classes = pd.factorize(index["label"], sort=True)
+    label, classes = pd.factorize(index[of], sort=True)
     positions = np.arange(resolution * resolution).reshape(resolution, resolution, 1)
     turns = np.stack([apply_symmetry(positions, k).reshape(-1) for k in range(8)])
     return Images(

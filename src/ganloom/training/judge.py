@@ -124,8 +124,10 @@ def prepare(  # noqa: PLR0917
     else:
         real = train
         against = f"{len(real)} training images, because the holdout is too small to be halved"
-    label, _ = pd.factorize(data.index["label"], sort=True)
-    shares = torch.from_numpy(in_proportion(label, section.samples, seed))
+    shares = None
+    if layout.classes:
+        label, _ = pd.factorize(data.index["label"], sort=True)
+        shares = torch.from_numpy(in_proportion(label, section.samples, seed))
     v = inputs(layout, section.samples, seed, "judge", labels=shares)
     return CheckpointJudge(section, v, train, real, against)
 

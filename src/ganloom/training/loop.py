@@ -83,12 +83,19 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     device = best_device()
     _make_reproducible(seed, threads)
 
-    images = data.load(slices, model.resolution, model.batch, seed, device)
+    by_picture = model.condition == "picture"
+    of = "sha256" if by_picture else "label"
+    images = data.load(slices, model.resolution, model.batch, seed, device, of)
     if model.condition and "" in images.classes and len(images.classes) > 1:
         raise data.DataError(
             f"models.{name}.condition: {int((images.label == 0).sum())} of {len(images)} "
             "training images have no class, such as images next to class folders; move them into a "
             "folder, or remove the condition"
+        )
+    if by_picture and len(images.classes) < 2:
+        raise data.DataError(
+            f"models.{name}.condition: there is one original only; keep more images, or remove the "
+            "condition"
         )
     if model.condition and len(images.classes) < 2:
         raise data.DataError(
@@ -106,8 +113,10 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
     # Inputs of the timeline, a class in each column, and inputs for calibrating the average, with
     # classes in the proportions of the training set.
     cells = settings.grid**2
-    columns = torch.arange(cells) % settings.grid % max(1, layout.classes)
-    shares = torch.from_numpy(in_proportion(images.label.numpy(force=True), CALIBRATION, seed))
+    columns = shares = None
+    if layout.classes:
+        columns = torch.arange(cells) % settings.grid % layout.classes
+        shares = torch.from_numpy(in_proportion(images.label.numpy(force=True), CALIBRATION, seed))
     followed = inputs(layout, cells, seed, "timeline", labels=columns).to(device)
     calibration = inputs(layout, CALIBRATION, seed, "calibration", labels=shares).to(device)
 
@@ -129,7 +138,7 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         real images, which gradient penalties at mixtures of both need.
         """
         v = layout.draw(model.batch, labels, device=device)
-        condition = layout.parts(v)[1] if layout.classes else None
+        condition = layout.parts(v)[1] if layout.conditions else None
         updates_g = any(phase.network == "generator" for phase in due)
         with torch.set_grad_enabled(updates_g), autocast():
             made = generator(v).float()
@@ -309,6 +318,7 @@ def _write(  # noqa: PLR0917
         "inputs": layout,
         "condition": model.condition,
         "classes": classes if layout.classes else [],
+        "pictures": classes if layout.pictures else [],
     }
     generator = models.GeneratorInfo(**common, generator=model.generator)
     discriminator = models.DiscriminatorInfo(
@@ -349,7 +359,7 @@ def _write(  # noqa: PLR0917
 def _architecture(state: TrainingState, layout: Inputs, resolution: int) -> dict[str, Any]:
     v = torch.zeros(2, layout.width, device=state.device)
     x = torch.zeros(2, 3, resolution, resolution, device=state.device)
-    condition = layout.parts(v)[1] if layout.classes else None
+    condition = layout.parts(v)[1] if layout.conditions else None
     return {
         "generator": record.architecture(state.networks["average"], v),
         "discriminator": record.architecture(state.networks["discriminator"], x, condition),

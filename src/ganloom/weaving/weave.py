@@ -118,8 +118,8 @@ def tile_with_border(border: str, shorter: int) -> int:
 def choose(judge: Discriminator, net: Generator, v: Tensor) -> int:
     """Return the row of v (N, width) whose sample has the highest discriminator output."""
     condition = net.inputs.parts(v)[1]
-    labels = condition.argmax(1) if net.inputs.classes else None
-    return int(logits(judge, generate(net, v), labels, net.inputs.classes).argmax())
+    given = condition if net.inputs.conditions else None
+    return int(logits(judge, generate(net, v), given).argmax())
 
 
 def pictures(net: Generator, v: Tensor) -> Array:
