@@ -42,6 +42,7 @@ def write_slices(folder: Path, pixels: np.ndarray, symmetries: int = 8) -> Path:
             "image": np.repeat(np.arange(count), symmetries),
             "symmetry": np.tile(np.arange(symmetries), count),
             "label": np.repeat([f"class {n % 3}" for n in range(count)], symmetries),
+            "sha256": np.repeat([f"original {n % 3}" for n in range(count)], symmetries),
         }
     ).to_parquet(folder / "index.parquet")
     return folder
@@ -283,6 +284,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "objective": {"kind": "began", "reconstruction": "ms_ssim", "gamma": 0.5}
         | {"lambda_k": 0.001},
         "diffaugment": [],
+    },
+    "originals and falling rates": {
+        "generator": {"kind": "compact", "channels": 4, "latent": 6, "palette": 3},
+        "discriminator": {"kind": "compact", "channels": 4},
+        "condition": "picture",
+        "optimizer": ADAM | {"decay": 0.7},
     },
     "matching": {
         "feature_matching": {"weight": 10.0, "images": 4},
@@ -746,6 +753,64 @@ def test_conditional_training_learns_the_colour_of_each_class(tmp_path: Path) ->
             made = to_uint8(net(net.inputs.draw(30, labels))).mean(axis=(1, 2))
         nearest = np.abs(made[:, None] - colours).sum(axis=2).argmin(axis=1)
         assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
+
+
+def test_model_of_originals_learns_their_colours_and_mixes_them(tmp_path: Path) -> None:
+    colours = np.array([[230, 40, 40], [40, 230, 40], [40, 40, 230]])
+    pixels = colours[np.arange(12) % 3][:, None, None].repeat(16, 1).repeat(16, 2)
+    slices = write_slices(tmp_path / "slices", pixels.astype(np.uint8))
+    spec = model(
+        condition="picture",
+        kimg=4.0,
+        ema_kimg=0.1,
+        diffaugment=[],
+        generator={"kind": "compact", "channels": 8, "latent": 6, "palette": 3},
+        discriminator={"kind": "compact", "channels": 8},
+        optimizer=ADAM | {"lr": 2e-3},
+    )
+    net, about = models.load_generator(run(tmp_path, slices, spec) / "generator.safetensors", "cpu")
+    assert about.pictures == ["original 0", "original 1", "original 2"]
+    assert about.classes == []
+
+    def colour(v: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            return to_uint8(net(v)).mean(axis=(1, 2))
+
+    labels = torch.arange(30) % 3
+    v = net.inputs.draw(30, labels)
+    nearest = np.abs(colour(v)[:, None] - colours).sum(axis=2).argmin(axis=1)
+    assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
+    # By default, an image is a mixture of two originals.
+    shares = net.inputs.parts(net.inputs.draw(30))[1]
+    assert torch.allclose(shares.sum(dim=1), torch.ones(30))
+    assert ((shares > 0).sum(dim=1) <= 2).all()
+    assert (shares.amax(dim=1) < 0.95).any()
+
+
+def test_one_original_is_no_condition(tmp_path: Path, slices: Path) -> None:
+    index = pd.read_parquet(slices / "index.parquet")
+    index.assign(sha256="one").to_parquet(slices / "index.parquet")
+    spec = model(
+        generator={"kind": "compact", "channels": 4, "latent": 6, "palette": None},
+        discriminator={"kind": "compact", "channels": 4},
+        condition="picture",
+    )
+    with pytest.raises(data.DataError, match=r"models.tiny.condition: there is one original only"):
+        run(tmp_path, slices, spec)
+
+
+def test_learning_rates_fall_to_zero_at_the_end() -> None:
+    spec = model(optimizer=ADAM | {"lr": 2e-4, "lr_discriminator": 8e-4, "decay": 0.5})
+    training = fresh(spec, Inputs(6), torch.device("cpu"))
+
+    def rates(done: float) -> list[float]:
+        training.set_rates(spec.optimizer, done)
+        groups = [training.optimizers[p].param_groups for p in ("generator", "discriminator")]
+        return [float(group["lr"]) for (group,) in groups]
+
+    assert rates(0.0) == rates(0.5) == pytest.approx([2e-4, 8e-4])
+    assert rates(0.75) == pytest.approx([1e-4, 4e-4])
+    assert rates(1.0) == [0, 0]
 
 
 def test_condition_requires_classes(tmp_path: Path, slices: Path) -> None:
