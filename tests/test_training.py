@@ -755,7 +755,7 @@ def test_conditional_training_learns_the_colour_of_each_class(tmp_path: Path) ->
         assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
 
 
-def test_model_of_originals_learns_their_colours_and_mixes_them(tmp_path: Path) -> None:
+def test_model_of_originals_learns_their_colours(tmp_path: Path) -> None:
     colours = np.array([[230, 40, 40], [40, 230, 40], [40, 40, 230]])
     pixels = colours[np.arange(12) % 3][:, None, None].repeat(16, 1).repeat(16, 2)
     slices = write_slices(tmp_path / "slices", pixels.astype(np.uint8))
@@ -780,11 +780,8 @@ def test_model_of_originals_learns_their_colours_and_mixes_them(tmp_path: Path) 
     v = net.inputs.draw(30, labels)
     nearest = np.abs(colour(v)[:, None] - colours).sum(axis=2).argmin(axis=1)
     assert (nearest == labels.numpy()).mean() > 0.75  # by chance: a third
-    # By default, an image is a mixture of two originals.
-    shares = net.inputs.parts(net.inputs.draw(30))[1]
-    assert torch.allclose(shares.sum(dim=1), torch.ones(30))
-    assert ((shares > 0).sum(dim=1) <= 2).all()
-    assert (shares.amax(dim=1) < 0.95).any()
+    # By default, each image resembles one of them.
+    assert set(net.inputs.parts(net.inputs.draw(30))[1].argmax(dim=1).tolist()) == {0, 1, 2}
 
 
 def test_one_original_is_no_condition(tmp_path: Path, slices: Path) -> None:

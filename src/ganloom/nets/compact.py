@@ -2,7 +2,8 @@
 
 The discriminator moves each square of 2 x 2 px into channels before its first convolution, the
 generator does the reverse after its last one (Shi et al., 2016, arXiv:1609.05158). Otherwise they
-are those of DCGAN. ``channels`` is the width at half resolution.
+are those of DCGAN, with layer normalisation in the discriminator: unlike batch normalisation, it
+allows gradient penalties. ``channels`` is the width at half resolution.
 
 A generator with a palette computes a few colours for each image, and for each pixel the shares in
 which these are mixed. Areas of one colour are then even, and all parts of an image agree on its
@@ -108,8 +109,8 @@ def discriminator(
     narrower = first
     for wider in sizes:
         layers += [
-            nn.Conv2d(narrower, wider, 4, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(wider),
+            nn.Conv2d(narrower, wider, 4, stride=2, padding=1),
+            *blocks.norm("layer", wider),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         narrower = wider

@@ -68,21 +68,15 @@ class Inputs:
 
         Args:
             n: Number of inputs.
-            labels: (n,) classes, or pictures, each image being of one only. If not given, classes
-                are drawn uniformly, and an image is a mixture of two pictures.
+            labels: (n,) classes or pictures; drawn uniformly if not given.
             generator: Source of random numbers; by default torch's global generator.
             device: Device on which they are drawn; by default the CPU.
         """
         at = device or torch.device("cpu")
         parts = [torch.randn(n, self.latent, generator=generator, device=at)]
-        if self.pictures and labels is None:
-            pair = torch.randint(self.pictures, (2, n), generator=generator, device=at)
-            first, second = F.one_hot(pair, self.pictures).float()
-            share = torch.rand(n, 1, generator=generator, device=at)
-            parts.append(torch.lerp(first, second, share))
-        elif self.conditions:
+        if self.conditions:
             if labels is None:
-                labels = torch.randint(self.classes, (n,), generator=generator, device=at)
+                labels = torch.randint(self.conditions, (n,), generator=generator, device=at)
             parts.append(F.one_hot(labels.to(at), self.conditions).float())
         for values in self.categorical:
             drawn = torch.randint(values, (n,), generator=generator, device=at)
