@@ -17,7 +17,8 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import latents, slerp
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import fold, moved
-from ganloom.weaving.tile import make_tile
+from ganloom.weaving.native import is_torus, native
+from ganloom.weaving.tile import enlarged_tile, make_tile
 
 Array = NDArray[np.uint8]
 
@@ -62,6 +63,67 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
     return torch.cat([walked, rest.expand(STEPS, -1)], dim=1)
 
 
+def tile_of(
+    net: Generator, sample: Array, pattern: ClothPattern, width: int, enlarger: Enlarger | None
+) -> Array:
+    """Make a tile from a sample of a generator.
+
+    Args:
+        net: Generator.
+        sample: (R, R, 3), R even.
+        pattern: Group and place.
+        width: Width of the tile in px, rounded to a multiple of 4.
+        enlarger: Network that enlarges it; None: it is interpolated.
+
+    Returns:
+        (H, width, 3).
+    """
+    if is_whole(net, pattern.group):
+        x, y = (-round(share * len(sample)) for share in pattern.place)
+        part = np.roll(sample, (y, x), (0, 1))
+        return make_tile(part, pattern.group, width, enlarger, periodic=True)
+    return make_tile(moved(sample, *pattern.place), pattern.group, width, enlarger)
+
+
+def is_whole(net: Generator, group: str) -> bool:
+    """Whether a generator makes tiles and cloths of a group itself, without folding."""
+    return group == "p1" and is_torus(net)
+
+
+def cloth_of(
+    net: Generator,
+    v: Tensor,
+    pattern: ClothPattern,
+    size: tuple[int, int],
+    *,
+    enlarger: Enlarger | None,
+    tile: int,
+    seed: int,
+) -> Array:
+    """Weave a cloth from a generator.
+
+    A generator on a torus makes a cloth of `p1` as a whole, without any tile that repeats.
+
+    Args:
+        net: Generator.
+        v: (K, width) inputs, from the centre of the cloth to its edge.
+        pattern: Groups and place.
+        size: Height and width of the cloth in px.
+        enlarger: Network that enlarges; None: pictures are interpolated.
+        tile: Width in px of a tile, or of a square of R x R px of a cloth without tiles.
+        seed: Seed of a cloth without tiles.
+
+    Returns:
+        (*size, 3).
+    """
+    samples = pictures(net, v)
+    if not is_whole(net, pattern.group):
+        return weave(samples, pattern, size, enlarger, tile)
+    down, across = (side / tile for side in size)
+    whole = enlarged_tile(native(net, v, (down, across), pattern.place, seed), size, enlarger)
+    return compose([whole], *size, _strip(samples, pattern, tile, enlarger))
+
+
 def weave(
     samples: Array,
     pattern: ClothPattern,
@@ -83,8 +145,16 @@ def weave(
     """
     parts = [moved(sample, *pattern.place) for sample in samples]
     tiles = [make_tile(part, pattern.group, tile, enlarger) for part in parts]
-    strip = make_tile(parts[-1], pattern.border, tile, enlarger) if pattern.border else None
-    return compose(tiles, *size, strip)
+    return compose(tiles, *size, _strip(samples, pattern, tile, enlarger))
+
+
+def _strip(
+    samples: Array, pattern: ClothPattern, tile: int, enlarger: Enlarger | None
+) -> Array | None:
+    """Make the border from the last sample, if there is one."""
+    if pattern.border is None:
+        return None
+    return make_tile(moved(samples[-1], *pattern.place), pattern.border, tile, enlarger)
 
 
 def tile_within(size: int, tile: int = TILE) -> int:

@@ -1,0 +1,99 @@
+"""A convolutional generator on a torus, for seamless pictures of any size.
+
+As in the Periodic Spatial GAN (Bergmann et al., 2017, arXiv:1705.06566), z has two parts. The
+*field* has a few numbers for each cell of a coarse grid and says where what is; the *style*, with
+the class and the code, is the same in all cells. All layers are convolutions that continue at the
+opposite edge, so that no layer knows positions: a shift of the field by one cell shifts the picture
+by the side of a cell, the picture repeats without a seam, and a larger field gives a larger one.
+
+There are no periodic inputs, unlike in that paper: their periods would have to divide the width of
+the picture.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ganloom import params
+from ganloom.geometry import doublings
+from ganloom.nets import blocks
+
+
+def generator(spec: params.TextureGenerator, resolution: int, width: int) -> nn.Module:
+    """Build the generator.
+
+    Returns:
+        Network from (B, width) float to (B, 3, resolution, resolution) in [-1, 1]. The first
+        columns are the field.
+    """
+    levels = doublings(resolution)
+    cells = resolution >> levels
+    style = width - spec.local * cells**2
+    widths = blocks.widths(spec.channels, levels)[::-1]
+    net = Texture(widths, cells, spec.local, style, spec.palette)
+    blocks.initialise(net)
+    net.colours.spread()
+    return net
+
+
+class Texture(blocks.Torus):
+    """Transposed convolutions and a pixel shuffle on a torus, with colours from a palette.
+
+    Args:
+        widths: Channels of each level, coarsest first.
+        cells: Cells of the field along each side, for pictures of the training's resolution.
+        local: Numbers of a cell.
+        style: Numbers that all cells share.
+        colours: Number of colours of the palette.
+    """
+
+    def __init__(self, widths: list[int], cells: int, local: int, style: int, colours: int) -> None:
+        super().__init__()
+        self.cells, self.local = cells, local
+        self.side = 2 ** len(widths)  # of a cell, in px of the picture
+        self.field = nn.Conv2d(local, widths[0], 3, padding=1, padding_mode="circular", bias=False)
+        self.style = nn.Linear(style, widths[0], bias=False)
+        layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        for wide, narrow in zip(widths, widths[1:], strict=False):
+            layers += [Doubled(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
+        layers += [
+            nn.Conv2d(widths[-1], 4 * colours, 3, padding=1, padding_mode="circular"),
+            nn.PixelShuffle(2),
+        ]
+        self.shares = nn.Sequential(*layers)
+        self.colours = blocks.Palette(style, colours)
+
+    def forward(self, v: Tensor) -> Tensor:
+        """(B, width) to (B, 3, R, R) in [-1, 1]."""
+        field, style = self.parts(v)
+        logits = self.shares(self.field(field) + self.style(style)[:, :, None, None])
+        return self.colours.mix(logits, style)
+
+    def parts(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        field, style = v.tensor_split([self.local * self.cells**2], dim=1)
+        return field.unflatten(1, (self.local, self.cells, self.cells)), style
+
+    def woven(self, field: Tensor, style: Tensor) -> Tensor:
+        logits = self.shares(self.field(field) + self.style(style).permute(0, 3, 1, 2))
+        colours = self.colours(style).flatten(3).permute(0, 3, 1, 2)
+        colours = _smooth(colours, self.side).unflatten(1, (3, -1))
+        return (colours * blocks.shares(logits)[:, None]).sum(dim=2)
+
+
+class Doubled(nn.ConvTranspose2d):
+    """Transposed convolution that doubles the sides of a torus: (B, C, H, W) to (B, C', 2H, 2W)."""
+
+    def __init__(self, channels: int, narrower: int) -> None:
+        super().__init__(channels, narrower, 4, stride=2, padding=3, bias=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        # One px of the opposite edge on each side: 3 of padding remove its outputs beyond the edge.
+        return super().forward(F.pad(x, (1, 1, 1, 1), mode="circular"), output_size)
+
+
+def _smooth(x: Tensor, factor: int) -> Tensor:
+    """Bilinear interpolation on a torus: (B, C, H, W) to (B, C, factor * H, factor * W)."""
+    padded = F.pad(x, (1, 1, 1, 1), mode="circular")
+    larger = F.interpolate(padded, scale_factor=factor, mode="bilinear")
+    return larger[..., factor:-factor, factor:-factor]
