@@ -174,6 +174,7 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.sampling.latents import new
     from ganloom.sampling.saving import save
     from ganloom.weaving import weave
+    from ganloom.weaving.native import is_torus
 
     net, info = loaded(files.generator)
     classes = info.classes
@@ -194,7 +195,8 @@ def _weave(options: argparse.Namespace) -> None:
             )
         else:
             sample = weave.pictures(net, v)[0]
-            picture = weave.tile_of(net, sample, pattern, plan.tile, enlarges)
+            periodic = is_torus(net)
+            picture = weave.tile_of(sample, pattern, plan.tile, enlarges, periodic=periodic)
     height, width, _ = picture.shape
 
     made = facts(

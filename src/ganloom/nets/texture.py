@@ -12,6 +12,8 @@ the picture.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,7 +57,7 @@ class Texture(blocks.Torus):
         self.field = nn.Conv2d(local, widths[0], 3, padding=1, padding_mode="circular", bias=False)
         self.style = nn.Linear(style, widths[0], bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
-        for wide, narrow in zip(widths, widths[1:], strict=False):
+        for wide, narrow in pairwise(widths):
             layers += [Doubled(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
         layers += [
             nn.Conv2d(widths[-1], 4 * colours, 3, padding=1, padding_mode="circular"),

@@ -21,6 +21,7 @@ from ganloom.sampling.animation import save
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, new
 from ganloom.sampling.paths import closed_path
+from ganloom.weaving.native import is_torus
 from ganloom.weaving.weave import ClothPattern, choose, cloth_of, drift, pictures, tile_of
 
 SHOWN = 128  # least px of a sample in the sheet of enlarged samples
@@ -130,7 +131,8 @@ def woven(
     sample = pictures(net, v[:1])[0]
     save_png(sample, out / "sample.png")
     for group in section.groups:
-        tile = tile_of(net, sample, ClothPattern(group), section.tile, enlarger)
+        pattern = ClothPattern(group)
+        tile = tile_of(sample, pattern, section.tile, enlarger, periodic=is_torus(net))
         save_png(tile, out / f"tile_{group}.png")
     pattern = ClothPattern(section.groups[0], section.border)
     cloth = cloth_of(
@@ -157,5 +159,7 @@ def _film(
     path[..., : net.inputs.latent] *= sampling.truncation
     samples = pictures(net, path[:, 0])
     pattern = ClothPattern(group)
-    tiles = [tile_of(net, sample, pattern, FILM_TILE, enlarger) for sample in samples]
+    tiles = [
+        tile_of(sample, pattern, FILM_TILE, enlarger, periodic=is_torus(net)) for sample in samples
+    ]
     return np.stack([np.tile(tile, (2, 2, 1)) for tile in tiles])

@@ -64,30 +64,29 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
 
 
 def tile_of(
-    net: Generator, sample: Array, pattern: ClothPattern, width: int, enlarger: Enlarger | None
+    sample: Array,
+    pattern: ClothPattern,
+    width: int,
+    enlarger: Enlarger | None,
+    *,
+    periodic: bool = False,
 ) -> Array:
-    """Make a tile from a sample of a generator.
+    """Make a tile from a sample.
 
     Args:
-        net: Generator.
         sample: (R, R, 3), R even.
         pattern: Group and place.
         width: Width of the tile in px, rounded to a multiple of 4.
         enlarger: Network that enlarges it; None: it is interpolated.
+        periodic: Whether the sample repeats without a seam, as those of ``native.is_torus``.
 
     Returns:
         (H, width, 3).
     """
-    if is_whole(net, pattern.group):
-        x, y = (-round(share * len(sample)) for share in pattern.place)
-        part = np.roll(sample, (y, x), (0, 1))
-        return make_tile(part, pattern.group, width, enlarger, periodic=True)
+    if periodic and pattern.group == "p1":
+        x, y = (-round(shift * len(sample)) for shift in pattern.place)
+        return make_tile(np.roll(sample, (y, x), (0, 1)), "p1", width, enlarger, periodic=True)
     return make_tile(moved(sample, *pattern.place), pattern.group, width, enlarger)
-
-
-def is_whole(net: Generator, group: str) -> bool:
-    """Whether a generator makes tiles and cloths of a group itself, without folding."""
-    return group == "p1" and is_torus(net)
 
 
 def cloth_of(
@@ -117,7 +116,7 @@ def cloth_of(
         (*size, 3).
     """
     samples = pictures(net, v)
-    if not is_whole(net, pattern.group):
+    if pattern.group != "p1" or not is_torus(net):
         return weave(samples, pattern, size, enlarger, tile)
     down, across = (side / tile for side in size)
     whole = enlarged_tile(native(net, v, (down, across), pattern.place, seed), size, enlarger)
@@ -130,6 +129,8 @@ def weave(
     size: tuple[int, int],
     enlarger: Enlarger | None,
     tile: int = TILE,
+    *,
+    periodic: bool = False,
 ) -> Array:
     """Compose samples to a cloth.
 
@@ -139,12 +140,12 @@ def weave(
         size: Height and width of the cloth in px.
         enlarger: Network that enlarges the tiles; None: they are interpolated.
         tile: Width of a tile in px.
+        periodic: Whether the samples repeat without a seam.
 
     Returns:
         (*size, 3).
     """
-    parts = [moved(sample, *pattern.place) for sample in samples]
-    tiles = [make_tile(part, pattern.group, tile, enlarger) for part in parts]
+    tiles = [tile_of(one, pattern, tile, enlarger, periodic=periodic) for one in samples]
     return compose(tiles, *size, _strip(samples, pattern, tile, enlarger))
 
 
