@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -54,15 +55,18 @@ class Texture(blocks.Torus):
         super().__init__()
         self.cells, self.local = cells, local
         self.side = 2 ** len(widths)  # of a cell, in px of the picture
-        self.field = nn.Conv2d(local, widths[0], 3, padding=1, padding_mode="circular", bias=False)
+        self.field = nn.Sequential(Wrap(), nn.Conv2d(local, widths[0], 3, bias=False))
         self.style = nn.Linear(style, widths[0], bias=False)
         layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         for wide, narrow in pairwise(widths):
-            layers += [Doubled(wide, narrow), nn.BatchNorm2d(narrow), nn.ReLU(inplace=True)]
-        layers += [
-            nn.Conv2d(widths[-1], 4 * colours, 3, padding=1, padding_mode="circular"),
-            nn.PixelShuffle(2),
-        ]
+            layers += [
+                Wrap(),
+                # A padding of 3 removes the outputs beyond the edges.
+                nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=3, bias=False),
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [Wrap(), nn.Conv2d(widths[-1], 4 * colours, 3), nn.PixelShuffle(2)]
         self.shares = nn.Sequential(*layers)
         self.colours = blocks.Palette(style, colours)
 
@@ -83,19 +87,18 @@ class Texture(blocks.Torus):
         return (colours * blocks.shares(logits)[:, None]).sum(dim=2)
 
 
-class Doubled(nn.ConvTranspose2d):
-    """Transposed convolution that doubles the sides of a torus: (B, C, H, W) to (B, C', 2H, 2W)."""
+class Wrap(nn.Module):
+    """Adds one px of the opposite edge at each edge: (B, C, H, W) to (B, C, H + 2, W + 2).
 
-    def __init__(self, channels: int, narrower: int) -> None:
-        super().__init__(channels, narrower, 4, stride=2, padding=3, bias=False)
+    Unlike ``nn.CircularPad2d``, it keeps the memory format, which is faster on a CPU.
+    """
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        # One px of the opposite edge on each side: 3 of padding remove its outputs beyond the edge.
-        return super().forward(F.pad(x, (1, 1, 1, 1), mode="circular"), output_size)
+    def forward(self, x: Tensor) -> Tensor:
+        tall = torch.cat([x[:, :, -1:], x, x[:, :, :1]], dim=2)
+        return torch.cat([tall[..., -1:], tall, tall[..., :1]], dim=3)
 
 
 def _smooth(x: Tensor, factor: int) -> Tensor:
     """Bilinear interpolation on a torus: (B, C, H, W) to (B, C, factor * H, factor * W)."""
-    padded = F.pad(x, (1, 1, 1, 1), mode="circular")
-    larger = F.interpolate(padded, scale_factor=factor, mode="bilinear")
+    larger = F.interpolate(Wrap()(x), scale_factor=factor, mode="bilinear")
     return larger[..., factor:-factor, factor:-factor]
