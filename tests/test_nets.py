@@ -431,8 +431,8 @@ def test_style_of_a_cell_changes_the_colours_near_it() -> None:
     changed = (net.woven(field, style) - before).abs().amax(dim=(0, 1)) > 0
     assert changed[64:72, 64:72].all()
     rows, columns = changed.nonzero().unbind(1)
-    assert rows.min() >= 64 - 24 and rows.max() < 72 + 24
-    assert columns.min() >= 64 - 24 and columns.max() < 72 + 24
+    assert rows.min() >= 64 - 32 and rows.max() < 72 + 32
+    assert columns.min() >= 64 - 32 and columns.max() < 72 + 32
 
 
 # --- what networks are told ----------------------------------------------------------------------

@@ -226,6 +226,19 @@ def test_drift_changes_a_cloth_of_a_torus_from_its_centre(texture: models.Genera
     assert_seamless(drifting.astype(np.uint8))
 
 
+def test_drift_ends_at_another_original_for_models_of_originals() -> None:
+    spec = params.CompactGenerator(kind="compact", channels=4, latent=6, palette=4)
+    told = Inputs(6, pictures=9)
+    net = models.build_generator(spec, 16, told, "picture")
+    v = told.draw(1, torch.tensor([2]))
+    whole, half = (told.parts(drift(net, v, amount, seed=5))[1] for amount in (1, 0.5))
+    start = torch.nn.functional.one_hot(torch.tensor(2), 9).float()
+    assert torch.equal(whole[0], start)
+    assert whole[-1].max() == 1
+    assert whole[-1, 2] == 0
+    assert torch.allclose(half[-1], (start + whole[-1]) / 2)
+
+
 def test_cloth_of_a_torus_may_have_a_border_and_other_groups(texture: models.Generator) -> None:
     pattern = ClothPattern("p1", border="p11")
     cloth = cloth_of(texture, V[:1], pattern, (256, 320), enlarger=None, tile=64, seed=0)

@@ -57,14 +57,19 @@ class Texture(blocks.Torus):
         self.side = 2 ** len(widths)  # of a cell, in px of the picture
         self.field = nn.Sequential(Wrap(), nn.Conv2d(local, widths[0], 3, bias=False))
         self.style = nn.Linear(style, widths[0], bias=False)
-        layers: list[nn.Module] = [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [
+            *_activated(widths[0]),
+            # A second layer at the coarsest level, so that cells agree with their neighbours.
+            Wrap(),
+            nn.Conv2d(widths[0], widths[0], 3, bias=False),
+            *_activated(widths[0]),
+        ]
         for wide, narrow in pairwise(widths):
             layers += [
                 Wrap(),
                 # A padding of 3 removes the outputs beyond the edges.
                 nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=3, bias=False),
-                nn.BatchNorm2d(narrow),
-                nn.ReLU(inplace=True),
+                *_activated(narrow),
             ]
         layers += [Wrap(), nn.Conv2d(widths[-1], 4 * colours, 3), nn.PixelShuffle(2)]
         self.shares = nn.Sequential(*layers)
@@ -85,6 +90,10 @@ class Texture(blocks.Torus):
         colours = self.colours(style).flatten(3).permute(0, 3, 1, 2)
         colours = _smooth(colours, self.side).unflatten(1, (3, -1))
         return (colours * blocks.shares(logits)[:, None]).sum(dim=2)
+
+
+def _activated(channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 class Wrap(nn.Module):

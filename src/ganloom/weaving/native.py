@@ -14,7 +14,7 @@ from ganloom.sampling.latents import latents
 Array = NDArray[np.uint8]
 
 BAND = 2048  # cells that are generated at a time
-MARGIN = 4  # cells beyond a band that can affect it: 1 + 1 + 1/2 + 1/4 + ..., and one for colours
+MARGIN = 4  # cells beyond a band that can affect it, in nets.texture: 1 + 1 + 1 + 1/2 + 1/4 + ...
 
 
 def is_torus(net: Generator) -> bool:

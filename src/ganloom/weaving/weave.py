@@ -14,7 +14,7 @@ from ganloom.enlarging.network import Enlarger
 from ganloom.metrics.copying import logits
 from ganloom.models import Discriminator, Generator
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import latents, slerp
+from ganloom.sampling.latents import inputs, slerp
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import fold, moved
 from ganloom.weaving.native import is_torus, native
@@ -43,24 +43,27 @@ class ClothPattern:
 
 
 def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
-    """Interpolate from a latent towards a random one; class and codes do not change.
+    """Interpolate from an input towards a random one; class and codes do not change.
 
     Args:
         net: Generator.
         v: (1, width) input of the generator.
-        amount: Share of the interpolation: 0 stays at the start, 1 ends at the other latent.
-        seed: Seed of the other latent.
+        amount: Share of the interpolation: 0 stays at the start, 1 ends at the other input.
+        seed: Seed of the other input.
 
     Returns:
         (STEPS, width), or (1, width) for an amount of 0.
     """
     if amount == 0:
         return v
-    z, rest = v.tensor_split([net.inputs.latent], dim=1)
-    end = latents(1, net.inputs.latent, seed, "weave", "drift")
+    layout, other = net.inputs, inputs(net.inputs, 1, seed, "weave", "drift")
+    (z, rest), (end, goal) = (of.tensor_split([layout.latent], dim=1) for of in (v, other))
     end *= z.norm() / end.norm()  # z may be truncated
-    walked = slerp(z, end, torch.linspace(0, amount, STEPS))[:, 0]
-    return torch.cat([walked, rest.expand(STEPS, -1)], dim=1)
+    t = torch.linspace(0, amount, STEPS)
+    still = rest.repeat(STEPS, 1)
+    pictures = still[:, : layout.pictures]
+    pictures.lerp_(goal[:, : layout.pictures].expand_as(pictures), t[:, None])
+    return torch.cat([slerp(z, end, t)[:, 0], still], dim=1)
 
 
 def tile_of(
