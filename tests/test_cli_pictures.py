@@ -28,6 +28,7 @@ from ganloom.sampling.latents import new
 from ganloom.tables import KeptRow, ManifestRow
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS
 from ganloom.weaving.origin import CREDITS, LENGTH, origin
+from ganloom.weaving.tile import make_tile
 
 CLOTH = ManifestRow(
     id="1",
@@ -187,6 +188,44 @@ def test_tile_width_matches_the_metadata(size: str, tile: int, width: int) -> No
     picture = pixels("a.png")
     assert picture.shape[1] == width
     np.testing.assert_array_equal(picture[:, tile:], picture[:, :-tile][:, : width - tile])
+
+
+def save_texture() -> None:
+    spec = params.TextureGenerator(kind="texture", channels=4, latent=40, local=2, palette=4)
+    torch.manual_seed(2)
+    net = models.build_generator(spec, 16, Inputs(40))
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.weight.data.mul_(10)
+    about = models.GeneratorInfo(
+        model="texture", resolution=16, kimg=1.0, generator=spec, condition=None, classes=[],
+        inputs=Inputs(40),
+    )  # fmt: skip
+    models.save(net, about, Path("results/models/texture/generator.safetensors"))
+
+
+def test_texture_is_woven_without_repetition_and_without_a_seam() -> None:
+    save_texture()
+    run("weave --model texture --group p1 --size 320x192 --tile 64 --out a.png")
+    cloth = pixels("a.png").astype(int)
+    assert cloth.shape == (192, 320, 3)
+    assert np.abs(cloth[:, :-64] - cloth[:, 64:]).mean() > 1
+    for axis in (0, 1):
+        change = np.abs(cloth - np.roll(cloth, 1, axis)).mean(axis=(1 - axis, 2))
+        assert change[0] < 1.5 * change[1:].max()
+    run("weave --model texture --group p4m --size 128 --tile 64 --out b.png")
+    folded = pixels("b.png")
+    np.testing.assert_array_equal(folded[:64], folded[64:])
+
+
+def test_texture_tile_is_its_sample() -> None:
+    save_texture()
+    network.PATH.unlink()
+    run("generate --model texture --seed 3 -n 1 --out samples")
+    run("weave --model texture --group p1 --seed 3 --size 64 --out a.png")
+    (sample,) = Path("samples").glob("*.png")
+    expected = make_tile(pixels(sample), "p1", 64, None, periodic=True)
+    np.testing.assert_array_equal(pixels("a.png"), expected)
 
 
 def test_border_always_gives_a_cloth() -> None:

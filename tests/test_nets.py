@@ -20,7 +20,7 @@ from torch import nn
 
 from ganloom import models, objectives, params
 from ganloom.features import LITE0, LITE2, Weights, features, maps, network, pooled
-from ganloom.nets import blocks, conditioning, projected, resnet
+from ganloom.nets import blocks, conditioning, projected, resnet, texture
 from ganloom.nets.inputs import Inputs
 from ganloom.training import loop
 from ganloom.training.state import TrainingState, fresh
@@ -38,6 +38,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "fastgan": {"channels": 4},
     "began": {"channels": 12},
     "compact": {"channels": 8, "palette": 4},
+    "texture": {"channels": 8, "latent": 60, "local": 1, "palette": 4},
 }
 DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "plain": {"first": 8, "channels": 16, "kernel": 3, "dropout": 0.0},
@@ -106,6 +107,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "compact": {"generator": "compact", "discriminator": "compact"},
     "free_colours": {"generator": "compact palette=", "discriminator": "compact"},
     "picture": {"generator": "compact", "discriminator": "compact", "condition": "picture"},
+    "texture": {"generator": "texture", "discriminator": "compact"},
     "matched": {
         "generator": "dcgan",
         "discriminator": "dcgan norm=layer",
@@ -155,8 +157,9 @@ def model(
 def test_generator_outputs_have_shape_and_range(kind: str, resolution: int) -> None:
     if kind == "fastgan" and resolution not in (32, 64):
         pytest.skip("FastGAN has levels from 4 px on, and heads from 32 px on")
-    told = Inputs(5, 2, (3,), 1)
-    net = models.build_generator(generator_spec(kind), resolution, told)
+    chosen = generator_spec(kind)
+    told = Inputs(chosen.latent, 2, (3,), 1)
+    net = models.build_generator(chosen, resolution, told)
     images = net(told.draw(3))
     assert images.shape == (3, 3, resolution, resolution)
     assert images.abs().max() <= 1
@@ -379,6 +382,57 @@ def test_residual_blocks_start_as_zero() -> None:
             first = branch.get_submodule("0")
             assert isinstance(first, nn.Conv2d)
             assert branch(torch.randn(2, first.in_channels, 8, 8)).abs().max() == 0
+
+
+# --- the generator on a torus --------------------------------------------------------------------
+
+
+def torus(resolution: int = 32) -> texture.Texture:
+    torch.manual_seed(0)
+    chosen = generator_spec("texture local=2")
+    net = models.build_generator(chosen, resolution, Inputs(60)).net
+    assert isinstance(net, texture.Texture)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.weight.data.mul_(5)  # initial weights hardly let the field make a difference
+    return net.eval()
+
+
+@torch.no_grad()
+def test_shifted_field_shifts_the_picture_around_the_torus() -> None:
+    net = torus()
+    field, style = torch.randn(2, 2, 5, 7), torch.randn(2, 5, 7, 28)
+    picture = net.woven(field, style)
+    assert picture.shape == (2, 3, 40, 56)
+    assert picture.std(dim=(2, 3)).min() > 0.01
+    moved = net.woven(field.roll((2, -3), (2, 3)), style.roll((2, -3), (1, 2)))
+    assert torch.allclose(moved, picture.roll((16, -24), (2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("resolution", [28, 32])
+@torch.no_grad()
+def test_picture_is_woven_from_the_parts_of_its_input(resolution: int) -> None:
+    net = models.build_generator(generator_spec("texture"), resolution, Inputs(60)).net.eval()
+    assert isinstance(net, texture.Texture)
+    v = torch.randn(3, 60)
+    field, style = net.parts(v)
+    assert field.shape[2:] == (net.cells, net.cells)
+    assert torch.equal(torch.cat([field.flatten(1), style], dim=1), v)
+    everywhere = style[:, None, None].expand(-1, net.cells, net.cells, -1)
+    assert torch.allclose(net.woven(field, everywhere), net(v), atol=1e-6)
+
+
+@torch.no_grad()
+def test_style_of_a_cell_changes_the_colours_near_it() -> None:
+    net = torus()
+    field, style = torch.randn(1, 2, 16, 16), torch.randn(1, 1, 1, 28).repeat(1, 16, 16, 1)
+    before = net.woven(field, style)
+    style[0, 8, 8] = torch.randn(28)
+    changed = (net.woven(field, style) - before).abs().amax(dim=(0, 1)) > 0
+    assert changed[64:72, 64:72].all()
+    rows, columns = changed.nonzero().unbind(1)
+    assert rows.min() >= 64 - 32 and rows.max() < 72 + 32
+    assert columns.min() >= 64 - 32 and columns.max() < 72 + 32
 
 
 # --- what networks are told ----------------------------------------------------------------------

@@ -162,6 +162,7 @@ CODE = {
     "weight_continuous": 0.1,
     "weight_latent": 0.0,
 }
+TEXTURE = {"kind": "texture", "channels": 8, "latent": 64, "local": 4, "palette": 4}
 RESNET = {"kind": "resnet", "channels": 8}
 WARM_UP = {
     "kimg": 1.0,
@@ -259,6 +260,12 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
             {},
             {"code": CODE | {"categorical": [], "continuous": 0}},
             ["code.continuous: 0", "at least one code"],
+        ),
+        (
+            "dcgan",
+            {},
+            {"generator": TEXTURE},
+            ["generator.latent: 64", "more than 64", "4 x 4 cells"],
         ),
         (
             "projected",

@@ -176,7 +176,7 @@ def test_large_images_are_queued_but_previews_are_not(
     begun, finish = threading.Event(), threading.Event()
     counts, making = [], threading.Semaphore(8)
 
-    def slow(samples: Any, pattern: Any, size: Any, *_: Any) -> Any:
+    def slow(samples: Any, pattern: Any, size: Any, *_: Any, periodic: bool) -> Any:
         with making:
             counts.append(8 - making._value)
             begun.set()

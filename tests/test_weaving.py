@@ -7,11 +7,22 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from ganloom import models, params
 from ganloom.enlarging.network import Enlarger, enlarge
+from ganloom.nets.inputs import Inputs
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS, refold
+from ganloom.weaving.native import native
 from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import ClothPattern, tile_within, weave
+from ganloom.weaving.weave import (
+    ClothPattern,
+    cloth_of,
+    drift,
+    pictures,
+    tile_of,
+    tile_within,
+    weave,
+)
 
 Array = NDArray[np.uint8]
 
@@ -131,3 +142,107 @@ def test_cloth_is_made_of_a_sample(enlarger: Enlarger) -> None:
 def test_cloth_contains_whole_tiles(size: int, width: int) -> None:
     assert tile_within(size) == width
     assert size % width == 0
+
+
+# --- generators on a torus -----------------------------------------------------------------------
+
+V = torch.randn(2, 60, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def texture() -> models.Generator:
+    torch.manual_seed(0)
+    spec = params.TextureGenerator(kind="texture", channels=8, latent=60, local=2, palette=4)
+    net = models.build_generator(spec, 32, Inputs(60)).eval()
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.weight.data.mul_(5)  # as much contrast as after a training
+    return net
+
+
+def steps(cloth: Array) -> tuple[Array, Array]:
+    """Mean change from each row, and each column, to the next one; the last to the first."""
+    return tuple(
+        np.abs(np.roll(cloth, -1, axis).astype(int) - cloth).mean(axis=(1 - axis, 2))
+        for axis in (0, 1)
+    )
+
+
+def assert_seamless(cloth: Array) -> None:
+    for change in steps(cloth):
+        assert change.mean() > 0.5
+        assert change[-1] < 1.5 * change[:-1].max()
+
+
+def test_sample_of_a_torus_is_a_tile(texture: models.Generator) -> None:
+    (sample,) = pictures(texture, V[:1])
+    plain = tile_of(sample, ClothPattern("p1"), 32, None, periodic=True)
+    np.testing.assert_array_equal(plain, sample)
+    assert_seamless(plain)
+    moved = tile_of(sample, ClothPattern("p1", place=(0.25, 0.5)), 32, None, periodic=True)
+    np.testing.assert_array_equal(moved, np.roll(sample, (-16, -8), (0, 1)))
+    folded = tile_of(sample, ClothPattern("p4m"), 64, None, periodic=True)
+    np.testing.assert_array_equal(folded, make_tile(sample, "p4m", 64, None))
+
+
+@pytest.mark.parametrize("size", [(96, 160), (150, 70)])
+def test_cloth_of_a_torus_is_seamless_and_does_not_repeat(
+    texture: models.Generator, enlarger: Enlarger, size: tuple[int, int]
+) -> None:
+    cloth = cloth_of(texture, V[:1], ClothPattern("p1"), size, enlarger=enlarger, tile=32, seed=0)
+    assert cloth.shape == (*size, 3)
+    assert_seamless(cloth)
+    one, other = cloth[:32, :32].astype(int), cloth[32:64, :32]
+    assert np.abs(one - other).mean() > 0.5
+    again = cloth_of(texture, V[:1], ClothPattern("p1"), size, enlarger=enlarger, tile=32, seed=1)
+    assert (cloth != again).any()
+
+
+def test_cloth_of_a_torus_is_independent_of_bands(
+    texture: models.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = native(texture, V, (4, 3), (0, 0), 0)
+    monkeypatch.setattr("ganloom.weaving.native.BAND", 12 * 3)
+    np.testing.assert_array_equal(native(texture, V, (4, 3), (0, 0), 0), whole)
+
+
+def test_place_shifts_a_cloth_of_a_torus(texture: models.Generator) -> None:
+    whole = native(texture, V[:1], (4, 3), (0, 0), 0)
+    moved = native(texture, V[:1], (4, 3), (0.5, 1.25), 0)
+    np.testing.assert_array_equal(moved, np.roll(whole, (-40, -16), (0, 1)))
+
+
+def test_drift_changes_a_cloth_of_a_torus_from_its_centre(texture: models.Generator) -> None:
+    size = 256, 256
+    v = drift(texture, V[:1], 1, seed=3)
+    pattern = ClothPattern("p1")
+    still, ending, drifting = (
+        cloth_of(texture, of, pattern, size, enlarger=None, tile=32, seed=0).astype(int)
+        for of in (v[:1], v[-1:], v)
+    )
+    middle, corner = np.s_[112:144, 112:144], np.s_[:16, :16]
+    for place, near, far in ((middle, still, ending), (corner, ending, still)):
+        assert np.abs((drifting - near)[place]).mean() < np.abs((drifting - far)[place]).mean() / 3
+    assert_seamless(drifting.astype(np.uint8))
+
+
+def test_drift_ends_at_another_original_for_models_of_originals() -> None:
+    spec = params.CompactGenerator(kind="compact", channels=4, latent=6, palette=4)
+    told = Inputs(6, pictures=9)
+    net = models.build_generator(spec, 16, told, "picture")
+    v = told.draw(1, torch.tensor([2]))
+    whole, half = (told.parts(drift(net, v, amount, seed=5))[1] for amount in (1, 0.5))
+    start = torch.nn.functional.one_hot(torch.tensor(2), 9).float()
+    assert torch.equal(whole[0], start)
+    assert whole[-1].max() == 1
+    assert whole[-1, 2] == 0
+    assert torch.allclose(half[-1], (start + whole[-1]) / 2)
+
+
+def test_cloth_of_a_torus_may_have_a_border_and_other_groups(texture: models.Generator) -> None:
+    pattern = ClothPattern("p1", border="p11")
+    cloth = cloth_of(texture, V[:1], pattern, (256, 320), enlarger=None, tile=64, seed=0)
+    np.testing.assert_array_equal(cloth[:64, 64:-64], cloth[::-1][:64, 64:-64])
+    folded = cloth_of(texture, V, ClothPattern("p4m"), (128, 128), enlarger=None, tile=64, seed=0)
+    samples = pictures(texture, V)
+    np.testing.assert_array_equal(folded, weave(samples, ClothPattern("p4m"), (128, 128), None, 64))

@@ -174,8 +174,7 @@ def _weave(options: argparse.Namespace) -> None:
     from ganloom.sampling.latents import new
     from ganloom.sampling.saving import save
     from ganloom.weaving import weave
-    from ganloom.weaving.groups import moved
-    from ganloom.weaving.tile import make_tile
+    from ganloom.weaving.native import is_torus
 
     net, info = loaded(files.generator)
     classes = info.classes
@@ -188,13 +187,16 @@ def _weave(options: argparse.Namespace) -> None:
     number = weave.choose(judge, net, v) if judge else 0
     v = v[number : number + 1]
     pattern = weave.ClothPattern(options.group, options.border, plan.place)
-    samples = weave.pictures(net, weave.drift(net, v, plan.drift, plan.seed))
     with torch.inference_mode():
         if plan.cloth:
-            width, height = plan.cloth
-            picture = weave.weave(samples, pattern, (height, width), enlarges, plan.tile)
+            walk, size = weave.drift(net, v, plan.drift, plan.seed), plan.cloth[::-1]
+            picture = weave.cloth_of(
+                net, walk, pattern, size, enlarger=enlarges, tile=plan.tile, seed=plan.seed
+            )
         else:
-            picture = make_tile(moved(samples[0], *plan.place), pattern.group, plan.tile, enlarges)
+            sample = weave.pictures(net, v)[0]
+            periodic = is_torus(net)
+            picture = weave.tile_of(sample, pattern, plan.tile, enlarges, periodic=periodic)
     height, width, _ = picture.shape
 
     made = facts(

@@ -14,6 +14,11 @@ from ganloom import params
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 NORMS = (nn.BatchNorm2d, nn.GroupNorm)
 
+# Of a palette: units of the hidden layer, and the factor of the logits of the shares. With a factor
+# above 1, most pixels have nearly one colour from the start.
+HIDDEN = 64
+SHARPNESS = 8.0
+
 
 class DiscriminatorOutput(NamedTuple):
     """Output of a discriminator for B images.
@@ -183,3 +188,73 @@ class MinibatchStddev(nn.Module):
         """(B, C, H, W) to (B, C + 1, H, W)."""
         spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
         return torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], dim=1)
+
+
+class Palette(nn.Sequential):
+    """Computes a few colours, and mixes them at each pixel.
+
+    Args:
+        width: Width of the input.
+        colours: Number of colours.
+    """
+
+    def __init__(self, width: int, colours: int) -> None:
+        super().__init__(
+            nn.Linear(width, HIDDEN),
+            nn.ReLU(inplace=True),
+            nn.Linear(HIDDEN, 3 * colours),
+            nn.Tanh(),
+            nn.Unflatten(-1, (3, colours)),
+        )
+
+    def spread(self) -> None:
+        """Draw the first colours far apart: of equal ones, no shares could be learned."""
+        last = self[2]
+        assert isinstance(last, nn.Linear)
+        nn.init.uniform_(last.bias, -1, 1)
+
+    def mix(self, logits: Tensor, v: Tensor) -> Tensor:
+        """Mix the colours of each image.
+
+        Args:
+            logits: (B, colours, H, W), logits of the shares.
+            v: (B, width).
+
+        Returns:
+            (B, 3, H, W) in [-1, 1].
+        """
+        mixed = self(v) @ shares(logits).flatten(2)
+        return mixed.unflatten(2, logits.shape[2:])
+
+
+def shares(logits: Tensor) -> Tensor:
+    """Shares of the colours of a palette, which add up to 1: (B, colours, H, W)."""
+    return (SHARPNESS * logits).softmax(dim=1)
+
+
+class Torus(nn.Module):
+    """A generator whose pictures repeat without a seam, and may have any size.
+
+    Attributes:
+        cells: Cells along each side of a picture of the training's resolution.
+        side: Side of a cell, in px of the picture.
+    """
+
+    cells: int
+    side: int
+
+    def parts(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Split v into the field (B, local, cells, cells) and the style (B, style)."""
+        raise NotImplementedError
+
+    def woven(self, field: Tensor, style: Tensor) -> Tensor:
+        """Generate a picture from a field of any size.
+
+        Args:
+            field: (B, local, H, W).
+            style: (B, H, W, style), which may differ from cell to cell.
+
+        Returns:
+            (B, 3, side * H, side * W) in [-1, 1].
+        """
+        raise NotImplementedError

@@ -18,12 +18,6 @@ from ganloom import params
 from ganloom.geometry import doublings
 from ganloom.nets import blocks
 
-# Factor of the logits of the shares: above 1, most pixels have nearly one colour from the start.
-SHARPNESS = 8.0
-
-# Units of the hidden layer that computes the colours.
-HIDDEN = 64
-
 
 def generator(spec: params.CompactGenerator, resolution: int, width: int) -> nn.Module:
     """Build the generator: a dense layer, transposed convolutions, and a pixel shuffle.
@@ -51,43 +45,27 @@ def generator(spec: params.CompactGenerator, resolution: int, width: int) -> nn.
     layers += [nn.Conv2d(channels, 4 * (spec.palette or 3), 3, padding=1), nn.PixelShuffle(2)]
     if spec.palette is None:
         return blocks.initialise(nn.Sequential(*layers, nn.Tanh()))
-    palette = Palette(nn.Sequential(*layers), width, spec.palette)
-    blocks.initialise(palette)
-    return palette.spread()
+    net = Coloured(nn.Sequential(*layers), blocks.Palette(width, spec.palette))
+    blocks.initialise(net)
+    net.colours.spread()
+    return net
 
 
-class Palette(nn.Module):
-    """Mixes the colours of an image at each pixel.
+class Coloured(nn.Module):
+    """A network whose outputs are the shares of the colours of a palette.
 
     Args:
         shares: Network from (B, width) to logits of the shares, (B, colours, R, R).
-        width: Width of the input.
-        colours: Number of colours of an image.
+        colours: Palette.
     """
 
-    def __init__(self, shares: nn.Module, width: int, colours: int) -> None:
+    def __init__(self, shares: nn.Module, colours: blocks.Palette) -> None:
         super().__init__()
-        self.shares = shares
-        self.colours = nn.Sequential(
-            nn.Linear(width, HIDDEN),
-            nn.ReLU(inplace=True),
-            nn.Linear(HIDDEN, 3 * colours),
-            nn.Tanh(),
-            nn.Unflatten(1, (3, colours)),
-        )
-
-    def spread(self) -> Palette:
-        """Draw the first colours far apart: of equal ones, no shares could be learned."""
-        last = self.colours[2]
-        assert isinstance(last, nn.Linear)
-        nn.init.uniform_(last.bias, -1, 1)
-        return self
+        self.shares, self.colours = shares, colours
 
     def forward(self, v: Tensor) -> Tensor:
         """(B, width) to (B, 3, R, R) in [-1, 1]."""
-        shares = (SHARPNESS * self.shares(v)).softmax(dim=1)
-        mixed = self.colours(v) @ shares.flatten(2)
-        return mixed.unflatten(2, shares.shape[2:])
+        return self.colours.mix(self.shares(v), v)
 
 
 def discriminator(

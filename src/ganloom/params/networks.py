@@ -89,6 +89,23 @@ class CompactGenerator(_Generator):
     )
 
 
+class TextureGenerator(_Generator):
+    """Convolutions on a torus (after Bergmann et al., 2017): seamless pictures of any size."""
+
+    kind: Literal["texture"] = Field(description="Kind of network, a module of ganloom.nets")
+    channels: Count = Field(
+        description="Channels at half resolution; doubled at each halving, at most 16-fold"
+    )
+    latent: Count = Field(
+        description="Length of z: `local` numbers for each cell of the coarsest grid (4 x 4 at 32 "
+        "px), and the style, which is the same everywhere"
+    )
+    local: Count = Field(description="Numbers of z for each cell of the coarsest grid")
+    palette: Annotated[int, Field(ge=2)] = Field(
+        description="Colours of an image, which are mixed at each pixel"
+    )
+
+
 Generator = Annotated[
     PlainGenerator
     | DcganGenerator
@@ -96,7 +113,8 @@ Generator = Annotated[
     | ResnetGenerator
     | FastganGenerator
     | BeganGenerator
-    | CompactGenerator,
+    | CompactGenerator
+    | TextureGenerator,
     Field(discriminator="kind"),
 ]
 

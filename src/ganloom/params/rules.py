@@ -74,6 +74,7 @@ def _check_training(model: Model, training: Model | WarmUp) -> None:
     _check_start(model)
     _check_began(model, training)
     _check_picture(model, training)
+    _check_texture(model)
     _check_norm(training)
     _check_critic(training)
     _check_code(model)
@@ -190,6 +191,20 @@ def _check_picture(model: Model, training: Model | WarmUp) -> None:
             "discriminator.kind",
             training.discriminator.kind,
             "'compact' with the condition 'picture': other kinds have no features to project",
+        )
+
+
+def _check_texture(model: Model) -> None:
+    if model.generator.kind != "texture":
+        return
+    cells = model.resolution >> doublings(model.resolution)
+    field = model.generator.local * cells**2
+    if model.generator.latent <= field:
+        raise refusal(
+            "generator.latent",
+            model.generator.latent,
+            f"more than {field}, the local numbers of {cells} x {cells} cells with kind 'texture': "
+            "the rest is the style",
         )
 
 

@@ -29,9 +29,9 @@ from ganloom.studio.generation import ModelName, Seed, class_number, input_of, p
 from ganloom.studio.generators import Generators
 from ganloom.studio.guard import FOR_EVER, Payload, page, posted
 from ganloom.studio.samples import SampleError, Samples, StoredSample, sample
-from ganloom.weaving.groups import FRIEZES, WALLPAPERS, fold, moved
-from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import ClothPattern, drift, facts, tile_within, weave
+from ganloom.weaving.groups import FRIEZES, WALLPAPERS, fold
+from ganloom.weaving.native import is_torus
+from ganloom.weaving.weave import ClothPattern, drift, facts, tile_of, tile_within, weave
 
 Array = NDArray[np.uint8]
 
@@ -165,9 +165,8 @@ class Weaves:
         self.samples.keep(settings.name)
 
     def _tile(self, settings: StoredSample, width: int, net: Enlarger | None) -> Array:
-        pattern = _read(settings)
-        drawn = moved(self._samples(settings)[0], *pattern.place)
-        return make_tile(drawn, pattern.group, width, net)
+        sample, pattern = self._samples(settings)[0], _read(settings)
+        return tile_of(sample, pattern, width, net, periodic=self._repeats(settings))
 
     def _cloth(
         self, settings: StoredSample, side: int, net: Enlarger | None, *, few: bool = False
@@ -184,7 +183,12 @@ class Weaves:
         if few and len(samples) > 1:
             samples = samples[np.linspace(0, len(samples) - 1, FEW).round().astype(int)]
         tile = tile_within(CLOTH, settings.made["width"]) * side // CLOTH
-        return weave(samples, _read(settings), (side, side), net, tile)
+        size, periodic = (side, side), self._repeats(settings)
+        return weave(samples, _read(settings), size, net, tile, periodic=periodic)
+
+    def _repeats(self, settings: StoredSample) -> bool:
+        """Whether samples of the model repeat without a seam."""
+        return is_torus(self.generators.load(settings.model).net)
 
     def _samples(self, settings: StoredSample) -> Array:
         """(K, R, R, 3) samples from the centre of the cloth to its edges, R even."""

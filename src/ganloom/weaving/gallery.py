@@ -21,8 +21,8 @@ from ganloom.sampling.animation import save
 from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, new
 from ganloom.sampling.paths import closed_path
-from ganloom.weaving.tile import make_tile
-from ganloom.weaving.weave import ClothPattern, choose, drift, pictures, weave
+from ganloom.weaving.native import is_torus
+from ganloom.weaving.weave import ClothPattern, choose, cloth_of, drift, pictures, tile_of
 
 SHOWN = 128  # least px of a sample in the sheet of enlarged samples
 FILM_TILE = 256  # px
@@ -127,13 +127,23 @@ def woven(
     if section.choose > 1:
         judge, _ = load_discriminator(home / "discriminator.safetensors", "cpu")
         number = choose(judge, net, v)
-    samples = pictures(net, drift(net, v[number : number + 1], section.drift, sampling.seed))
-    save_png(samples[0], out / "sample.png")
+    v = drift(net, v[number : number + 1], section.drift, sampling.seed)
+    sample = pictures(net, v[:1])[0]
+    save_png(sample, out / "sample.png")
     for group in section.groups:
-        tile = make_tile(samples[0], group, section.tile, enlarger)
+        pattern = ClothPattern(group)
+        tile = tile_of(sample, pattern, section.tile, enlarger, periodic=is_torus(net))
         save_png(tile, out / f"tile_{group}.png")
     pattern = ClothPattern(section.groups[0], section.border)
-    cloth = weave(samples, pattern, (section.size, section.size), enlarger, section.tile)
+    cloth = cloth_of(
+        net,
+        v,
+        pattern,
+        (section.size, section.size),
+        enlarger=enlarger,
+        tile=section.tile,
+        seed=sampling.seed,
+    )
     save_png(cloth, out / "cloth.png")
     shown = Image.fromarray(cloth).resize((CLOTH_SIDE, CLOTH_SIDE), Image.Resampling.LANCZOS)
     shown.save(out / "cloth.webp", quality=CLOTH_QUALITY, method=6)
@@ -148,5 +158,8 @@ def _film(
     path = closed_path("loop", net.inputs, 1, sampling.frames, sampling.seed)
     path[..., : net.inputs.latent] *= sampling.truncation
     samples = pictures(net, path[:, 0])
-    tiles = [make_tile(sample, group, FILM_TILE, enlarger) for sample in samples]
+    pattern = ClothPattern(group)
+    tiles = [
+        tile_of(sample, pattern, FILM_TILE, enlarger, periodic=is_torus(net)) for sample in samples
+    ]
     return np.stack([np.tile(tile, (2, 2, 1)) for tile in tiles])

@@ -16,7 +16,9 @@ Array = NDArray[np.uint8]
 PAD = 8  # px of the adjacent tiles that take part in resampling, at each side
 
 
-def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) -> Array:
+def make_tile(
+    sample: Array, group: str, width: int, enlarger: Enlarger | None, *, periodic: bool = False
+) -> Array:
     """Make a seamless tile from a sample.
 
     Args:
@@ -25,17 +27,34 @@ def make_tile(sample: Array, group: str, width: int, enlarger: Enlarger | None) 
             horizontally.
         width: Width of the tile in px, rounded to a multiple of 4.
         enlarger: Network that enlarges it; None: it is interpolated.
+        periodic: Whether the sample itself repeats without a seam, so that it is a tile of `p1`.
 
     Returns:
         (H, width, 3), exactly invariant under the group.
     """
-    tile = fold(sample, group)
+    tile = sample if periodic and group == "p1" else fold(sample, group)
     wrap = (group not in FRIEZES, True)
-    size = _size(tile, width)
+    return refold(enlarged_tile(tile, _size(tile, width), enlarger, wrap), group)
+
+
+def enlarged_tile(
+    tile: Array,
+    size: tuple[int, int],
+    enlarger: Enlarger | None,
+    wrap: tuple[bool, bool] = (True, True),
+) -> Array:
+    """Enlarge an image that repeats.
+
+    Args:
+        tile: (H, W, 3).
+        size: New height and width.
+        enlarger: Network that enlarges it; None: it is interpolated.
+        wrap: Whether it repeats without a seam, vertically and horizontally.
+    """
     if enlarger:
         doublings = max(0, math.ceil(math.log2(size[1] / tile.shape[1])))
         tile = enlarge(enlarger, tile[None], doublings, wrap=wrap)[0]
-    return refold(_resized(tile, size, wrap), group)
+    return _resized(tile, size, wrap)
 
 
 def enlarged(sample: Array, width: int, enlarger: Enlarger | None) -> Array:

@@ -17,7 +17,8 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, slerp
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import fold, moved
-from ganloom.weaving.tile import make_tile
+from ganloom.weaving.native import is_torus, native
+from ganloom.weaving.tile import enlarged_tile, make_tile
 
 Array = NDArray[np.uint8]
 
@@ -42,28 +43,87 @@ class ClothPattern:
 
 
 def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
-    """Interpolate from a latent and original towards random ones; class and codes do not change.
+    """Interpolate from an input towards a random one; class and codes do not change.
 
     Args:
         net: Generator.
         v: (1, width) input of the generator.
-        amount: Share of the interpolation: 0 stays at the start, 1 ends at the other latent.
-        seed: Seed of the other latent and original.
+        amount: Share of the interpolation: 0 stays at the start, 1 ends at the other input.
+        seed: Seed of the other input.
 
     Returns:
         (STEPS, width), or (1, width) for an amount of 0.
     """
     if amount == 0:
         return v
-    z, rest = v.tensor_split([net.inputs.latent], dim=1)
-    other = inputs(net.inputs, 1, seed, "weave", "drift")
-    end, other_rest = other.tensor_split([net.inputs.latent], dim=1)
+    layout, other = net.inputs, inputs(net.inputs, 1, seed, "weave", "drift")
+    (z, rest), (end, goal) = (of.tensor_split([layout.latent], dim=1) for of in (v, other))
     end *= z.norm() / end.norm()  # z may be truncated
     t = torch.linspace(0, amount, STEPS)
     still = rest.repeat(STEPS, 1)
-    pictures = slice(net.inputs.pictures)
-    still[:, pictures] = torch.lerp(rest[:, pictures], other_rest[:, pictures], t[:, None])
+    pictures = still[:, : layout.pictures]
+    pictures.lerp_(goal[:, : layout.pictures].expand_as(pictures), t[:, None])
     return torch.cat([slerp(z, end, t)[:, 0], still], dim=1)
+
+
+def tile_of(
+    sample: Array,
+    pattern: ClothPattern,
+    width: int,
+    enlarger: Enlarger | None,
+    *,
+    periodic: bool = False,
+) -> Array:
+    """Make a tile from a sample.
+
+    Args:
+        sample: (R, R, 3), R even.
+        pattern: Group and place.
+        width: Width of the tile in px, rounded to a multiple of 4.
+        enlarger: Network that enlarges it; None: it is interpolated.
+        periodic: Whether the sample repeats without a seam, as those of ``native.is_torus``.
+
+    Returns:
+        (H, width, 3).
+    """
+    if periodic and pattern.group == "p1":
+        x, y = (-round(shift * len(sample)) for shift in pattern.place)
+        return make_tile(np.roll(sample, (y, x), (0, 1)), "p1", width, enlarger, periodic=True)
+    return make_tile(moved(sample, *pattern.place), pattern.group, width, enlarger)
+
+
+def cloth_of(
+    net: Generator,
+    v: Tensor,
+    pattern: ClothPattern,
+    size: tuple[int, int],
+    *,
+    enlarger: Enlarger | None,
+    tile: int,
+    seed: int,
+) -> Array:
+    """Weave a cloth from a generator.
+
+    A generator on a torus makes a cloth of `p1` as a whole, without any tile that repeats.
+
+    Args:
+        net: Generator.
+        v: (K, width) inputs, from the centre of the cloth to its edge.
+        pattern: Groups and place.
+        size: Height and width of the cloth in px.
+        enlarger: Network that enlarges; None: pictures are interpolated.
+        tile: Width in px of a tile, or of a square of R x R px of a cloth without tiles.
+        seed: Seed of a cloth without tiles.
+
+    Returns:
+        (*size, 3).
+    """
+    samples = pictures(net, v)
+    if pattern.group != "p1" or not is_torus(net):
+        return weave(samples, pattern, size, enlarger, tile)
+    down, across = (side / tile for side in size)
+    whole = enlarged_tile(native(net, v, (down, across), pattern.place, seed), size, enlarger)
+    return compose([whole], *size, _strip(samples, pattern, tile, enlarger))
 
 
 def weave(
@@ -72,6 +132,8 @@ def weave(
     size: tuple[int, int],
     enlarger: Enlarger | None,
     tile: int = TILE,
+    *,
+    periodic: bool = False,
 ) -> Array:
     """Compose samples to a cloth.
 
@@ -81,14 +143,22 @@ def weave(
         size: Height and width of the cloth in px.
         enlarger: Network that enlarges the tiles; None: they are interpolated.
         tile: Width of a tile in px.
+        periodic: Whether the samples repeat without a seam.
 
     Returns:
         (*size, 3).
     """
-    parts = [moved(sample, *pattern.place) for sample in samples]
-    tiles = [make_tile(part, pattern.group, tile, enlarger) for part in parts]
-    strip = make_tile(parts[-1], pattern.border, tile, enlarger) if pattern.border else None
-    return compose(tiles, *size, strip)
+    tiles = [tile_of(one, pattern, tile, enlarger, periodic=periodic) for one in samples]
+    return compose(tiles, *size, _strip(samples, pattern, tile, enlarger))
+
+
+def _strip(
+    samples: Array, pattern: ClothPattern, tile: int, enlarger: Enlarger | None
+) -> Array | None:
+    """Make the border from the last sample, if there is one."""
+    if pattern.border is None:
+        return None
+    return make_tile(moved(samples[-1], *pattern.place), pattern.border, tile, enlarger)
 
 
 def tile_within(size: int, tile: int = TILE) -> int:
