@@ -249,7 +249,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "params.yaml", project / "params.yaml")
     shutil.copytree(ROOT / "recipes", project / "recipes")
     make_collection(project)
-    for name, kid in (("dcgan", 0.0456), ("dcgan_diffaug", 0.0123), ("removed", 0.0001)):
+    for name, kid in (("dcgan", 0.0456), ("compact", 0.0123), ("removed", 0.0001)):
         make_model(project, name, kid)
     reference = {
         "train_half": {"kid_lite2": -0.0002, "swd": 0.01, "density": 1.0, "coverage": 0.96},
@@ -353,19 +353,19 @@ def test_report_traces_training_images(project: Path) -> None:
 
 def test_report_starts_with_a_cloth_and_samples(page: str, read: Reader) -> None:
     hero = page[: page.index('id="collection"')]
-    cloth = hero.index("A cloth woven from one sample of dcgan_diffaug")
-    assert cloth < hero.index("A grid of samples of the model dcgan_diffaug")
+    cloth = hero.index("A cloth woven from one sample of compact")
+    assert cloth < hero.index("A grid of samples of the model compact")
     for words in (
         "the one of 64 samples with the highest discriminator output",
         "folded by symmetry and enlarged",
-        "Random samples of dcgan_diffaug , the best of 2 models by KID.",
+        "Random samples of compact , the best of 2 models by KID.",
     ):
         assert words in read.text
 
 
 def test_report_shows_enlarger_and_cloths(read: Reader) -> None:
     pictures = [attributes["alt"] for tag, attributes in read.tags if tag == "img"]
-    for name in ("dcgan", "dcgan_diffaug"):
+    for name in ("dcgan", "compact"):
         assert f"The same samples of {name}, enlarged" in pictures
     assert pictures.count("A tile of the wallpaper group p6m") == 2
     for words in (
@@ -406,7 +406,7 @@ def test_report_counts_images_after_every_step(read: Reader) -> None:
 
 
 def test_report_names_best_model_and_reference(read: Reader) -> None:
-    assert "Random samples of dcgan_diffaug , the best of 2 models by KID" in read.text
+    assert "Random samples of compact , the best of 2 models by KID" in read.text
     assert "0.0123 (best)" in read.text
     assert "0.0456 (best)" not in read.text
     assert "0.700 (best)" not in read.text  # both models reach it
@@ -559,18 +559,18 @@ def test_report_combines_all_signs_of_copying(page: str, read: Reader) -> None:
 
 
 def test_report_has_verdicts_and_repeats_the_first_at_the_top(page: str, read: Reader) -> None:
-    for name in ("dcgan", "dcgan_diffaug"):
+    for name in ("dcgan", "compact"):
         article = page[page.index(f'id="model-{name}"') :].partition("</article>")[0]
         conclusion = article[article.index(f'id="verdict-{name}"') :]
         assert "<details>" not in conclusion  # it is the last part
         assert "Verdict: no longer improving" in conclusion
-    assert "dcgan_diffaug: No longer improving. Its KID has not fallen since 25 of" in read.text
+    assert "compact: No longer improving. Its KID has not fallen since 25 of" in read.text
 
 
 def test_untrained_model_is_not_marked_as_best(project: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(project, copy)
-    path = copy / "results/metrics/dcgan_diffaug.json"
+    path = copy / "results/metrics/compact.json"
     write_json(path, json.loads(path.read_text()) | {"kimg": 0.5})
     page = page_of(copy)
     text = Reader(page).text
@@ -583,10 +583,10 @@ def test_untrained_model_is_not_marked_as_best(project: Path, tmp_path: Path) ->
     write_json(path, json.loads(path.read_text()) | {"kimg": 0.5})
     page = page_of(copy)
     text = Reader(page).text
-    assert "dcgan_diffaug: Not trained yet. It was trained for only 31 steps" in text
+    assert "compact: Not trained yet. It was trained for only 62 steps" in text
     assert "(best)" not in text and "best KID" not in text and "the best of" not in text
     assert "Does it copy?" not in page[: page.index("</header>")]
-    assert "dvc exp run -S models.dcgan_diffaug.kimg=120" in text
+    assert "dvc exp run -S models.compact.kimg=160" in text
 
 
 def test_report_warns_about_unreliable_metrics(read: Reader) -> None:
@@ -940,15 +940,15 @@ def test_click_on_a_column_sorts_models(chromium: Browser, address: str) -> None
 
     kid = table.locator("thead th").filter(has_text="KID-lite2")
     references = names()[2:]
-    assert names()[:2] == ["dcgan", "dcgan_diffaug"]
+    assert names()[:2] == ["dcgan", "compact"]
     kid.get_by_role("button").focus()
     view.keyboard.press("Enter")  # the lowest first: lower is better
-    assert names() == ["dcgan_diffaug", "dcgan", *references]
+    assert names() == ["compact", "dcgan", *references]
     assert kid.get_attribute("aria-sort") == "ascending"
     view.keyboard.press("Enter")
-    assert names() == ["dcgan", "dcgan_diffaug", *references]
+    assert names() == ["dcgan", "compact", *references]
     table.locator("thead th").filter(has_text="Density").get_by_role("button").click()
-    assert names() == ["dcgan", "dcgan_diffaug", *references]  # the highest first
+    assert names() == ["dcgan", "compact", *references]  # the highest first
     assert kid.get_attribute("aria-sort") is None
     view.close()
 

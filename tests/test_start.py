@@ -19,7 +19,7 @@ from ganloom.params import Params, load
 from ganloom.params.loading import parse
 from ganloom.start import build as building
 from ganloom.start.build import build
-from ganloom.start.length import Speed, about, factor, in_parallel, measure, rounded
+from ganloom.start.length import Speed, about, factor, in_parallel, measure
 from ganloom.start.plan import KINDS
 from ganloom.training import loop
 
@@ -287,14 +287,15 @@ def test_trainings_fill_the_minutes() -> None:
     """Two models on two cores: 10 s, and 2 s per kimg, for each."""
     draw("texture")
     known, said = started(minutes=10)
-    assert {model.kimg for model in known.models.values()} == {300}  # of 295
+    assert max(model.kimg for model in known.models.values()) == 300  # of 295
     assert "about 10 minutes on 2 CPU cores" in said and "too short" not in said
 
 
 def test_a_time_that_is_too_short_names_one_that_is_not() -> None:
     draw("texture")
     known, said = started(minutes=0.1)
-    assert {model.kimg for model in known.models.values()} == {rounded(24 * 16 / 1000)}
+    steps = [1000 * model.kimg / model.batch for model in known.models.values()]
+    assert 22 < min(steps) < 26  # one in each of 24 ticks
     minutes = re.search(r"fewer than 1000 steps\. Run this again with --minutes (\d+)", said)
     assert minutes, said
     assert "too short" not in started(minutes=int(minutes[1]))[1]
