@@ -16,7 +16,7 @@ from google_pages import deeper, entry, har, numbers, page, record, response, sc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganloom import params, sources, tables
+from ganloom import adding, params, sources, tables
 from ganloom.cli import main, search
 from ganloom.sources import Context, SourceError, SourceWarning, google, google_records, saved
 from ganloom.tables import Candidate, SearchResult
@@ -496,7 +496,7 @@ def test_a_search_without_playwright_names_the_extra(
 def test_a_source_is_added_without_any_other_edit(project: Path, old: str, new: str | None) -> None:
     Path("params.yaml").write_text(old)
     entry = {"kind": "google", "way": "saved", "path": "data/searches/google.csv"}
-    assert search._insert(Path("params.yaml"), "google", entry) == (new is not None)
+    assert adding.insert(Path("params.yaml"), "google", entry) == (new is not None)
     assert Path("params.yaml").read_text() == (new or old)
     assert [path.name for path in project.iterdir()] == ["params.yaml"]
 

@@ -70,6 +70,7 @@ def _search(options: argparse.Namespace) -> None:
 
 def _add_source(known: Params) -> None:
     """Add a source that reads the table to params.yaml, unless it has one or there is no table."""
+    from ganloom import adding
     from ganloom.params import PARAMS_FILE, GoogleSource
 
     entry = {"kind": "google", "way": "saved", "path": str(TABLE)}
@@ -79,38 +80,8 @@ def _add_source(known: Params) -> None:
         if isinstance(source, GoogleSource) and source.path == str(TABLE):
             print(f"{TABLE} is read by sources.{name} in {PARAMS_FILE}")
             return
-    names = ("google", *(f"google_{number}" for number in range(2, len(known.sources) + 3)))
-    name = next(name for name in names if name not in known.sources)
-    if _insert(PARAMS_FILE, name, entry):
+    name = adding.free_name("google", known.sources)
+    if adding.insert(PARAMS_FILE, name, entry):
         print(f"Added sources.{name} to {PARAMS_FILE}, next to: {', '.join(known.sources)}")
     else:
         print(f"Add this to `sources` in {PARAMS_FILE}:\n  {name}: {entry}")
-
-
-def _insert(file: Path, name: str, entry: dict[str, str]) -> bool:
-    """Insert a source below the line `sources:`; False if that line does not stand alone."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    from ganloom.files import write_whole
-
-    yaml = YAML(typ="safe", pure=True)
-    text = file.read_text(encoding="utf-8")
-    marked, old = YAML(pure=True).load(text), yaml.load(text)
-    line, _ = marked.lc.key("sources")
-    _, column = marked["sources"].lc.key(next(iter(marked["sources"])))
-    indent = " " * column
-    keys = "".join(f"{indent}  {key}: {value}\n" for key, value in entry.items())
-    lines = text.splitlines(keepends=True)
-    lines.insert(line + 1, f"{indent}{name}:\n{keys}")
-    new = "".join(lines)
-    try:
-        if yaml.load(new) != old | {"sources": {name: entry} | old["sources"]}:
-            return False
-    except YAMLError:
-        return False
-    file = file.resolve()  # the target of a link
-    mode = file.stat().st_mode
-    write_whole(file, new.encode())
-    file.chmod(mode)
-    return True

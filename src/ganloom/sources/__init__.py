@@ -12,7 +12,9 @@ import importlib
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import ModuleType
 from typing import NamedTuple
 
@@ -55,9 +57,31 @@ class SourceWarning(UserWarning):
     """A source provides less than requested; the message gives the reason and a remedy."""
 
 
+_collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the messages of ``warn`` in this context, instead of issuing warnings.
+
+    ``warnings.catch_warnings`` changes the state of all threads, and several search at a time.
+    """
+    messages: list[str] = []
+    token = _collected.set(messages)
+    try:
+        yield messages
+    finally:
+        _collected.reset(token)
+
+
 def warn(name: str, message: str) -> None:
     """Warn that the source ``name`` provides less than requested."""
-    warnings.warn(f"sources.{name}: {message}", SourceWarning, stacklevel=3)
+    text = f"sources.{name}: {message}"
+    collected = _collected.get()
+    if collected is None:
+        warnings.warn(text, SourceWarning, stacklevel=3)
+    else:
+        collected.append(text)
 
 
 def module(kind: str) -> ModuleType:

@@ -33,7 +33,16 @@ from ganloom.images.decoding import ImageError
 from ganloom.images.shards import ShardError
 from ganloom.models import ModelError
 from ganloom.params import ParamsError
-from ganloom.studio import collection, decisions, editing, generation, mixing, weaving
+from ganloom.sources import SourceError
+from ganloom.studio import (
+    collection,
+    decisions,
+    editing,
+    generation,
+    mixing,
+    searching,
+    weaving,
+)
 from ganloom.studio.collection import Collection, CollectionError
 from ganloom.studio.decisions import Change, ListState, Word
 from ganloom.studio.generators import Generators
@@ -170,10 +179,12 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
     generators = Generators(studio.project, bundle)
     samples = Samples(studio.project / "work" / "studio" / "kept")
     editor = editing.Editor(generators, samples)
+    searches = searching.Searches(studio.project)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
+        await searches.previews.close()
         await run_in_threadpool(editor.close)
 
     def get_collection(request: Request) -> Response:
@@ -238,6 +249,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             Route("/api/likeness/{digest}", get_likeness),
             Route("/thumbnails/{digest}", get_thumbnail),
             Route("/pictures/{digest}", get_large),
+            *searching.routes(searches),
             *generation.routes(generators, samples),
             *mixing.routes(generators, samples),
             *editing.routes(editor),
@@ -258,6 +270,7 @@ def create_app(studio: Studio, bundle: dict[str, Path] | None = None) -> Starlet
             ImageError: problem(422),
             ModelError: problem(422),
             SampleError: problem(422),
+            SourceError: problem(502),
             FloatingPointError: problem(422),
             OSError: problem(500),
             HTTPException: lambda _, error: JSONResponse(

@@ -186,10 +186,15 @@ def thumbnail(collection: Collection, digest: str, cache: Path) -> bytes:
         if _is_whole_webp(data := path.read_bytes()):
             return data
     image = decoding.decode(collection.shards[digest], collection.params.fetch.max_pixels)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
-    data = _encoded(image, "WEBP", quality=82, method=2)
+    data = small(image)
     write_whole(path, data)
     return data
+
+
+def small(image: Image.Image) -> bytes:
+    """Shrink an image to a thumbnail, and encode it as WebP."""
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX, reducing_gap=2.0)
+    return _encoded(image, "WEBP", quality=82, method=2)
 
 
 def _is_whole_webp(data: bytes) -> bool:

@@ -161,16 +161,19 @@ export function crisp(image) {
 
 /** Roving tabindex: arrow keys move within a group of buttons, Tab enters and leaves it. */
 export function roving(group) {
+  const all = () => [...group.querySelectorAll("button")];
   const enter = (button) => {
-    for (const other of group.children) other.tabIndex = other === button ? 0 : -1;
+    for (const other of all()) other.tabIndex = other === button ? 0 : -1;
   };
   new MutationObserver(() => {
-    const buttons = [...group.children];
+    const buttons = all();
     if (!buttons.some((b) => b.tabIndex === 0 && b.hasAttribute("tabindex"))) enter(buttons[0]);
   }).observe(group, { childList: true });
-  group.addEventListener("focusin", ({ target }) => enter(target.closest("button")));
+  group.addEventListener("focusin", ({ target }) => {
+    if (target.closest("button")) enter(target.closest("button"));
+  });
   group.addEventListener("keydown", (event) => {
-    const buttons = [...group.children];
+    const buttons = all();
     const at = buttons.indexOf(document.activeElement);
     const top = buttons[0]?.offsetTop;
     const columns = buttons.filter((button) => button.offsetTop === top).length;
