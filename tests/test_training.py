@@ -285,11 +285,10 @@ KINDS: dict[str, dict[str, Any]] = {
         | {"lambda_k": 0.001},
         "diffaugment": [],
     },
-    "originals and falling rates": {
+    "originals": {
         "generator": {"kind": "compact", "channels": 4, "latent": 6, "palette": 3},
         "discriminator": {"kind": "compact", "channels": 4},
         "condition": "picture",
-        "optimizer": ADAM | {"decay": 0.7},
     },
     "matching": {
         "feature_matching": {"weight": 10.0, "images": 4},
@@ -794,20 +793,6 @@ def test_one_original_is_no_condition(tmp_path: Path, slices: Path) -> None:
     )
     with pytest.raises(data.DataError, match=r"models.tiny.condition: there is one original only"):
         run(tmp_path, slices, spec)
-
-
-def test_learning_rates_fall_to_zero_at_the_end() -> None:
-    spec = model(optimizer=ADAM | {"lr": 2e-4, "lr_discriminator": 8e-4, "decay": 0.5})
-    training = fresh(spec, Inputs(6), torch.device("cpu"))
-
-    def rates(done: float) -> list[float]:
-        training.set_rates(spec.optimizer, done)
-        groups = [training.optimizers[p].param_groups for p in ("generator", "discriminator")]
-        return [float(group["lr"]) for (group,) in groups]
-
-    assert rates(0.0) == rates(0.5) == pytest.approx([2e-4, 8e-4])
-    assert rates(0.75) == pytest.approx([1e-4, 4e-4])
-    assert rates(1.0) == [0, 0]
 
 
 def test_condition_requires_classes(tmp_path: Path, slices: Path) -> None:

@@ -107,11 +107,6 @@ class Adam(Section):
     betas: Annotated[list[Fraction], Field(min_length=2, max_length=2)] = Field(
         description="Decay rates of the first and second moments"
     )
-    decay: Fraction | None = Field(
-        default=None,
-        description="Last share of the training, in which the learning rates fall to 0; missing: "
-        "none",
-    )
 
 
 class RmsProp(Section):

@@ -211,7 +211,6 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         reported: set[str] = set()  # kinds of alarm
 
         while state.step < steps and not (judging and judging.is_enough(state.history)):
-            state.set_rates(model.optimizer, state.step / steps)
             take_step(due(state.step), *images.batch(state.step, model.batch))
             state.step += 1
             shown_images = state.step * model.batch

@@ -60,20 +60,6 @@ class TrainingState:
     joules: float = 0.0
     resumed: int = 0
 
-    def set_rates(self, spec: params.Optimizer, done: float) -> None:
-        """Set the learning rates for the next step, in place, as graphs on a GPU require.
-
-        Args:
-            spec: Section ``optimizer``.
-            done: Share of the training that is done, from 0 to 1.
-        """
-        decay = getattr(spec, "decay", None)
-        if decay:
-            share = min(1.0, (1 - done) / decay)
-            for player, rate in _rates(spec).items():
-                for group in self.optimizers[player].param_groups:
-                    group["lr"].fill_(share * rate)
-
     def note(self, values: dict[str, Tensor]) -> None:
         """Add values to the sums, on the device, because reading a number would wait for it."""
         for name, value in values.items():
@@ -171,7 +157,7 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> Training
     if model.init_from:
         transfer.begin(generator, discriminator, model.init_from)
     spec = model.optimizer
-    rates = _rates(spec)
+    rates = {"generator": spec.lr, "discriminator": spec.lr_discriminator or spec.lr}
     optimizers: dict[str, Optimizer] = {}
     for player, network in players.items():
         # The memory format in which convolutions are fastest, on CPUs and on GPUs.
@@ -182,20 +168,14 @@ def fresh(model: params.Model, inputs: Inputs, device: torch.device) -> Training
         match spec:
             case params.Adam():
                 beta1, beta2 = spec.betas
-                rate = torch.tensor(rates[player], device=device) if spec.decay else rates[player]
                 optimizer: Optimizer = Adam(
-                    learning, rate, (beta1, beta2), fused=True, capturable=on_gpu
+                    learning, rates[player], (beta1, beta2), fused=True, capturable=on_gpu
                 )
             case params.RmsProp():
                 optimizer = RMSprop(learning, rates[player], capturable=on_gpu)
         _create_state(optimizer)
         optimizers[player] = optimizer
     return TrainingState({**players, "average": ema.shadow(generator)}, optimizers, device)
-
-
-def _rates(spec: params.Optimizer) -> dict[str, float]:
-    """Learning rate of each network before any decay."""
-    return {"generator": spec.lr, "discriminator": spec.lr_discriminator or spec.lr}
 
 
 def _create_state(optimizer: Optimizer) -> None:
