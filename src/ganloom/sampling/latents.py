@@ -93,15 +93,27 @@ def paths(v: Tensor, layout: Inputs, points: int) -> Tensor:
     Returns:
         (N * points, layout.width), path by path.
     """
-    z, rest = v.tensor_split([layout.latent], dim=1)
-    start, end = z.chunk(2)
-    walked = slerp(start, end, torch.linspace(0, 1, points)).transpose(0, 1).flatten(0, 1)
-    still = rest[: len(v) // 2].repeat_interleave(points, dim=0)
-    if layout.pictures:
-        first, last = rest[:, : layout.pictures].chunk(2)
-        t = torch.linspace(0, 1, points)[:, None]
-        still[:, : layout.pictures] = torch.lerp(first[:, None], last[:, None], t).flatten(0, 1)
-    return torch.cat([walked, still], dim=1)
+    start, end = v.chunk(2)
+    return walk(start, end, layout, torch.linspace(0, 1, points)).transpose(0, 1).flatten(0, 1)
+
+
+def walk(a: Tensor, b: Tensor, layout: Inputs, t: Tensor) -> Tensor:
+    """Interpolate z and pictures from a to b; class and code stay those of a.
+
+    Args:
+        a: (N, layout.width).
+        b: (N, layout.width).
+        layout: ``net.inputs`` of a generator.
+        t: (T,) in [0, 1].
+
+    Returns:
+        (T, N, layout.width).
+    """
+    z = slerp(a[:, : layout.latent], b[:, : layout.latent], t)
+    rest = a[:, layout.latent :].expand(len(t), -1, -1).clone()
+    pictures = slice(layout.latent, layout.latent + layout.pictures)
+    rest[..., : layout.pictures] = torch.lerp(a[:, pictures], b[:, pictures], t[:, None, None])
+    return torch.cat([z, rest], dim=2)
 
 
 def circle(start: Tensor, towards: Tensor, frames: int) -> Tensor:

@@ -14,7 +14,7 @@ from ganloom.enlarging.network import Enlarger
 from ganloom.metrics.copying import logits
 from ganloom.models import Discriminator, Generator
 from ganloom.sampling.generate import generate
-from ganloom.sampling.latents import inputs, slerp
+from ganloom.sampling.latents import inputs, walk
 from ganloom.weaving.cloth import compose
 from ganloom.weaving.groups import fold, moved
 from ganloom.weaving.native import is_torus, native
@@ -57,13 +57,9 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
     if amount == 0:
         return v
     layout, other = net.inputs, inputs(net.inputs, 1, seed, "weave", "drift")
-    (z, rest), (end, goal) = (of.tensor_split([layout.latent], dim=1) for of in (v, other))
+    z, end = v[:, : layout.latent], other[:, : layout.latent]
     end *= z.norm() / end.norm()  # z may be truncated
-    t = torch.linspace(0, amount, STEPS)
-    still = rest.repeat(STEPS, 1)
-    pictures = still[:, : layout.pictures]
-    pictures.lerp_(goal[:, : layout.pictures].expand_as(pictures), t[:, None])
-    return torch.cat([slerp(z, end, t)[:, 0], still], dim=1)
+    return walk(v, other, layout, torch.linspace(0, amount, STEPS))[:, 0]
 
 
 def tile_of(
