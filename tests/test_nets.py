@@ -105,7 +105,6 @@ MODELS: dict[str, dict[str, Any]] = {
         "code": CODE | {"weight_latent": 0.0},
     },
     "compact": {"generator": "compact", "discriminator": "compact"},
-    "free_colours": {"generator": "compact palette=", "discriminator": "compact"},
     "picture": {"generator": "compact", "discriminator": "compact", "condition": "picture"},
     "texture": {"generator": "texture", "discriminator": "compact"},
     "matched": {
@@ -124,7 +123,7 @@ def spec(kinds: dict[str, dict[str, Any]], text: str) -> dict[str, Any]:
     return {
         "kind": kind,
         **kinds[kind],
-        **{key: int(value) if value.isdigit() else value or None for key, value in changes.items()},
+        **{key: int(value) if value.isdigit() else value for key, value in changes.items()},
     }
 
 

@@ -787,7 +787,7 @@ def test_one_original_is_no_condition(tmp_path: Path, slices: Path) -> None:
     index = pd.read_parquet(slices / "index.parquet")
     index.assign(sha256="one").to_parquet(slices / "index.parquet")
     spec = model(
-        generator={"kind": "compact", "channels": 4, "latent": 6, "palette": None},
+        generator={"kind": "compact", "channels": 4, "latent": 6, "palette": 3},
         discriminator={"kind": "compact", "channels": 4},
         condition="picture",
     )

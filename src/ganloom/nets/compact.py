@@ -5,7 +5,7 @@ generator does the reverse after its last one (Shi et al., 2016, arXiv:1609.0515
 are those of DCGAN, with layer normalisation in the discriminator: unlike batch normalisation, it
 allows gradient penalties. ``channels`` is the width at half resolution.
 
-A generator with a palette computes a few colours for each image, and for each pixel the shares in
+The generator computes a few colours for each image, and for each pixel the shares in
 which these are mixed. Areas of one colour are then even, and all parts of an image agree on its
 colours, which convolutions learn slowly.
 """
@@ -42,9 +42,7 @@ def generator(spec: params.CompactGenerator, resolution: int, width: int) -> nn.
             nn.ReLU(inplace=True),
         ]
         channels = wider
-    layers += [nn.Conv2d(channels, 4 * (spec.palette or 3), 3, padding=1), nn.PixelShuffle(2)]
-    if spec.palette is None:
-        return blocks.initialise(nn.Sequential(*layers, nn.Tanh()))
+    layers += [nn.Conv2d(channels, 4 * spec.palette, 3, padding=1), nn.PixelShuffle(2)]
     net = Coloured(nn.Sequential(*layers), blocks.Palette(width, spec.palette))
     blocks.initialise(net)
     net.colours.spread()

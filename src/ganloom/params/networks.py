@@ -84,8 +84,8 @@ class CompactGenerator(_Generator):
     channels: Count = Field(
         description="Channels at half resolution; doubled at each halving, at most 16-fold"
     )
-    palette: Annotated[int, Field(ge=2)] | None = Field(
-        description="Colours of an image, which are mixed at each pixel; null: free colours"
+    palette: Annotated[int, Field(ge=2)] = Field(
+        description="Colours of an image, which are mixed at each pixel"
     )
 
 
