@@ -237,6 +237,40 @@ def test_worker_exits_if_its_parent_died_before_the_start(tmp_path: Path) -> Non
     assert done.stdout == "alone\n", done.stderr
 
 
+TENSORS = """
+import resource, sys
+
+sys.path.insert(0, {scripts!r})
+import prelude
+
+prelude.begin()
+
+import torch
+
+size = 10_000_000
+for _ in range(50):
+    torch.ones(size)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(size)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults * resource.getpagesize() / (4 * size))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another allocator")
+def test_memory_of_tensors_is_used_again(tmp_path: Path) -> None:
+    """Otherwise the kernel clears all pages of each new tensor."""
+    (tmp_path / "params.yaml").write_text(
+        recipes.whole(ROOT / "recipes/tiny.yaml", ROOT), encoding="utf-8"
+    )
+    script = TENSORS.format(scripts=str(ROOT / "workflow/scripts"))
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 1, done.stderr
+
+
 def test_watched_files_of_a_stage_are_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

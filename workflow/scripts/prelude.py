@@ -45,6 +45,7 @@ def begin() -> Params:
             "use the project's environment: source .venv/bin/activate"
         )
     is_worker = process.join()
+    process.keep_freed_memory()
     try:
         params = load()
     except ParamsError as error:
