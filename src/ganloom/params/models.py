@@ -210,6 +210,11 @@ class Model(Section):
     init_from: InitFrom | None = None
     warm_up: WarmUp | None = None
 
+    @property
+    def warm_up_steps(self) -> int:
+        """Steps of the warm-up; 0 without one."""
+        return round(1000 * self.warm_up.kimg / self.warm_up.batch) if self.warm_up else 0
+
     @model_validator(mode="after")
     def _fits(self) -> Model:
         rules.check_model(self)

@@ -68,9 +68,9 @@ class Evidence:
 
     @property
     def steps(self) -> int:
-        """Steps up to the selected checkpoint."""
+        """Steps up to the selected checkpoint, with those of the warm-up."""
         kimg = self.metrics.get("kimg", self.trained)
-        return round(kimg * 1000 / self.spec.batch)
+        return round(kimg * 1000 / self.spec.batch) + self.spec.warm_up_steps
 
     @property
     def alarms(self) -> list[str]:
@@ -279,9 +279,10 @@ def _round_up(kimg: float) -> float:
 
 def _longer(e: Evidence, kimg: float) -> NextStep:
     kimg = _round_up(kimg)
+    start = "after the warm-up, which is kept" if e.spec.warm_up else "from the beginning"
     advice = (
         f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all. A training of another "
-        "length starts from the beginning."
+        f"length starts {start}."
     )
     return _experiment(e, advice, kimg)
 
