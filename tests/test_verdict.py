@@ -24,6 +24,7 @@ from ganloom.report.verdict import RULES, Evidence, duration, verdict
 ROOT = Path(__file__).parents[1]
 RECIPES = recipes.paths(ROOT)
 DCGAN = params.load(ROOT / "params.yaml").models["dcgan"]
+MATCHED = params.load(ROOT / "params.yaml").models["compact"]
 
 REAL = {
     **{"kid_lite2": 0.03, "precision": 0.8, "coverage": 0.9, "recall": 0.7, "duplicates": 0.05},
@@ -54,6 +55,8 @@ def alarm(kimg: float, over: float | None) -> dict[str, Any]:
         (evidence(), "Still learning"),
         (evidence(metrics={"kimg": 0.5, "recall": 0.0}), "Not trained yet"),
         (evidence(metrics={"kimg": 12.0, "recall": 0.1}), "Still learning"),
+        # 250 steps, after 6,250 of the warm-up.
+        (evidence(metrics={"kimg": 2.0, "recall": 0.0}, spec=MATCHED), "Still learning"),
         # At its beginning every generator draws one picture.
         (evidence({"kimg": 0.5, "recall": 0.0}, alarm(0.3, None)), "Not trained yet"),
         (evidence(judgement=alarm(30, None)), "Collapsed"),
