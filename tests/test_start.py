@@ -87,6 +87,13 @@ def draw(kind: str, count: int = 60, side: int = 128, folder: str = "../mine") -
     return place
 
 
+def without_length(model: params.Model) -> dict[str, Any]:
+    values = model.model_dump()
+    for training in (values, values["warm_up"] or {}):
+        training["kimg"] = 0
+    return values
+
+
 # --- what it writes ------------------------------------------------------------------------------
 
 
@@ -114,15 +121,34 @@ def test_things_are_used_whole(kind: str, fit: str, words: str) -> None:
     assert words in said and "on, results are better" in said
 
 
+@pytest.mark.parametrize(
+    ("kind", "side", "minutes", "resolution"),
+    [
+        ("photograph", 128, 60, 64),
+        ("photograph", 128, 59, 32),
+        ("drawing", 127, 60, 32),
+        ("texture", 128, 60, 32),
+    ],
+)
+def test_an_hour_is_enough_for_larger_things(
+    kind: str, side: int, minutes: float, resolution: int
+) -> None:
+    draw(kind, side=side)
+    known, said = started(minutes=minutes)
+    assert known.augment.resolution == resolution
+    assert {model.resolution for model in known.models.values()} == {resolution}
+    assert f"scaled to {resolution} px (augment)" in said
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_models_are_those_of_the_recipe(kind: str) -> None:
     """Whichever networks it has: only lengths, and batches of small collections, are changed."""
     draw(kind)
     known, _ = started()
-    expected = recipe(KINDS[kind].models)["models"]
-    assert {name: {**m.model_dump(), "kimg": 0} for name, m in known.models.items()} == {
-        name: {**params.Model.model_validate(m).model_dump(), "kimg": 0}
-        for name, m in expected.items()
+    models = recipe(KINDS[kind].models)["models"]
+    expected = {name: params.Model.model_validate(models[name]) for name in KINDS[kind].names}
+    assert {name: without_length(m) for name, m in known.models.items()} == {
+        name: without_length(m) for name, m in expected.items()
     }
 
 

@@ -42,7 +42,7 @@ def build(
     """
     base = read(recipes.FOLDER / recipes.BASE)
     network, fetch = params.Network(**base["network"]), params.Fetch(**base["fetch"])
-    values, reasons = plan(path, look(path, network, fetch), kind)
+    values, reasons = plan(path, look(path, network, fetch), minutes, kind)
     known = parse(values)
     if found := problems(known):
         raise StartError("\n".join(found))
@@ -82,7 +82,9 @@ def _fit(
         f"Training: {trained}. Together {about(together(by))} on {place} of this machine, measured "
         "in a few steps; the other stages take some minutes more."
     ]
-    enough = max(FEW_STEPS * m.batch / 1000 / m.kimg for m in known.models.values())
+    enough = max(
+        FEW_STEPS / (1000 * m.kimg / m.batch + m.warm_up_steps) for m in known.models.values()
+    )
     if by < enough:
         said.append(
             f"This is too short: models learn little in fewer than {FEW_STEPS} steps. Run this "

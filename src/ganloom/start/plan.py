@@ -20,38 +20,47 @@ class Choice:
     Attributes:
         data: Recipe of everything but the models: how images are cut, enlarged and woven.
         models: Recipe of the models.
+        names: Names of these models.
         augment: What is different in the section ``augment``.
     """
 
     data: str
     models: str
+    names: tuple[str, ...]
     augment: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Edit here if other recipes suit a kind of image better. The models of `cifar10_cars` need a GPU.
+# Edit here if other recipes suit a kind of image better. The first model is what the second one
+# is compared with: two of them take no longer than one on two cores.
+WHOLE = ("dcgan_diffaug", "matched")
 KINDS = {
-    "texture": Choice("kene", "kene", {"symmetries": 8}),
-    "drawing": Choice("pokemon", "pokemon", {"fit": "pad", "symmetries": 2}),
-    "photograph": Choice("cifar10_cars", "pokemon", {"fit": "crop", "symmetries": 2}),
+    "texture": Choice("kene", "kene", ("dcgan", "compact"), {"symmetries": 8}),
+    "drawing": Choice("pokemon", "pokemon", WHOLE, {"fit": "pad", "symmetries": 2}),
+    "photograph": Choice("cifar10_cars", "pokemon", WHOLE, {"fit": "crop", "symmetries": 2}),
 }
 CLASSES = "digits"  # of its models, those with a condition
 
 TEXTURE, THING = 0.2, 0.3  # unevenness of textures at most, of things at least
 GROUND = 0.5  # share of the border in one colour, from which things are on a plain ground
 FEWEST = 10  # images
-FEW = {"texture": 60, "drawing": 500, "photograph": 1500}  # images: with fewer, results are poor
+FEW = {"texture": 60, "drawing": 500, "photograph": 400}  # images: with fewer, results are poor
 PER_CLASS = 150  # images of the smallest class, for a conditional model
 SHOWN = 5  # unreadable files to name
 SMALLEST = 8  # px of the shorter side
 SMALL_DRAWING = 64  # px of the shorter side: perceptual hashes of different drawings are equal
+FINE = 64  # px of whole images, with enough of both:
+FINE_SIDE, FINE_MINUTES = 128, 60
 
 
-def plan(path: Path, look: Look, kind: str | None = None) -> tuple[dict[str, Any], list[str]]:
+def plan(
+    path: Path, look: Look, minutes: float, kind: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Choose parameters for a folder.
 
     Args:
         path: The folder, as written to the file.
         look: What is in it.
+        minutes: Time for all trainings together.
         kind: Key of ``KINDS``; None to tell by the images.
 
     Returns:
@@ -72,15 +81,19 @@ def plan(path: Path, look: Look, kind: str | None = None) -> tuple[dict[str, Any
     conditional, classes = _classes(look)
     source = CLASSES if conditional else choice.models
     models = recipes.values(recipes.find(source))
+    chosen = {
+        name: model
+        for name, model in models["models"].items()
+        if ("condition" in model if conditional else name in choice.names)
+    }
 
     augment = {**given["augment"], **choice.augment}
     is_cut = augment["mode"] == "slices"
+    if not is_cut and not conditional and small >= FINE_SIDE and minutes >= FINE_MINUTES:
+        side = augment["resolution"] = FINE
+    least = _least(side, look, is_cut)
     if is_cut:
-        # A slice shows a quarter of an image's side, and more than a training image if it can.
-        least = max(side, min(max(2 * side, look.side // 4), small) // side * side)
         augment["sizes"] = [least]
-    else:
-        least = min(side, small)
     if conditional and kind == "drawing":
         augment["symmetries"] = 1  # mirrored letters are others
     if small < SIDE:  # the enlarger learns from crops of this side
@@ -95,15 +108,15 @@ def plan(path: Path, look: Look, kind: str | None = None) -> tuple[dict[str, Any
         "curate": {**given.get("curate", {}), "min_side": least},
         "augment": augment,
         "train": models["train"],
-        "models": {
-            key: m for key, m in models["models"].items() if "condition" in m or not conditional
-        },
+        "models": chosen,
         "report": {"title": name, "about": f"{look.readable} images in the folder {name}."},
     }
-    for model in given["models"].values():
+    for model in chosen.values():
         model["resolution"] = model["resolution"] * side // models["augment"]["resolution"]
         if not is_cut:  # slices are many
-            model["batch"] = min(model["batch"], look.readable // 2)
+            for training in (model, model.get("warm_up")):
+                if training:
+                    training["batch"] = min(training["batch"], look.readable // 2)
     recipe = choice.data if source == choice.data else f"{choice.data} with the models of {source}"
     used = f"slices of {least} px" if is_cut else "whole images"
     reasons = [
@@ -132,6 +145,15 @@ def _check(path: Path, look: Look) -> None:
             f"less, and {SMALLEST} px are needed; collect larger ones, perhaps the originals of "
             "these thumbnails"
         )
+
+
+def _least(side: int, look: Look, is_cut: bool) -> int:
+    """Return the side of a slice, or the least side of a whole image."""
+    small = look.small_side
+    if not is_cut:
+        return min(side, small)
+    # A slice shows a quarter of an image's side, and more than a training image if it can.
+    return max(side, min(max(2 * side, look.side // 4), small) // side * side)
 
 
 def _resolution(recipe: str) -> int:
