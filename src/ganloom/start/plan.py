@@ -48,8 +48,8 @@ PER_CLASS = 150  # images of the smallest class, for a conditional model
 SHOWN = 5  # unreadable files to name
 SMALLEST = 8  # px of the shorter side
 SMALL_DRAWING = 64  # px of the shorter side: perceptual hashes of different drawings are equal
-FINE = 64  # px of whole images, with enough of both:
-FINE_SIDE, FINE_MINUTES = 128, 60
+FINE = 64  # px at which whole images are used if they are large enough, and there is enough time
+FINE_SIDE, FINE_MINUTES = 128, 60  # px of the shorter side, and minutes, at least
 
 
 def plan(
