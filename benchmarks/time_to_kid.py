@@ -3,12 +3,12 @@
     python benchmarks/time_to_kid.py          # an estimated 20 minutes on two idle cores, offline
     python benchmarks/time_to_kid.py --seconds 60 --thresholds 1.5 1
 
-Two models of recipes/kene.yaml, `dcgan` and `dcgan_diffaug`, are trained by ganloom, and `dcgan` by
-the plain PyTorch loop of plain_loops.py as well. All use the same slices, made by the stages in a
-temporary project; the plain loop reads them from PNG files. Every 4,000 images, the generator is
-evaluated as in training: KID-lite2 to 256 images of one half of the holdout, from the same latents.
-The time of evaluations is not counted; that of averaging, calibration, frames and checkpoints is.
-Each training has one thread and its own process.
+Two models of recipes/kene.yaml, `dcgan` and the warm-up of `compact`, are trained by ganloom, and
+`dcgan` by the plain PyTorch loop of plain_loops.py as well. All use the same slices, made by the
+stages in a temporary project; the plain loop reads them from PNG files. Every 4,000 images, the
+generator is evaluated as in training: KID-lite2 to 256 images of one half of the holdout, from the
+same latents. The time of evaluations is not counted; that of averaging, calibration, frames and
+checkpoints is. Each training has one thread and its own process.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from torch import nn
 
 from ganloom import params
 from ganloom.images.arrays import apply_symmetry
-from ganloom.training import judge, loop
+from ganloom.training import judge, loop, warm_up
 
 INTERVAL = 4000  # images between two evaluations
 MOST = 1000  # evaluations: more than any run has
@@ -51,7 +51,7 @@ SECTION = params.Judge(every=1, samples=256, keep="last", patience=None)
 RUNS = {
     "plain loop": ("plain", "dcgan"),
     "ganloom": ("ganloom", "dcgan"),
-    "ganloom, DiffAugment": ("ganloom", "dcgan_diffaug"),
+    "ganloom, compact": ("ganloom", "compact"),
 }
 
 
@@ -135,6 +135,8 @@ def train(run: str, project: Path, seed: int, seconds: float) -> list[tuple[floa
     """Train, and return seconds and KID of every evaluation."""
     how, name = RUNS[run]
     model = params.Model.model_validate(pipeline.recipe("kene")["models"][name])
+    if model.warm_up:
+        model = warm_up.first_phase(model, model.warm_up)
     return {"plain": plain, "ganloom": ganloom}[how](model, project, seed, seconds)
 
 

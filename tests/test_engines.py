@@ -74,11 +74,8 @@ def test_edit_runs_dependents_in_one_engine_and_nothing_in_the_other(
         return EVERYTHING - (DATA - {"curate", "augment"})
 
     # Sections that may be missing are part of a command, not of `params`.
-    def cloth() -> set[str]:
+    def cloth_and_enlarger() -> set[str]:
         project.edit("weave.drift", 0.25)
-        return {"check", "weave@dcgan", "report"}
-
-    def enlarger() -> set[str]:
         project.edit("enlarge.kimg", 0.3)
         return {"check", "enlarger", "weave@dcgan", "report"}
 
@@ -95,7 +92,7 @@ def test_edit_runs_dependents_in_one_engine_and_nothing_in_the_other(
     # The engines take turns in who is first.
     edits = (
         *(dropout, source_file, catalogue, image_file, curation_list),
-        *(cloth, enlarger, no_enlarger, seed),
+        *(cloth_and_enlarger, no_enlarger, seed),
     )
     for edit, (first, second) in zip(edits, itertools.cycle(BOTH_ORDERS), strict=False):
         expected = edit()
