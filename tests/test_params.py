@@ -277,7 +277,7 @@ def combined(judge: str, discriminator: dict[str, Any], model: dict[str, Any]) -
             "dcgan",
             {},
             {"warm_up": WARM_UP | {"discriminator": RESNET}},
-            ["warm_up.discriminator.kind: 'resnet'", "'dcgan', the generator's kind"],
+            ["warm_up.discriminator.kind: 'resnet'", "'dcgan', a kind that the model has"],
         ),
     ],
 )
@@ -301,6 +301,7 @@ def test_invalid_combinations_are_refused_with_the_reason(
         ("projected", {}, {"objective": {"kind": "relativistic"}, "diffaugment": ["shift"]}),
         ("projected", {}, {"resolution": 16}),
         ("projected", {"pixels": 8}, {"warm_up": WARM_UP, "objective": {"kind": "hinge"}}),
+        ("dcgan", {}, {"generator": TEXTURE | {"latent": 96}, "warm_up": WARM_UP}),
         ("began", {}, {"objective": BEGAN | {"reconstruction": "ms_ssim"}, "code": CODE}),
     ],
 )

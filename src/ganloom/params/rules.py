@@ -45,10 +45,13 @@ def check_model(model: Model) -> None:
     _check_training(model, model)
     if not model.warm_up:
         return
-    kind, own = model.warm_up.discriminator.kind, model.generator.kind
-    if kind != own:
+    kind, own = model.warm_up.discriminator.kind, (model.discriminator.kind, model.generator.kind)
+    if kind not in own:
         # dvc.yaml lists the modules of the model's generator and discriminator only.
-        allowed = f"{own!r}, the generator's kind, of which the stage knows that it depends"
+        allowed = (
+            f"{' or '.join(map(repr, dict.fromkeys(own)))}, a kind that the model has already, so "
+            "that a change of its code retrains the model"
+        )
         raise refusal("warm_up.discriminator.kind", kind, allowed)
     try:
         _check_training(model, model.warm_up)

@@ -41,7 +41,8 @@ def train(
         **record.machine(best_device()),
     }
     files = [slices / name for name in TRAINING]
-    models.networks(first.generator.kind)  # the fingerprint covers the modules that are loaded
+    for network in (first.generator, first.discriminator):
+        models.networks(network.kind)  # the fingerprint covers the modules that are loaded
     folder = work / "warm-up" / f"{name}-{checkpoint.fingerprint(facts, files)}"
     if not folder.is_dir():
         # Renamed when it is complete: a warm-up that diverges leaves a folder as well.
