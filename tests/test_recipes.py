@@ -32,7 +32,7 @@ NAMES = {
     "mnist", "mnist_infogan", "pokemon", "shipibo", "tiny",
 }  # fmt: skip
 # What makes a network large.
-SMALL = {"channels": 4, "dense": 8, "first": 4, "hidden": 8, "latent": 8}
+SMALL = {"channels": 4, "dense": 8, "first": 4, "hidden": 8, "latent": 24, "local": 1}
 
 
 def recipe(name: str) -> Any:

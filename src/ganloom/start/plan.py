@@ -34,7 +34,7 @@ class Choice:
 # is compared with: two of them take no longer than one on two cores.
 WHOLE = ("dcgan_diffaug", "matched")
 KINDS = {
-    "texture": Choice("kene", "kene", ("dcgan", "compact"), {"symmetries": 8}),
+    "texture": Choice("batik", "batik", ("dcgan", "matched"), {"symmetries": 8}),
     "drawing": Choice("pokemon", "pokemon", WHOLE, {"fit": "pad", "symmetries": 2}),
     "photograph": Choice("cifar10_cars", "pokemon", WHOLE, {"fit": "crop", "symmetries": 2}),
 }
