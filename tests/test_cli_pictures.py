@@ -26,6 +26,7 @@ from ganloom.images.shards import sha256
 from ganloom.nets.inputs import Inputs
 from ganloom.sampling.latents import new
 from ganloom.tables import KeptRow, ManifestRow
+from ganloom.weaving import gallery
 from ganloom.weaving.groups import FRIEZES, WALLPAPERS
 from ganloom.weaving.origin import CREDITS, LENGTH, origin
 from ganloom.weaving.tile import make_tile
@@ -216,6 +217,20 @@ def test_texture_is_woven_without_repetition_and_without_a_seam() -> None:
     run("weave --model texture --group p4m --size 128 --tile 64 --out b.png")
     folded = pixels("b.png")
     np.testing.assert_array_equal(folded[:64], folded[64:])
+
+
+@pytest.mark.parametrize(("groups", "whole"), [(["p1", "p4m"], True), (["p4m", "p1"], False)])
+def test_cloth_of_a_texture_is_a_whole_only_without_symmetry(
+    groups: list[Any], whole: bool, tmp_path: Path
+) -> None:
+    save_texture()
+    section = params.Weave(groups=groups, border=None, drift=0.0, choose=1, tile=64, size=128)
+    sampling = gallery.Sampling(seed=1, truncation=1.0, grid=2, frames=2, fps=2)
+    home = Path("results/models/texture")
+    told = gallery.woven(Path(), home, tmp_path, sampling, section)
+    assert told == {"number": 0, "of": 1, "whole": whole}
+    cloth = pixels(tmp_path / "cloth.png")
+    assert (cloth[:64] == cloth[64:]).all() != whole
 
 
 def test_texture_tile_is_its_sample() -> None:

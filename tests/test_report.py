@@ -221,7 +221,7 @@ def make_cloths(folder: Path) -> None:
         folder / "cloth.json",
         {
             "enlarged": {"32": {"bicubic": apart, "enlarger": apart | {"kid_lite2": 0.625}}},
-            "sample": {"number": 5, "of": 64},
+            "sample": {"number": 5, "of": 64, "whole": False},
             "weave": {"groups": ["p4m", "p6m"]},
         },
     )
@@ -340,6 +340,20 @@ def test_report_escapes_text_from_data(page: str, read: Reader) -> None:
     assert "javascript:" not in "".join(str(a.get("href")) for _, a in read.tags)
     assert read.text.count(HOSTILE) >= 7
     assert 'href="https://example.org/cloth?a=1&amp;b=2"' in page
+
+
+def test_cloth_that_was_generated_as_a_whole_is_said_not_to_repeat(
+    project: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(project, tmp_path / "copy")
+    path = copy / "results/cloths/compact/cloth.json"
+    facts = json.loads(path.read_text())
+    facts["sample"]["whole"] = True
+    write_json(path, facts)
+    text = Reader(page_of(copy)).text
+    assert "in the style of a single sample of compact" in text
+    assert "generated as a whole, so that nothing repeats, and enlarged" in text
+    assert "folded by symmetry" not in text
 
 
 @pytest.mark.filterwarnings("error")

@@ -28,6 +28,7 @@ class Cloths:
         cloth: Cloth of one sample.
         sample: The sample of the cloth, as generated.
         chosen: Description of how that sample was chosen.
+        whole: Whether the cloth was generated as a whole, in the style of the sample.
         tiles: One tile per wallpaper group.
         film: Data URI of an animation of tiles; "" if it is missing or too large for the page.
     """
@@ -36,6 +37,7 @@ class Cloths:
     cloth: EncodedImage | None
     sample: EncodedImage | None
     chosen: str
+    whole: bool
     tiles: list[Tile]
     film: str
 
@@ -76,6 +78,7 @@ def cloths(project: Path, name: str, limit: int) -> Cloths:
     folder = project / "results/cloths" / name
     facts = read_json(folder / "cloth.json")
     woven: Mapping[str, Any] = facts.get("weave") or {}
+    sample: Mapping[str, int] = facts.get("sample") or {}
     tiles = [
         Tile(group, tile)
         for group in woven.get("groups", [])
@@ -85,7 +88,8 @@ def cloths(project: Path, name: str, limit: int) -> Cloths:
         enlarged=picture_file(folder / "enlarged.png", 1024, limit // 4),
         cloth=picture_file(folder / "cloth.png", 1024, limit // 4),
         sample=picture_file(folder / "sample.png", 256, limit // 24),
-        chosen=_chosen(facts.get("sample") or {}),
+        chosen=_chosen(sample),
+        whole=bool(sample.get("whole")),
         tiles=tiles,
         film=_film(folder / "loop.mp4", limit // 2),
     )

@@ -22,7 +22,15 @@ from ganloom.sampling.generate import generate
 from ganloom.sampling.latents import inputs, new
 from ganloom.sampling.paths import closed_path
 from ganloom.weaving.native import is_torus
-from ganloom.weaving.weave import ClothPattern, choose, cloth_of, drift, pictures, tile_of
+from ganloom.weaving.weave import (
+    ClothPattern,
+    choose,
+    cloth_of,
+    drift,
+    is_whole,
+    pictures,
+    tile_of,
+)
 
 SHOWN = 128  # least px of a sample in the sheet of enlarged samples
 FILM_TILE = 256  # px
@@ -117,7 +125,8 @@ def woven(
         section: Section ``weave``.
 
     Returns:
-        ``number`` of the sample, and of how many it was chosen (``of``).
+        ``number`` of the sample, of how many it was chosen (``of``), and whether the cloth was
+        generated as a whole (``whole``) instead of repeating the sample.
     """
     enlarger = find(project)
     net, _ = load_generator(home / "generator.safetensors", "cpu")
@@ -148,7 +157,7 @@ def woven(
     shown = Image.fromarray(cloth).resize((CLOTH_SIDE, CLOTH_SIDE), Image.Resampling.LANCZOS)
     shown.save(out / "cloth.webp", quality=CLOTH_QUALITY, method=6)
     save(_film(net, pattern.group, sampling, enlarger), out / "loop.mp4", sampling.fps)
-    return {"number": number, "of": section.choose}
+    return {"number": number, "of": section.choose, "whole": is_whole(net, pattern.group)}
 
 
 def _film(

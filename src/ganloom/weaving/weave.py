@@ -62,6 +62,11 @@ def drift(net: Generator, v: Tensor, amount: float, seed: int) -> Tensor:
     return walk(v, other, layout, torch.linspace(0, amount, STEPS))[:, 0]
 
 
+def is_whole(net: Generator, group: str) -> bool:
+    """Whether a cloth of this wallpaper group is generated as a whole, not repeated."""
+    return group == "p1" and is_torus(net)
+
+
 def tile_of(
     sample: Array,
     pattern: ClothPattern,
@@ -115,7 +120,7 @@ def cloth_of(
         (*size, 3).
     """
     samples = pictures(net, v)
-    if pattern.group != "p1" or not is_torus(net):
+    if not is_whole(net, pattern.group):
         return weave(samples, pattern, size, enlarger, tile)
     down, across = (side / tile for side in size)
     whole = enlarged_tile(native(net, v, (down, across), pattern.place, seed), size, enlarger)
