@@ -1,10 +1,10 @@
 """Make the generator that the studio shows before anything is trained here.
 
-    python benchmarks/bundled_generator.py    # some ten minutes on one core, no network
+    python benchmarks/bundled_generator.py    # five to ten minutes on one core, no network
 
-It is the model `compact` of recipes/kene.yaml (0.8 MB), trained for a sixth longer. The stages to
-`train` run in a temporary project. The generator replaces src/ganloom/studio/kene.safetensors; the
-same machine makes the same bytes.
+It is the model `compact` of recipes/kene.yaml (0.8 MB). The stages to `train` run in a temporary
+project. The generator replaces src/ganloom/studio/kene.safetensors; the same machine makes the same
+bytes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ NAME = "kene"
 
 def main() -> None:
     parameters = recipe("kene")
-    model = parameters["models"]["compact"]
-    model["kimg"], model["warm_up"]["kimg"] = 7, 50
-    parameters["models"] = {NAME: model}
+    parameters["models"] = {NAME: parameters["models"]["compact"]}
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         run(project, parameters, [*SLICES, f"train {NAME}"])

@@ -480,10 +480,10 @@ def test_report_lists_changes_from_the_recipe(project: Path, tmp_path: Path) -> 
     )
     path = tmp_path / "run/params.yaml"
     text = path.read_text()
-    path.write_text(text.replace("kimg: 56", "kimg: 57", 1).replace("\nseed: 1", "\nseed: 5"))
+    path.write_text(text.replace("kimg: 36", "kimg: 37", 1).replace("\nseed: 1", "\nseed: 5"))
     words = Reader(page_of(tmp_path / "run")).text
     assert "Differences from the recipe kene : 2 values" in words
-    assert "models.dcgan.kimg 56 57" in words
+    assert "models.dcgan.kimg 36 37" in words
 
 
 def test_report_names_the_copied_recipe(project: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from ganloom.report.verdict import RULES, Evidence, duration, verdict
 
 ROOT = Path(__file__).parents[1]
 RECIPES = recipes.paths(ROOT)
-DCGAN = params.load(ROOT / "params.yaml").models["dcgan"]
+DCGAN = params.load(ROOT / "params.yaml").models["dcgan"].model_copy(update={"kimg": 56.0})
 MATCHED = params.load(ROOT / "params.yaml").models["compact"]
 
 REAL = {
