@@ -103,7 +103,8 @@ numbers = st.lists(st.integers(-20, 20), min_size=2, max_size=12)
 @given(limits=numbers, values=numbers)
 def test_shares_equal_numpys(limits: list[int], values: list[int]) -> None:
     ordered, seen = np.sort(np.array(limits, np.float32)), np.array(values, np.float32)
-    shares = matching._shares(*(torch.tensor(np.stack([x, x + 1])) for x in (ordered, seen)))
+    above = torch.searchsorted(*(torch.tensor(np.stack([x, x + 1])) for x in (ordered, seen)))
+    shares = matching._shares(above, len(ordered))
     expected = (seen <= ordered[:, None]).mean(axis=1)
     assert shares.numpy() == pytest.approx(np.stack([expected, expected]))
 

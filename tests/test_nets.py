@@ -503,6 +503,9 @@ def update(
     v = told.draw(len(shown))
     condition = told.parts(v)[1] if told.conditions else None
     made = state.networks["generator"](v)
+    for term in phase.terms:
+        if isinstance(term, objectives.FeatureMatching):
+            term.prepare(made)
     if phase.network == "discriminator":
         made = made.detach()
     optimizer = state.optimizers[phase.network]

@@ -285,13 +285,15 @@ def test_feature_matching_moves_fake_mean_to_real_mean(
 ) -> None:
     spec = params.FeatureMatching(weight=5.0, images=looked)
     plain = by_network(objectives.hinge())["generator"]
-    joined = added(plain, objectives.feature_matching(spec, memory))
+    term = objectives.FeatureMatching(spec, memory)
+    joined = added(plain, term)
     fake = images(2)._replace(images=images(2).images.requires_grad_())
     some = fake.images[:looked]
     mean = sums(some).mean(0).detach()
     moved = (1 - 0.5 ** (len(some) / 2000)) * mean  # it began at zero
     gap = moved - memory["mean_real"]
 
+    term.prepare(fake.images)
     loss, noted = joined.loss(linear, images(1), fake)
     assert torch.allclose(memory["mean_fake"], moved)
     assert noted["feature_gap"].item() == pytest.approx(gap.square().sum().item() / 3)
@@ -304,6 +306,22 @@ def test_feature_matching_moves_fake_mean_to_real_mean(
     assert torch.allclose(slope[:looked, 0], first.expand_as(some[:, 0]))
     assert torch.allclose(slope[:looked, 1:], others.expand_as(some[:, 1:]))
     assert not slope[looked:].any()
+
+
+def test_feature_gradient_is_the_same_in_another_thread() -> None:
+    cpu = torch.device("cpu")
+    fakes = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    expected, gap = matching.feature_gradient(fakes.clone(), matching.feature_memory(cpu))
+
+    term = objectives.FeatureMatching(
+        params.FeatureMatching(weight=1.0, images=4), matching.feature_memory(cpu)
+    )
+    term.prepare(fakes)
+    fakes.requires_grad_()
+    loss, noted = term(objectives.Pass(linear, Batch(fakes), Batch(fakes)))
+    (gradient,) = torch.autograd.grad(loss, fakes)
+    assert torch.equal(gradient, expected)
+    assert torch.equal(noted["feature_gap"], gap)
 
 
 def test_feature_matching_starts_from_current_means(memory: dict[str, Tensor]) -> None:

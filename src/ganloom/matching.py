@@ -33,7 +33,7 @@ SHARES = torch.sigmoid(torch.linspace(-7, 7, 64))
 
 
 def feature_memory(device: torch.device) -> dict[str, Tensor]:
-    """Create the memory of ``feature_pull``, of EfficientNet-Lite0's features.
+    """Create the memory of ``feature_gradient``, of EfficientNet-Lite0's features.
 
     ``mean_real`` and ``mean_fake`` (1280,), and ``variance_real`` (), the sum of all variances.
     """
@@ -48,7 +48,7 @@ def feature_memory(device: torch.device) -> dict[str, Tensor]:
 def remember_features(
     memory: dict[str, Tensor], real: Iterable[Tensor], fake: Iterable[Tensor]
 ) -> None:
-    """Compute the initial statistics of ``feature_pull``.
+    """Compute the initial statistics of ``feature_gradient``.
 
     Args:
         memory: Memory from ``feature_memory``, filled in place.
@@ -61,8 +61,8 @@ def remember_features(
     memory["mean_fake"].copy_(torch.cat([pooled(images, LITE0) for images in fake]).mean(dim=0))
 
 
-def feature_pull(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Feature matching: a loss that moves the mean of fakes' features to that of real images.
+def feature_gradient(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Feature matching: how fakes have to change for the mean of their features to be the real one.
 
     Salimans et al. (2016), arXiv:1606.03498, section 3.1, with a frozen network instead of D. As
     it does not change, a moving mean of fakes may be used (dos Santos et al., 2019,
@@ -73,14 +73,16 @@ def feature_pull(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, Tenso
         memory: ``mean_fake`` is updated in place.
 
     Returns:
-        The loss, (), with the gradient that the squared distance of the means would have if the
-        moving mean were that of this batch; and this distance, in units of ``variance_real``.
+        The gradient, (B, 3, R, R), that the squared distance of the means would have if the moving
+        mean were that of this batch; and this distance, (), in units of ``variance_real``.
     """
+    fake = fake.requires_grad_()
     mean = pooled(fake, LITE0).mean(dim=0)
     _update(memory["mean_fake"], mean.detach(), len(fake))
     gap = memory["mean_fake"] - memory["mean_real"]
     pull = 2 * (gap * mean).sum() / memory["variance_real"]
-    return pull, gap.square().sum() / memory["variance_real"]
+    (gradient,) = torch.autograd.grad(pull, fake)
+    return gradient, gap.square().sum() / memory["variance_real"]
 
 
 # --- patches -------------------------------------------------------------------------------------
@@ -124,9 +126,11 @@ def remember_patches(
         ordered = (seen / spread).sort(dim=1).values
         at = (SHARES.to(seen.device) * (ordered.shape[1] - 1)).round().long()
         memory["quantiles"][level] = ordered[:, at]
-        memory["shares_real"][level] = _shares(memory["quantiles"][level], ordered)
+        above = torch.searchsorted(memory["quantiles"][level], ordered)
+        memory["shares_real"][level] = _shares(above, len(SHARES))
     for level, seen in enumerate(_all_responses(fake, memory)):
-        memory["shares_fake"][level] = _shares(memory["quantiles"][level], seen)
+        above = torch.searchsorted(memory["quantiles"][level], seen)
+        memory["shares_fake"][level] = _shares(above, len(SHARES))
 
 
 def patch_gap(fake: Tensor, memory: dict[str, Tensor]) -> Tensor:
@@ -150,8 +154,10 @@ def patch_gap(fake: Tensor, memory: dict[str, Tensor]) -> Tensor:
             memory[name][level] for name in ("quantiles", "shares_real", "shares_fake")
         )
         seen = responses.detach()
-        _update(shares_fake, _shares(quantiles, seen), len(fake))
-        goals = _interpolated(seen, quantiles, _interpolated(shares_fake, shares_real, quantiles))
+        above = torch.searchsorted(quantiles, seen)
+        _update(shares_fake, _shares(above, len(SHARES)), len(fake))
+        goal = _interpolated(shares_fake, shares_real, quantiles)  # of each quantile
+        goals = _interpolated(seen, quantiles, goal, above)
         gaps.append((responses - goals).square().mean())
     return torch.stack(gaps).mean()
 
@@ -175,25 +181,35 @@ def _all_responses(batches: Iterable[Tensor], memory: dict[str, Tensor]) -> list
     return [torch.cat(level, dim=1) for level in zip(*responses, strict=True)]
 
 
-def _shares(limits: Tensor, values: Tensor) -> Tensor:
-    """Share of each row's values that is at most each limit: (F, Q), (F, N) to (F, Q)."""
-    rows, bins = len(limits), limits.shape[1] + 1
-    first = bins * torch.arange(rows, device=limits.device).unsqueeze(1)
-    index = (first + torch.searchsorted(limits, values)).flatten()
+def _shares(above: Tensor, limits: int) -> Tensor:
+    """Share of each row's values that is at most each limit.
+
+    Args:
+        above: (F, N) index of the first limit that is at least the value.
+        limits: Number Q of limits.
+
+    Returns:
+        (F, Q).
+    """
+    rows, bins = len(above), limits + 1
+    first = bins * torch.arange(rows, device=above.device).unsqueeze(1)
+    index = (first + above).flatten()
     # Integers, whose sums do not depend on the order of a GPU's additions.
     counts = index.new_zeros(rows * bins).scatter_add_(0, index, torch.ones_like(index))
-    return counts.view(rows, bins).cumsum(dim=1)[:, :-1] / values.shape[1]
+    return counts.view(rows, bins).cumsum(dim=1)[:, :-1] / above.shape[1]
 
 
-def _interpolated(x: Tensor, at: Tensor, values: Tensor) -> Tensor:
+def _interpolated(x: Tensor, at: Tensor, values: Tensor, above: Tensor | None = None) -> Tensor:
     """Piecewise linear interpolation through (at, values), constant beyond the ends.
 
     Args:
         x: (F, N).
         at: (F, Q), ascending in each row.
         values: (F, Q).
+        above: (F, N) index of the first ``at`` that is at least x; None to search it.
     """
-    above = torch.searchsorted(at, x).clamp(1, at.shape[1] - 1)
+    above = torch.searchsorted(at, x) if above is None else above
+    above = above.clamp(1, at.shape[1] - 1)
     first, last = at.gather(1, above - 1), at.gather(1, above)
     way = ((x - first) / (last - first).clamp_min(1e-12)).clamp(0, 1)
     return values.gather(1, above - 1).lerp(values.gather(1, above), way)

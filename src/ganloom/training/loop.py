@@ -142,6 +142,9 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
         updates_g = any(phase.network == "generator" for phase in due)
         with torch.set_grad_enabled(updates_g), autocast():
             made = generator(v).float()
+        if updates_g:
+            for prepare in objective.prepare:
+                prepare(made)
         real = objectives.Batch(shown, condition)
         fakes = {
             "generator": objectives.Batch(made, condition, v),
