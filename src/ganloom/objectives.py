@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal, NamedTuple, assert_never
 
 import torch
@@ -391,8 +391,8 @@ class FeatureMatching:
     """Distance between the mean features of fakes and of real images.
 
     The network is frozen, so that its gradient at the fakes is independent of all updates of a
-    step. On a CPU, a second thread computes it while D is updated: a step takes half the time if a
-    core is idle, with the same result if none is.
+    step. On a CPU, a second thread computes it while D is updated: a step takes two thirds of the
+    time if a core is idle, with the same result if none is.
 
     Args:
         spec: The weight, in units of the real features' variance, and the images of a batch used.
@@ -409,16 +409,27 @@ class FeatureMatching:
 
     def prepare(self, fakes: Tensor) -> None:
         """Begin to compute the gradient at fakes, (B, 3, R, R)."""
-        compute = partial(
-            matching.feature_gradient, fakes[: self.spec.images].detach(), self.memory
-        )
-        # A CUDA graph records the kernels of one thread.
-        self._wait = compute if fakes.is_cuda else self._thread.submit(compute).result
+        images = fakes[: self.spec.images].detach()
+        if images.is_cuda:  # a CUDA graph records the kernels of one thread
+            found = matching.feature_gradient(images, self.memory)
+            self._wait = lambda: found
+        else:
+            self._wait = self._thread.submit(matching.feature_gradient, images, self.memory).result
 
     def __call__(self, seen: Pass) -> Loss:
-        gradient, gap = self._wait()
-        loss = (gradient * seen.fake.images[: len(gradient)]).sum()
-        return self.spec.weight * loss, {"feature_gap": gap}
+        """Add the gradient when those of the other terms are known; the loss itself is 0."""
+        gap = torch.zeros_like(self.memory["variance_real"])
+        wait = self._wait
+
+        def add(slope: Tensor) -> Tensor:
+            gradient, distance = wait()
+            gap.copy_(distance)
+            slope = slope.clone()
+            slope[: len(gradient)] += self.spec.weight * gradient
+            return slope
+
+        seen.fake.images.register_hook(add)
+        return torch.zeros_like(gap), {"feature_gap": gap}
 
 
 def patch_matching(spec: params.PatchMatching, memory: dict[str, Tensor]) -> Term:
