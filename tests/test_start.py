@@ -19,7 +19,7 @@ from ganloom.params import Params, load
 from ganloom.params.loading import parse
 from ganloom.start import build as building
 from ganloom.start.build import build
-from ganloom.start.length import Speed, about, factor, in_parallel, measure
+from ganloom.start.length import Speed, Trainings, about, measure
 from ganloom.start.plan import KINDS
 from ganloom.training import loop
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project, whose trainings take 2 s per kimg on one of two cores."""
+    """An empty project, whose trainings take 2 s per kimg at 32 px on one of two cores."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def clock(model: params.Model, settings: params.Train, threads: int) -> Speed:
-    return Speed(kimg=2.0, fixed=10.0)
+    return Speed(kimg=2.0 * (model.resolution / 32) ** 2, fixed=10.0)
 
 
 def started(
@@ -121,23 +121,23 @@ def test_things_are_used_whole(kind: str, fit: str, words: str) -> None:
     assert words in said and "on, results are better" in said
 
 
-@pytest.mark.parametrize(
-    ("kind", "side", "minutes", "resolution"),
-    [
-        ("photograph", 128, 60, 64),
-        ("photograph", 128, 59, 32),
-        ("drawing", 127, 60, 32),
-        ("texture", 128, 60, 32),
-    ],
-)
-def test_an_hour_is_enough_for_larger_things(
-    kind: str, side: int, minutes: float, resolution: int
-) -> None:
-    draw(kind, side=side)
-    known, said = started(minutes=minutes)
-    assert known.augment.resolution == resolution
-    assert {model.resolution for model in known.models.values()} == {resolution}
-    assert f"scaled to {resolution} px (augment)" in said
+@pytest.mark.parametrize("kind", KINDS)
+def test_larger_samples_if_there_is_time_for_the_length_of_the_recipe(kind: str) -> None:
+    draw(kind)
+    _, said = started(minutes=1)
+    minutes = int(re.search(r"At 64 px, .* --minutes (\d+)\.", said)[1])  # type: ignore[index]
+    for given, resolution in ((minutes - 1, 32), (minutes, 64)):
+        known, said = started(minutes=given)
+        assert known.augment.resolution == resolution
+        assert {model.resolution for model in known.models.values()} == {resolution}
+        assert f"scaled to {resolution} px (augment)" in said
+    assert "At 64 px" not in said
+
+
+def test_small_images_have_small_samples() -> None:
+    draw("photograph", side=127)
+    known, said = started(minutes=600)
+    assert known.augment.resolution == 32 and "At 64 px" not in said
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -330,17 +330,20 @@ def test_a_time_that_is_too_short_names_one_that_is_not() -> None:
 @pytest.mark.parametrize("slots", [1, 2, 3])
 def test_factor_is_the_inverse_of_the_time(slots: int) -> None:
     speeds = {"a": Speed(2.0, 5.0), "b": Speed(0.5, 20.0), "c": Speed(1.0, 0.0)}
-    kimg = {"a": 50.0, "b": 90.0, "c": 20.0}
-    by = factor(speeds, kimg, slots, 300.0)
-    times = [speed.seconds(by * kimg[name]) for name, speed in speeds.items()]
-    assert math.isclose(in_parallel(times, slots), 300.0)
+    trainings = Trainings({"a": 50.0, "b": 90.0, "c": 20.0}, speeds, slots)
+    assert math.isclose(trainings.seconds(trainings.factor(300.0)), 300.0)
 
 
-def test_time_with_fewer_cores_than_models() -> None:
-    assert in_parallel([60.0, 60.0], 1) == 120
-    assert in_parallel([60.0, 60.0], 2) == 60
-    assert in_parallel([60.0, 90.0, 30.0], 2) == 90
-    assert in_parallel([60.0], 4) == 60
+@pytest.mark.parametrize(
+    ("seconds", "slots", "together"),
+    [([60, 60], 1, 120), ([60, 60], 2, 60), ([60, 90, 30], 2, 90), ([60], 4, 60)],
+)
+def test_time_with_fewer_cores_than_models(
+    seconds: list[float], slots: int, together: float
+) -> None:
+    lengths = {str(number): value for number, value in enumerate(seconds)}
+    speeds = dict.fromkeys(lengths, Speed(1.0, 0.0))
+    assert Trainings(lengths, speeds, slots).seconds() == together
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from ganloom.doctor import usable_cores
 from ganloom.params.loading import parse, read
 from ganloom.report.verdict import FEW_STEPS
 from ganloom.sources.paths import problems
-from ganloom.start.length import Speed, about, factor, in_parallel, measure, rounded
+from ganloom.start.length import Speed, Trainings, about, measure, rounded
 from ganloom.start.look import StartError, look
-from ganloom.start.plan import plan
+from ganloom.start.plan import FINE, plan
 
 Clock = Callable[[params.Model, params.Train, int], Speed]
 
@@ -42,55 +42,63 @@ def build(
     """
     base = read(recipes.FOLDER / recipes.BASE)
     network, fetch = params.Network(**base["network"]), params.Fetch(**base["fetch"])
-    values, reasons = plan(path, look(path, network, fetch), minutes, kind)
+    seen = look(path, network, fetch)
+    # Trainings on a GPU share it.
+    on_gpu = best_device().type == "cuda"
+
+    def planned(fine: bool) -> tuple[dict[str, Any], list[str], Trainings]:
+        values, reasons = plan(path, seen, kind, fine=fine)
+        known = parse(values)
+        if found := problems(known):
+            raise StartError("\n".join(found))
+        slots = 1 if on_gpu else max(1, usable_cores() // known.threads)
+        lengths = {name: model.kimg for name, model in known.models.items()}
+        speeds = {
+            name: clock(model, known.train, known.threads) for name, model in known.models.items()
+        }
+        return values, reasons, Trainings(lengths, speeds, slots)
+
+    values, reasons, trainings = planned(fine=True)
+    if values["augment"]["resolution"] == FINE and trainings.factor(60 * minutes) < 1:
+        needed = math.ceil(trainings.seconds() / 60)
+        values, reasons, trainings = planned(fine=False)
+        reasons.append(f"At {FINE} px, samples show more: run this with --minutes {needed}.")
     known = parse(values)
-    if found := problems(known):
-        raise StartError("\n".join(found))
-    speeds = {
-        name: clock(model, known.train, known.threads) for name, model in known.models.items()
-    }
-    reasons += _fit(values["models"], known, speeds, minutes)
+    by = _fit(values["models"], known, trainings.factor(60 * minutes))
+    cores = trainings.slots * known.threads
+    place = "the GPU" if on_gpu else f"{cores} CPU core{'s' * (cores > 1)}"
+    trained = ", ".join(f"{name} for {m['kimg']:g} kimg" for name, m in values["models"].items())
+    reasons.append(
+        f"Training: {trained}. Together {about(trainings.seconds(by))} on {place} of this machine, "
+        "measured in a few steps; the other stages take some minutes more."
+    )
+    enough = max(
+        FEW_STEPS / (1000 * m.kimg / m.batch + m.warm_up_steps) for m in known.models.values()
+    )
+    if by < enough:
+        reasons.append(
+            f"This is too short: models learn little in fewer than {FEW_STEPS} steps. Run this "
+            f"again with --minutes {math.ceil(trainings.seconds(enough) / 60)} or more."
+        )
     # Names of files and messages of decoders may hold anything.
     reasons = [re.sub(r"\s+", " ", reason) for reason in reasons]
     reasons = ["".join(c if c.isprintable() else "?" for c in reason) for reason in reasons]
     return recipes.written(values, _header(path, reasons)), reasons
 
 
-def _fit(
-    models: dict[str, Any], known: params.Params, speeds: Mapping[str, Speed], minutes: float
-) -> list[str]:
-    """Set the length of each training, and say how long they take."""
-    # Trainings on a GPU share it.
-    slots = 1 if best_device().type == "cuda" else max(1, usable_cores() // known.threads)
+def _fit(models: dict[str, Any], known: params.Params, by: float) -> float:
+    """Multiply the length of each training by a factor, or by a larger one if that is too short.
 
-    def together(by: float) -> float:
-        times = [speeds[name].seconds(by * model.kimg) for name, model in known.models.items()]
-        return in_parallel(times, slots)
-
-    lengths = {name: model.kimg for name, model in known.models.items()}
-    fitting = factor(speeds, lengths, slots, 60 * minutes)
+    Returns:
+        The factor that was used, with which each tick has a step.
+    """
     least = max(known.train.ticks * m.batch / 1000 / m.kimg for m in known.models.values())
-    by = max(fitting, least)  # a step in each tick
+    by = max(by, least)
     for name, model in known.models.items():
         models[name]["kimg"] = rounded(by * model.kimg)
         if model.warm_up:
             models[name]["warm_up"]["kimg"] = rounded(by * model.warm_up.kimg)
-    trained = ", ".join(f"{name} for {model['kimg']:g} kimg" for name, model in models.items())
-    cores = f"{slots * known.threads} CPU core{'s' * (slots * known.threads > 1)}"
-    place = "the GPU" if best_device().type == "cuda" else cores
-    said = [
-        f"Training: {trained}. Together {about(together(by))} on {place} of this machine, measured "
-        "in a few steps; the other stages take some minutes more."
-    ]
-    enough = max(
-        FEW_STEPS / (1000 * m.kimg / m.batch + m.warm_up_steps) for m in known.models.values()
-    )
-    if by < enough:
-        said.append(
-            f"This is too short: models learn little in fewer than {FEW_STEPS} steps. Run this "
-            f"again with --minutes {math.ceil(together(enough) / 60)} or more."
-        )
-    return said
+    return by
 
 
 def _header(path: Path, reasons: list[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,32 +89,36 @@ def _draw(folder: Path, count: int, side: int) -> None:
         index.assign(image=rows, symmetry=0).to_parquet(folder / part)
 
 
-# --- arithmetic ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Trainings:
+    """Trainings that run in parallel.
 
-
-def in_parallel(seconds: Sequence[float], slots: int) -> float:
-    """Time of several trainings, of which ``slots`` run at once."""
-    return max(*seconds, sum(seconds) / slots)
-
-
-def factor(
-    speeds: Mapping[str, Speed], kimg: Mapping[str, float], slots: int, seconds: float
-) -> float:
-    """Factor on the lengths of all trainings with which they take ``seconds`` in parallel.
-
-    Args:
-        speeds: Speed of each model.
-        kimg: Length of each training, in thousand images.
+    Attributes:
+        kimg: Length of each, in thousand images.
+        speeds: Speed of each.
         slots: Number of trainings that run at once.
-        seconds: Time for all of them.
-
-    Returns:
-        0 or less if ticks and evaluations alone take longer.
     """
-    growing = {name: speed.kimg * kimg[name] for name, speed in speeds.items()}
-    fixed = {name: speed.fixed for name, speed in speeds.items()}
-    longest = min((seconds - fixed[name]) / growing[name] for name in speeds)
-    return min(longest, (seconds * slots - sum(fixed.values())) / sum(growing.values()))
+
+    kimg: Mapping[str, float]
+    speeds: Mapping[str, Speed]
+    slots: int
+
+    def seconds(self, by: float = 1.0) -> float:
+        """Time of all, with their lengths multiplied by a factor."""
+        times = [self.speeds[name].seconds(by * kimg) for name, kimg in self.kimg.items()]
+        return max(*times, sum(times) / self.slots)
+
+    def factor(self, seconds: float) -> float:
+        """Factor on all lengths with which the trainings take a time.
+
+        Returns:
+            0 or less if ticks and evaluations alone take longer.
+        """
+        growing = {name: self.speeds[name].kimg * kimg for name, kimg in self.kimg.items()}
+        fixed = {name: self.speeds[name].fixed for name in self.kimg}
+        longest = min((seconds - fixed[name]) / growing[name] for name in self.kimg)
+        together = (seconds * self.slots - sum(fixed.values())) / sum(growing.values())
+        return min(longest, together)
 
 
 def rounded(kimg: float) -> float:

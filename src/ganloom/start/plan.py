@@ -48,20 +48,20 @@ PER_CLASS = 150  # images of the smallest class, for a conditional model
 SHOWN = 5  # unreadable files to name
 SMALLEST = 8  # px of the shorter side
 SMALL_DRAWING = 64  # px of the shorter side: perceptual hashes of different drawings are equal
-FINE = 64  # px at which whole images are used if they are large enough, and there is enough time
-FINE_SIDE, FINE_MINUTES = 128, 60  # px of the shorter side, and minutes, at least
+FINE = 64  # px, if images are large enough, and there is enough time
+FINE_SIDE = 128  # px of the shorter side, at least
 
 
 def plan(
-    path: Path, look: Look, minutes: float, kind: str | None = None
+    path: Path, look: Look, kind: str | None = None, *, fine: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """Choose parameters for a folder.
 
     Args:
         path: The folder, as written to the file.
         look: What is in it.
-        minutes: Time for all trainings together.
         kind: Key of ``KINDS``; None to tell by the images.
+        fine: Use ``FINE`` px if images are large enough.
 
     Returns:
         Values of the whole parameter file, and sentences on what was seen and chosen.
@@ -89,7 +89,7 @@ def plan(
 
     augment = {**given["augment"], **choice.augment}
     is_cut = augment["mode"] == "slices"
-    if not is_cut and not conditional and small >= FINE_SIDE and minutes >= FINE_MINUTES:
+    if fine and small >= FINE_SIDE and not conditional:
         side = augment["resolution"] = FINE
     least = _least(side, look, is_cut)
     if is_cut:
@@ -152,8 +152,9 @@ def _least(side: int, look: Look, is_cut: bool) -> int:
     small = look.small_side
     if not is_cut:
         return min(side, small)
-    # A slice shows a quarter of an image's side, and more than a training image if it can.
-    return max(side, min(max(2 * side, look.side // 4), small) // side * side)
+    # A slice shows a quarter of an image's side, and more than a training image if it can, but no
+    # more than two thirds, so that slices differ.
+    return max(side, min(max(2 * side, look.side // 4), 2 * small // 3) // side * side)
 
 
 def _resolution(recipe: str) -> int:
