@@ -1,6 +1,6 @@
 """Make the generator that the studio shows before anything is trained here.
 
-    python benchmarks/bundled_generator.py    # five to ten minutes on one core, no network
+    python benchmarks/bundled_generator.py    # four to ten minutes on one core, no network
 
 It is the model `compact` of recipes/kene.yaml (0.8 MB). The stages to `train` run in a temporary
 project. The generator replaces src/ganloom/studio/kene.safetensors; the same machine makes the same
