@@ -391,8 +391,8 @@ class FeatureMatching:
     """Distance between the mean features of fakes and of real images.
 
     The network is frozen, so that its gradient at the fakes is independent of all updates of a
-    step. On a CPU, a second thread computes it while D is updated: a step takes two thirds of the
-    time if a core is idle, with the same result if none is.
+    step. On a CPU, a second thread computes it while D is updated. This saves a fifth of a step if
+    a core is idle; the result is the same if none is.
 
     Args:
         spec: The weight, in units of the real features' variance, and the images of a batch used.
