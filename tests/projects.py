@@ -159,6 +159,7 @@ class Project:
 
     def edit(self, key: str, value: Any, file: str = "params.yaml") -> None:
         yaml = YAML()
+        yaml.Representer = recipes.Representer  # an edit that is undone leaves the same bytes
         path = self.path / file
         data = yaml.load(path)
         *parents, last = key.split(".")

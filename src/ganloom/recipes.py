@@ -18,6 +18,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarbool import ScalarBoolean
 from ruamel.yaml.scalarstring import (
     DoubleQuotedScalarString,
@@ -250,6 +252,17 @@ def _place(path: Path, marked: Any, message: str) -> str:
 # --- writing -------------------------------------------------------------------------------------
 
 
+class Representer(RoundTripRepresenter):
+    """Writes null as ``null``, instead of an empty value."""
+
+    def represent_null(self, _: None) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+# In a class of its own: ruamel keeps representers for the whole process, also those of DVC.
+Representer.add_representer(type(None), Representer.represent_null)
+
+
 class _Writer:
     """YAML in block style, with a comment on each key where it first occurs."""
 
@@ -258,9 +271,7 @@ class _Writer:
         self._yaml = YAML()
         self._yaml.indent(mapping=2, sequence=4, offset=2)
         self._yaml.width = 2**20  # long text has only the line breaks of the recipe
-        self._yaml.representer.add_representer(
-            type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null")
-        )
+        self._yaml.Representer = Representer
 
     def lines(self, values: Mapping[str, Any], section: type[Section] | None) -> Iterator[str]:
         """Write a section, not indented."""
