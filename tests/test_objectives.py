@@ -313,7 +313,7 @@ def test_feature_matching_moves_fake_mean_to_real_mean(
 def test_feature_gradient_is_the_same_in_another_thread() -> None:
     cpu = torch.device("cpu")
     fakes = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    expected, gap = matching.feature_gradient(fakes.clone(), matching.feature_memory(cpu))
+    expected, gap = matching.feature_gradient(fakes, matching.feature_memory(cpu))
 
     term = objectives.FeatureMatching(
         params.FeatureMatching(weight=1.0, images=4), matching.feature_memory(cpu)

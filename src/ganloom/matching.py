@@ -76,7 +76,7 @@ def feature_gradient(fake: Tensor, memory: dict[str, Tensor]) -> tuple[Tensor, T
         The gradient, (B, 3, R, R), that the squared distance of the means would have if the moving
         mean were that of this batch; and this distance, (), in units of ``variance_real``.
     """
-    fake = fake.requires_grad_()
+    fake = fake.detach().requires_grad_()
     mean = pooled(fake, LITE0).mean(dim=0)
     _update(memory["mean_fake"], mean.detach(), len(fake))
     gap = memory["mean_fake"] - memory["mean_real"]

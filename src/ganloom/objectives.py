@@ -409,7 +409,7 @@ class FeatureMatching:
 
     def prepare(self, fakes: Tensor) -> None:
         """Begin to compute the gradient at fakes, (B, 3, R, R)."""
-        images = fakes[: self.spec.images].detach()
+        images = fakes[: self.spec.images]
         if images.is_cuda:  # a CUDA graph records the kernels of one thread
             found = matching.feature_gradient(images, self.memory)
             self._wait = lambda: found

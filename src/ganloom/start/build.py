@@ -43,7 +43,6 @@ def build(
     base = read(recipes.FOLDER / recipes.BASE)
     network, fetch = params.Network(**base["network"]), params.Fetch(**base["fetch"])
     seen = look(path, network, fetch)
-    # Trainings on a GPU share it.
     on_gpu = best_device().type == "cuda"
 
     def planned(fine: bool) -> tuple[dict[str, Any], list[str], Trainings]:
@@ -51,6 +50,7 @@ def build(
         known = parse(values)
         if found := problems(known):
             raise StartError("\n".join(found))
+        # Trainings on a GPU share it.
         slots = 1 if on_gpu else max(1, usable_cores() // known.threads)
         lengths = {name: model.kimg for name, model in known.models.items()}
         speeds = {
