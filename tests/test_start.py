@@ -135,9 +135,20 @@ def test_larger_samples_if_there_is_time_for_the_length_of_the_recipe(kind: str)
 
 
 def test_small_images_have_small_samples() -> None:
-    draw("photograph", side=127)
+    draw("photograph", side=95)
     known, said = started(minutes=600)
     assert known.augment.resolution == 32 and "At 64 px" not in said
+
+
+def test_textures_have_still_larger_samples_if_there_is_much_time() -> None:
+    draw("texture", 12, 192)
+    _, said = started(minutes=20, kind="texture")
+    minutes = int(re.search(r"At 128 px, .* --minutes (\d+)\.", said)[1])  # type: ignore[index]
+    for given, resolution in ((20, 64), (minutes - 1, 64), (minutes, 128)):
+        known, said = started(minutes=given, kind="texture")
+        assert {model.resolution for model in known.models.values()} == {resolution}
+        assert known.augment.model_dump()["sizes"] == [128]
+    assert "samples show more" not in said
 
 
 @pytest.mark.parametrize("kind", KINDS)

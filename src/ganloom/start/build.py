@@ -17,7 +17,9 @@ from ganloom.report.verdict import FEW_STEPS
 from ganloom.sources.paths import problems
 from ganloom.start.length import Speed, Trainings, about, measure, rounded
 from ganloom.start.look import StartError, look
-from ganloom.start.plan import FINE, plan
+from ganloom.start.plan import Plan, plan
+
+GROWTH = 4  # factor on the time of trainings if samples have twice the side
 
 Clock = Callable[[params.Model, params.Train, int], Speed]
 
@@ -45,9 +47,9 @@ def build(
     seen = look(path, network, fetch)
     on_gpu = best_device().type == "cuda"
 
-    def planned(fine: bool) -> tuple[dict[str, Any], list[str], Trainings]:
-        values, reasons = plan(path, seen, kind, fine=fine)
-        known = parse(values)
+    def timed(larger: int | None) -> tuple[Plan, Trainings]:
+        chosen = plan(path, seen, kind, larger)
+        known = parse(chosen.values)
         if found := problems(known):
             raise StartError("\n".join(found))
         # Trainings on a GPU share it.
@@ -56,13 +58,25 @@ def build(
         speeds = {
             name: clock(model, known.train, known.threads) for name, model in known.models.items()
         }
-        return values, reasons, Trainings(lengths, speeds, slots)
+        return chosen, Trainings(lengths, speeds, slots)
 
-    values, reasons, trainings = planned(fine=True)
-    if values["augment"]["resolution"] == FINE and trainings.factor(60 * minutes) < 1:
-        needed = math.ceil(trainings.seconds() / 60)
-        values, reasons, trainings = planned(fine=False)
-        reasons.append(f"At {FINE} px, samples show more: run this with --minutes {needed}.")
+    # The largest samples for which there is time for the whole length of the recipe.
+    best: tuple[Plan, Trainings] | None = None
+    advice: list[str] = []
+    for side in plan(path, seen, kind).larger:
+        # Twice the side takes about four times as long, so that timing it may be needless.
+        needed = GROWTH * best[1].seconds() if best else 0.0
+        if needed <= 60 * minutes:
+            finer = timed(side)
+            needed = finer[1].seconds()
+            if needed <= 60 * minutes:
+                best = finer
+                continue
+        more = math.ceil(needed / 60)
+        advice = [f"At {side} px, samples show more: run this with --minutes {more}."]
+        break
+    chosen, trainings = best or timed(None)
+    values, reasons = chosen.values, [*chosen.reasons, *advice]
     known = parse(values)
     by = _fit(values["models"], known, trainings.factor(60 * minutes))
     cores = trainings.slots * known.threads

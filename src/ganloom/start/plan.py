@@ -22,19 +22,21 @@ class Choice:
         models: Recipe of the models.
         names: Names of these models.
         augment: What is different in the section ``augment``.
+        sides: Larger sides in px than the recipe's, to use if there is enough time.
     """
 
     data: str
     models: str
     names: tuple[str, ...]
     augment: Mapping[str, Any] = field(default_factory=dict)
+    sides: tuple[int, ...] = (64,)
 
 
 # Edit here if other recipes suit a kind of image better. The first model is what the second one
 # is compared with: two of them take no longer than one on two cores.
 WHOLE = ("dcgan_diffaug", "matched")
 KINDS = {
-    "texture": Choice("batik", "batik", ("dcgan", "matched"), {"symmetries": 8}),
+    "texture": Choice("batik", "batik", ("dcgan", "matched"), {"symmetries": 8}, (64, 128)),
     "drawing": Choice("pokemon", "pokemon", WHOLE, {"fit": "pad", "symmetries": 2}),
     "photograph": Choice("cifar10_cars", "pokemon", WHOLE, {"fit": "crop", "symmetries": 2}),
 }
@@ -48,23 +50,32 @@ PER_CLASS = 150  # images of the smallest class, for a conditional model
 SHOWN = 5  # unreadable files to name
 SMALLEST = 8  # px of the shorter side
 SMALL_DRAWING = 64  # px of the shorter side: perceptual hashes of different drawings are equal
-FINE = 64  # px, if images are large enough, and there is enough time
-FINE_SIDE = 128  # px of the shorter side, at least
+MARGIN = 1.5  # shorter side of images, at least, in sides of samples larger than the recipe's
 
 
-def plan(
-    path: Path, look: Look, kind: str | None = None, *, fine: bool = False
-) -> tuple[dict[str, Any], list[str]]:
+@dataclass(frozen=True)
+class Plan:
+    """Parameters for a folder, before the lengths of trainings are fitted.
+
+    Attributes:
+        values: Values of the whole parameter file.
+        reasons: Sentences on what was seen and chosen.
+        larger: Larger sides of samples in px for which the images are large enough, ascending.
+    """
+
+    values: dict[str, Any]
+    reasons: list[str]
+    larger: list[int]
+
+
+def plan(path: Path, look: Look, kind: str | None = None, larger: int | None = None) -> Plan:
     """Choose parameters for a folder.
 
     Args:
         path: The folder, as written to the file.
         look: What is in it.
         kind: Key of ``KINDS``; None to tell by the images.
-        fine: Use ``FINE`` px if images are large enough.
-
-    Returns:
-        Values of the whole parameter file, and sentences on what was seen and chosen.
+        larger: Side of samples in px, one of ``Plan.larger``; None for that of the recipe.
 
     Raises:
         StartError: The images are too few or too small.
@@ -89,8 +100,8 @@ def plan(
 
     augment = {**given["augment"], **choice.augment}
     is_cut = augment["mode"] == "slices"
-    if fine and small >= FINE_SIDE and not conditional:
-        side = augment["resolution"] = FINE
+    if larger:
+        side = augment["resolution"] = larger
     least = _least(side, look, is_cut)
     if is_cut:
         augment["sizes"] = [least]
@@ -128,7 +139,10 @@ def plan(
     ]
     if look.readable < FEW[kind]:
         reasons.append(f"These are few {kind}s: from {FEW[kind]} images on, results are better.")
-    return recipes.complete(given), reasons
+    sides = () if conditional else choice.sides
+    return Plan(
+        recipes.complete(given), reasons, [side for side in sides if small >= MARGIN * side]
+    )
 
 
 def _check(path: Path, look: Look) -> None:
