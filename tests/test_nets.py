@@ -355,6 +355,16 @@ def test_minibatch_stddev_measures_batch_variation() -> None:
     assert blocks.MinibatchStddev()(torch.ones(2, 3, 4, 4))[:, 3].max() < 1e-3
 
 
+def test_minibatch_stddev_of_pairs() -> None:
+    """The first and the third image are 2 apart, the others are equal."""
+    layer = blocks.MinibatchStddev(pairs=True)
+    x = torch.tensor([0.0, 5.0, 2.0, 5.0])[:, None, None, None].expand(4, 3, 4, 4)
+    seen = layer(x)[:, 3].mean(dim=(1, 2))
+    assert torch.allclose(seen, torch.tensor([1.0, 0.0, 1.0, 0.0]), atol=1e-3)
+    # Elsewhere, images are no pairs: the same plane for all.
+    assert torch.equal(layer.eval()(x), blocks.MinibatchStddev()(x))
+
+
 @pytest.mark.parametrize("kind", ["sngan", "dcgan norm=spectral", "sngan dense=6"])
 def test_spectral_norm_of_every_layer_is_1(kind: str) -> None:
     torch.manual_seed(0)

@@ -430,6 +430,16 @@ def added(values: dict[str, Any], data: dict[str, Any]) -> set[Any]:
     return new.union(*(added(*pair) for pair in shared if isinstance(pair[0], dict)))
 
 
+def test_pairs_need_originals_and_an_even_batch() -> None:
+    data = changed("models.compact.discriminator.pairs", True)
+    own = data["models"]["compact"]
+    parse(data)
+    own["batch"] = 7
+    assert "models.compact.batch: 7" in message(data) and "even" in message(data)
+    del own["condition"]
+    assert "models.compact.discriminator.pairs: True" in message(data)
+
+
 def test_schema_refuses_defaults_other_than_off() -> None:
     with pytest.raises(TypeError, match=r"Smooth\.kernel: .* values belong in params\.yaml"):
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 NAMES = {
     "animals", "batik", "bob_ross", "cifar10", "cifar10_cars", "digits", "dropout", "faces", "kene",
-    "mnist", "mnist_infogan", "pokemon", "shipibo", "tiny",
+    "kene_64", "mnist", "mnist_infogan", "pokemon", "shipibo", "tiny",
 }  # fmt: skip
 # What makes a network large.
 SMALL = {"channels": 4, "dense": 8, "first": 4, "hidden": 8, "latent": 24, "local": 1}

@@ -75,6 +75,26 @@ def test_batches_depend_only_on_seed_and_step(slices: Path) -> None:
     assert not torch.equal(images.batch(0, 12)[0], other.batch(0, 12)[0])
 
 
+def test_pairs_are_of_one_original(slices: Path) -> None:
+    images = data.load(slices, 16, batch=12, seed=1, device=CPU, of="sha256", pairs=True)
+    again = data.load(slices, 16, batch=12, seed=1, device=CPU, of="sha256", pairs=True)
+    partners: dict[bytes, set[bytes]] = {}
+    for step in range(200):
+        shown, labels = images.batch(step, 12)
+        assert torch.equal(shown, again.batch(step, 12)[0])
+        assert torch.equal(labels[:6], labels[6:])
+        for first, second in zip(*np.split(to_uint8(shown), 2), strict=True):
+            partners.setdefault(first.tobytes(), set()).add(second.tobytes())
+    crops = np.load(slices / "images.npy")
+    turned = {
+        apply_symmetry(crop, k).tobytes(): n % 3 for n, crop in enumerate(crops) for k in range(8)
+    }
+    assert partners.keys() == turned.keys(), "every image comes first at times"
+    for first, seconds in partners.items():
+        assert {turned[second] for second in seconds} == {turned[first]}
+        assert len(seconds) > 5
+
+
 def test_batches_are_in_range_and_channels_last(slices: Path) -> None:
     batch = data.load(slices, 16, batch=12, seed=1, device=CPU).batch(0, 12)[0]
     assert batch.shape == (12, 3, 16, 16)
@@ -288,6 +308,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "originals": {
         "generator": {"kind": "compact", "channels": 4, "latent": 6, "palette": 3},
         "discriminator": {"kind": "compact", "channels": 4},
+        "condition": "picture",
+    },
+    "pairs": {
+        "generator": {"kind": "compact", "channels": 4, "latent": 6, "palette": 3},
+        "discriminator": {"kind": "compact", "channels": 4, "pairs": True},
         "condition": "picture",
     },
     "matching": {

@@ -182,11 +182,26 @@ def finished(net: nn.Module, norm: str) -> nn.Module:
 
 
 class MinibatchStddev(nn.Module):
-    """Adds the standard deviation over the batch as a plane (Karras et al., 2018, section 3)."""
+    """Adds the standard deviation over the batch as a plane (Karras et al., 2018, section 3).
+
+    Args:
+        pairs: In training, take it over the pairs of a batch instead: images at the same place in
+            its two halves. Otherwise, all logits of a batch have the same plane, so that they can
+            be compared.
+    """
+
+    def __init__(self, pairs: bool = False) -> None:
+        super().__init__()
+        self.pairs = pairs
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to (B, C + 1, H, W)."""
-        spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        if self.pairs and self.training:
+            first, second = x.chunk(2)
+            apart = ((first - second).square() / 4 + 1e-8).sqrt()
+            spread = apart.mean(dim=(1, 2, 3), keepdim=True).repeat(2, 1, 1, 1)
+        else:
+            spread = (x.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
         return torch.cat([x, spread.expand(len(x), 1, *x.shape[2:])], dim=1)
 
 

@@ -91,7 +91,7 @@ def discriminator(
         ]
         narrower = wider
     head = nn.Sequential(
-        blocks.MinibatchStddev(),
+        blocks.MinibatchStddev(spec.pairs),
         nn.Conv2d(narrower + 1, outputs, resolution >> levels),
         nn.Flatten(),
     )

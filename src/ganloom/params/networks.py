@@ -191,6 +191,11 @@ class CompactDiscriminator(_Network):
     channels: Count = Field(
         description="Channels at half resolution; doubled at each halving, at most 16-fold"
     )
+    pairs: bool = Field(
+        default=False,
+        description="Batches have two images of each original, and D sees how far these are apart, "
+        "so that samples of an original differ; missing: false",
+    )
 
 
 Discriminator = Annotated[

@@ -195,6 +195,11 @@ def _check_picture(model: Model, training: Model | WarmUp) -> None:
             training.discriminator.kind,
             "'compact' with the condition 'picture': other kinds have no features to project",
         )
+    if training.discriminator.kind == "compact" and training.discriminator.pairs:
+        if model.condition != "picture":
+            raise refusal("discriminator.pairs", True, "false without the condition 'picture'")
+        if training.batch % 2:
+            raise refusal("batch", training.batch, "an even number with discriminator.pairs")
 
 
 def _check_texture(model: Model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ class Images:
         turns: (8, R * R) index of each pixel of a symmetry in a crop.
         seed: Seed of the order.
         device: Device of batches.
+        pairs: Whether each image of the second half of a batch is another one of the class of the
+            image at the same place in the first half.
     """
 
     crops: Tensor
@@ -45,6 +47,7 @@ class Images:
     turns: Tensor
     seed: int
     device: torch.device
+    pairs: bool = False
 
     def __len__(self) -> int:
         return len(self.image)
@@ -55,17 +58,39 @@ class Images:
         The result depends only on the step, so that a resumed training needs no cursor. Images come
         from an endless sequence of permutations; a batch may extend into the next permutation.
         """
-        epoch, start = divmod(step * size, len(self))
-        home = self.image.device
-        now, after = (
-            _permutation(self.seed, number, len(self), home) for number in (epoch, epoch + 1)
-        )
-        rows = torch.cat([now[start : start + size], after[: max(0, start + size - len(self))]])
+        if self.pairs:
+            first = self._rows(step, size // 2)
+            rows = torch.cat([first, self._partners(step, first)])
+        else:
+            rows = self._rows(step, size)
         crops = self.image[rows][:, None]
         pixels = self.crops[crops, self.turns[self.symmetry[rows]]]
         side = int(self.turns.shape[1] ** 0.5)
         images = pixels.view(size, side, side, 3).to(self.device, torch.float32)
         return images.div_(127.5).sub_(1).permute(0, 3, 1, 2), self.label[rows].to(self.device)
+
+    def _rows(self, step: int, size: int) -> Tensor:
+        """Rows (size,) of a step in the sequence of permutations."""
+        epoch, start = divmod(step * size, len(self))
+        home = self.image.device
+        now, after = (
+            _permutation(self.seed, number, len(self), home) for number in (epoch, epoch + 1)
+        )
+        return torch.cat([now[start : start + size], after[: max(0, start + size - len(self))]])
+
+    def _partners(self, step: int, rows: Tensor) -> Tensor:
+        """For each row, a random row of the same class."""
+        ordered, first, count = self._by_class
+        label = self.label[rows]
+        drawn = np.random.default_rng([self.seed, 1, step]).random(len(rows))
+        place = (torch.from_numpy(drawn).to(rows.device) * count[label]).long()
+        return ordered[first[label] + place]
+
+    @cached_property
+    def _by_class(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows ordered by class, (N,), and where each class begins there, and how many it has."""
+        count = torch.bincount(self.label)
+        return torch.argsort(self.label, stable=True), count.cumsum(0) - count, count
 
 
 @lru_cache(maxsize=2)
@@ -81,6 +106,8 @@ def load(  # noqa: PLR0917
     seed: int,
     device: torch.device,
     of: str = "label",
+    *,
+    pairs: bool = False,
 ) -> Images:
     """Load the training images of a folder of slices.
 
@@ -91,6 +118,7 @@ def load(  # noqa: PLR0917
         seed: Seed of the order of images.
         device: Device of batches.
         of: Column of the index with the classes; ``sha256``: each original is a class.
+        pairs: See ``Images``.
 
     Raises:
         DataError: There are fewer images than a batch.
@@ -122,4 +150,5 @@ def load(  # noqa: PLR0917
         turns=torch.from_numpy(turns).to(home),
         seed=seed,
         device=device,
+        pairs=pairs,
     )

@@ -85,7 +85,8 @@ def train(  # noqa: PLR0912, PLR0915 (one loop, from top to bottom)
 
     by_picture = model.condition == "picture"
     of = "sha256" if by_picture else "label"
-    images = data.load(slices, model.resolution, model.batch, seed, device, of)
+    pairs = model.discriminator.kind == "compact" and model.discriminator.pairs
+    images = data.load(slices, model.resolution, model.batch, seed, device, of, pairs=pairs)
     if model.condition and "" in images.classes and len(images.classes) > 1:
         raise data.DataError(
             f"models.{name}.condition: {int((images.label == 0).sum())} of {len(images)} "
