@@ -146,6 +146,17 @@ def test_suggested_commands_give_valid_models(recipe: Path) -> None:
             assert params.Model.model_validate(changed) != spec, step
 
 
+def test_a_model_of_originals_that_collapsed_gets_pairs() -> None:
+    collapsed = evidence(metrics={"duplicates": 0.8}, name="compact", spec=MATCHED)
+    step = verdict(collapsed).next.advice
+    for key in ("models.compact.discriminator.pairs", "models.compact.warm_up.discriminator.pairs"):
+        assert key in step
+    spec = MATCHED.model_copy(
+        update={"discriminator": MATCHED.discriminator.model_copy(update={"pairs": True})}
+    )
+    assert "pairs" not in verdict(replace(collapsed, spec=spec)).next.advice
+
+
 def test_dvc_accepts_suggested_changes(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")

@@ -305,6 +305,13 @@ def _diversify(e: Evidence) -> NextStep:
     penalties = e.spec.penalties or params.Penalties()
     if _takes_augmentation(e.spec):
         return _augment(e)
+    if e.spec.condition == "picture" and D.kind == "compact" and not D.pairs:
+        also = f" and models.{e.name}.warm_up.discriminator.pairs" if e.spec.warm_up else ""
+        advice = (
+            "Let the discriminator see how much images of one original differ: set "
+            f"models.{e.name}.discriminator.pairs{also} to true."
+        )
+        return NextStep(advice, _time(e, e.spec.kimg))
     if not (critic or penalties.gradient or getattr(D, "minibatch_stddev", True)):
         advice = "Let the discriminator see the variety of a batch (minibatch standard deviation)."
         return _experiment(e, advice, e.spec.kimg, "discriminator.minibatch_stddev=true")
