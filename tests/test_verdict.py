@@ -135,9 +135,12 @@ def test_suggested_commands_give_valid_models(recipe: Path) -> None:
     yaml = YAML(typ="safe", pure=True)
     for name, values in recipes.values(recipe, ROOT)["models"].items():
         spec = params.Model.model_validate(values)
+        known = Evidence(name, spec, run=RUN)
         for step in STEPS:
+            if step is rules._diversify and spec.condition == "picture":
+                continue  # advice without a command: the key `pairs` may be missing
             changed = copy.deepcopy(values)
-            for option in options(Evidence(name, spec, run=RUN), step):
+            for option in options(known, step):
                 key, value = option.removeprefix(f"models.{name}.").split("=")
                 *sections, last = key.split(".")
                 section = functools.reduce(lambda inner, part: inner[part], sections, changed)
