@@ -185,9 +185,9 @@ class MinibatchStddev(nn.Module):
     """Adds the standard deviation over the batch as a plane (Karras et al., 2018, section 3).
 
     Args:
-        pairs: In training, take it over the pairs of a batch instead: images at the same place in
-            its two halves. Otherwise, all logits of a batch have the same plane, so that they can
-            be compared.
+        pairs: Whether to take it over pairs in training: images at the same place in the two
+            halves of a batch. In evaluation, all images of a batch have the same plane, so that
+            their logits can be compared.
     """
 
     def __init__(self, pairs: bool = False) -> None:
