@@ -61,24 +61,23 @@ def build(
         return chosen, Trainings(lengths, speeds, slots)
 
     # The largest samples for which there is time for the whole length of the recipe.
+    limit = 60 * minutes
     best: tuple[Plan, Trainings] | None = None
     advice: list[str] = []
     for side in plan(path, seen, kind).larger:
         # Twice the side takes about four times as long, so that timing it may be needless.
         needed = GROWTH * best[1].seconds() if best else 0.0
-        if needed <= 60 * minutes:
-            finer = timed(side)
-            needed = finer[1].seconds()
-            if needed <= 60 * minutes:
-                best = finer
-                continue
-        more = math.ceil(needed / 60)
-        advice = [f"At {side} px, samples show more: run this with --minutes {more}."]
-        break
+        finer = timed(side) if needed <= limit else None
+        needed = finer[1].seconds() if finer else needed
+        if needed > limit:
+            more = math.ceil(needed / 60)
+            advice = [f"At {side} px, samples show more: run this with --minutes {more}."]
+            break
+        best = finer
     chosen, trainings = best or timed(None)
     values, reasons = chosen.values, [*chosen.reasons, *advice]
     known = parse(values)
-    by = _fit(values["models"], known, trainings.factor(60 * minutes))
+    by = _fit(values["models"], known, trainings.factor(limit))
     cores = trainings.slots * known.threads
     place = "the GPU" if on_gpu else f"{cores} CPU core{'s' * (cores > 1)}"
     trained = ", ".join(f"{name} for {m['kimg']:g} kimg" for name, m in values["models"].items())
