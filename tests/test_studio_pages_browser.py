@@ -374,6 +374,25 @@ def test_finished_inversion_keeps_current_edits(address: str, visit: Visit, tmp_
     loaded(page, ".compare img", 3)
 
 
+def test_photograph_waits_for_the_models(address: str, visit: Visit, tmp_path: Path) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(picture())
+    page = visit(address, "/generate?model=animals")
+    loaded(page, "#pictures img", 16)
+    page.route("**/api/models", hold)
+    page.goto(f"{address}edit?model=animals")
+    page.set_input_files("#photo", photo)
+    expect(page.locator(".go")).to_be_disabled()
+
+    held[0].continue_()
+    expect(page.locator(".go")).to_be_enabled()
+
+
 def test_edit_page_refuses_invalid_files(
     address: str, visit: Visit, complaints: list[str], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ let base = null; // name of the sample that is edited
 let edited = null; // name of the edited sample
 let watching = null; // the search that is shown
 let timer = 0; // of the next poll
+let loaded = false; // whether the models and the current search are known
 
 const show = (id, address) => {
   $(id).hidden = !address;
@@ -87,6 +88,12 @@ async function reconstruct() {
   }
 }
 
+/** Allow a search once a photograph is chosen, unless one is running. */
+function allow() {
+  const ready = loaded && $("running").hidden && $("photo").files.length;
+  $("settings").querySelector(".go").disabled = !ready;
+}
+
 /** Show the progress of a search until it ends, without disturbing an edit. */
 function watch(search) {
   watching = search;
@@ -94,7 +101,7 @@ function watch(search) {
   const waits = search.state === "done" && base !== null;
   $("running").hidden = !running;
   $("found").hidden = !waits;
-  $("settings").querySelector(".go").disabled = running || !$("photo").files.length;
+  allow();
   $("progress-bar").value = search.step / search.steps;
   if (running) {
     status(`Searching: step ${search.step} of ${search.steps}`);
@@ -239,9 +246,7 @@ $("settings").addEventListener("submit", (event) => {
   event.preventDefault();
   reconstruct();
 });
-$("photo").addEventListener("change", () => {
-  $("settings").querySelector(".go").disabled = !$("photo").files.length || !$("running").hidden;
-});
+$("photo").addEventListener("change", allow);
 $("cancel").addEventListener("click", () =>
   ask("/api/cancel", {}).then(poll, (error) => notes({ words: message(error), problem: true })),
 );
@@ -290,6 +295,8 @@ try {
       fit();
     }
     if (here && (!base || search.state === "running")) watch(search);
+    loaded = true;
+    allow(); // also if the photograph was chosen before
   }
 } catch (error) {
   notes({ words: message(error), problem: true });
