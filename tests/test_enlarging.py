@@ -175,6 +175,12 @@ def test_enlarger_beats_interpolation_on_unseen_images(
     assert proof.likeness(unseen, unseen) == {"psnr": 100.0, "ssim": 1.0, "perceptual": 0.0}
 
 
+def test_discriminator_of_enlarger_sees_every_offset() -> None:
+    views = [training._batch(CROPS, step, seed=1)[3] for step in range(200)]
+    assert len({(rows.start, columns.start) for _, rows, columns in views}) == training.PERIOD**2
+    assert {CROPS[0, ..., 0][view].shape for view in views} == {(SIDE - training.PERIOD,) * 2}
+
+
 def test_enlarger_training_is_reproducible(tmp_path: Path) -> None:
     first = trained(tmp_path)
     assert same(trained(tmp_path), first)

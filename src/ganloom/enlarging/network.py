@@ -25,7 +25,7 @@ Array = NDArray[np.uint8]
 PATH = Path("results/enlarger/enlarger.safetensors")
 
 # Roughness of samples, and of images that the enlarger has produced.
-SAMPLES = 1.0
+SAMPLES = 0.4
 ENLARGED = 0.25
 
 # Limit of the contrast gain when the colours of an enlarged image are corrected.
@@ -102,9 +102,7 @@ def enlarge(
 ) -> Array:
     """Double the side of images several times.
 
-    Rough images are redrawn first: doubled, halved, and only then enlarged. The mean and the
-        contrast of
-    each channel of each image are preserved.
+    The mean and the contrast of each channel of each image are preserved.
 
     Args:
         net: Enlarger.
@@ -117,9 +115,6 @@ def enlarge(
         (N, H * 2**doublings, W * 2**doublings, 3). The other memory in use does not grow with the
         size.
     """
-    if roughness > 0 and doublings:
-        redrawn = _halved(_doubled(net, pictures, roughness, wrap))
-        pictures = _with_colours_of(pictures, redrawn, redrawn)
     for number in range(doublings):
         level = roughness if number == 0 else min(roughness, ENLARGED)
         doubled = _doubled(net, pictures, level, wrap)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,10 @@ HALF_LIFE = 5000  # of the averaged weights, in crops
 # Differences below this are squared. With plain absolute differences, parts that are exact already
 # (flat areas of drawings) would outweigh the edges, and the network would not learn.
 CHARBONNIER = 0.01
+
+# Period of the discriminator's strides, in px. It sees each batch at another offset: its gradients
+# would have a grid of this period otherwise, and so would enlarged images.
+PERIOD = 4
 
 CHECKPOINT_SECONDS = 20.0
 
@@ -93,19 +98,19 @@ def train(
     def learn(step: int) -> None:
         done = step / steps
         of_net.param_groups[0]["lr"] = LR + (LAST_LR - LR) * done
-        clean, rough, roughness = _batch(crops, step, seed)
+        clean, rough, roughness, seen = _batch(crops, step, seed)
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             made = net(rough, roughness).float()
         loss = ((made - clean).square() + CHARBONNIER**2).sqrt().mean()
         if section.adversarial and done >= ADVERSARIAL_FROM:
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                of_clean, of_made = critic(clean).float(), critic(made.detach()).float()
+                of_clean, of_made = (critic(x[seen]).float() for x in (clean, made.detach()))
             hinge = F.relu(1 - of_clean).mean() + F.relu(1 + of_made).mean()
             of_critic.zero_grad(set_to_none=True)
             hinge.backward()
             of_critic.step()
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
-                judged = critic(made).float()
+                judged = critic(made[seen]).float()
             loss = loss - section.adversarial * (judged * roughness.view(-1, 1, 1, 1)).mean()
         of_net.zero_grad(set_to_none=True)
         loss.backward(inputs=list(net.parameters()))
@@ -129,8 +134,15 @@ def train(
     return average.eval()
 
 
-def _batch(crops: NDArray[np.uint8], step: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Build the batch of a step from seed and step: clean, rough, roughness."""
+def _batch(
+    crops: NDArray[np.uint8], step: int, seed: int
+) -> tuple[Tensor, Tensor, Tensor, tuple[Any, ...]]:
+    """Build the batch of a step from seed and step.
+
+    Returns:
+        Clean crops, rough ones at half the side, their roughness, and the index of the part of the
+        clean ones that the discriminator sees.
+    """
     rng = np.random.default_rng([seed, 2, step])
     rows = rng.integers(len(crops), size=BATCH)
     turns = rng.integers(8, size=BATCH)
@@ -140,7 +152,10 @@ def _batch(crops: NDArray[np.uint8], step: int, seed: int) -> tuple[Tensor, Tens
     roughness, chance = torch.rand(2, BATCH, generator=drawn)
     roughness = roughness * (chance >= CLEAN)
     rough = degrade(clean, roughness, drawn)
-    return clean, rough.contiguous(memory_format=torch.channels_last), roughness
+    top, left = rng.integers(PERIOD, size=2)
+    size = clean.shape[2] - PERIOD
+    seen = (..., slice(top, top + size), slice(left, left + size))
+    return clean, rough.contiguous(memory_format=torch.channels_last), roughness, seen
 
 
 def _save(
