@@ -111,6 +111,15 @@ def test_next_step_duration_follows_the_last_training() -> None:
     assert first.command == "dvc exp run -S models.dcgan.kimg=120"
 
 
+def test_a_longer_training_has_a_longer_warm_up() -> None:
+    run = {"kimg": 7.0, "images_per_second": 50.0, "warm_up": {"kimg": 50.0, "seconds": 200.0}}
+    longer = verdict(evidence(name="compact", spec=MATCHED, run=run)).next
+    assert "100 kimg of warm-up, and 14 kimg after it" in longer.advice
+    changes = "-S models.compact.warm_up.kimg=100 -S models.compact.kimg=14"
+    assert longer.command == f"dvc exp run {changes}"
+    assert longer.time == "about 11 min"  # 400 s and 280 s
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.2, "1 s"), (99, "99 s"), (100, "2 min"), (5399, "90 min"), (9000, "2.5 h")],

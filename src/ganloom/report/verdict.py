@@ -247,19 +247,29 @@ def _cautions(e: Evidence) -> list[str]:
 # --- next steps ----------------------------------------------------------------------------------
 
 
-def _experiment(e: Evidence, advice: str, kimg: float, change: str = "") -> NextStep:
+def _experiment(
+    e: Evidence, advice: str, kimg: float, change: str = "", *, warm_up: float = 0.0
+) -> NextStep:
     """Step that trains for ``kimg``, optionally with a changed parameter "key=value"."""
     changes = [change] if change else []
+    if warm_up:
+        changes.append(f"warm_up.kimg={warm_up:g}")
     if kimg != e.spec.kimg:
         changes.append(f"kimg={kimg:g}")
     options = (f"-S {shlex.quote(f'models.{e.name}.{change}')}" for change in changes)
-    return NextStep(advice, _time(e, kimg), f"dvc exp run {' '.join(options)}")
+    return NextStep(advice, _time(e, kimg, warm_up), f"dvc exp run {' '.join(options)}")
 
 
-def _time(e: Evidence, kimg: float) -> str:
-    """Formatted duration of a training of ``kimg`` at the speed of the last one."""
+def _time(e: Evidence, kimg: float, warm_up: float = 0.0) -> str:
+    """Formatted duration of a training at the speed of the last one, with a new warm-up if > 0."""
     speed = e.run.get("images_per_second", 0.0)
-    return f"about {duration(kimg * 1000 / speed)}" if speed else ""
+    last = e.run.get("warm_up", {"kimg": 0.0, "seconds": 0.0})
+    if not speed or (warm_up and not last["kimg"]):
+        return ""
+    seconds = kimg * 1000 / speed
+    if warm_up:
+        seconds += warm_up * last["seconds"] / last["kimg"]
+    return f"about {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:
@@ -279,12 +289,15 @@ def _round_up(kimg: float) -> float:
 
 def _longer(e: Evidence, kimg: float) -> NextStep:
     kimg = _round_up(kimg)
-    start = "after the warm-up, which is kept" if e.spec.warm_up else "from the beginning"
-    advice = (
-        f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all. A training of another "
-        f"length starts {start}."
-    )
-    return _experiment(e, advice, kimg)
+    if not e.spec.warm_up:
+        advice = (
+            f"Train for {kimg - e.spec.kimg:g} kimg more, {kimg:g} in all. A training of another "
+            "length starts from the beginning."
+        )
+        return _experiment(e, advice, kimg)
+    warm_up = _round_up(e.spec.warm_up.kimg * kimg / e.spec.kimg)
+    advice = f"Train longer: {warm_up:g} kimg of warm-up, and {kimg:g} kimg after it."
+    return _experiment(e, advice, kimg, warm_up=warm_up)
 
 
 def _measure(e: Evidence) -> NextStep:
