@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganloom.enlarging.network import Enlarger, enlarge
+from ganloom.enlarging.network import SAMPLES, Enlarger, enlarge
 from ganloom.weaving.groups import FRIEZES, fold, refold
 
 Array = NDArray[np.uint8]
+
+# Roughness of folded samples, whose lines are made even: symmetry would repeat every dent.
+FOLDED = 1.0
 
 PAD = 8  # px of the adjacent tiles that take part in resampling, at each side
 
@@ -32,9 +35,11 @@ def make_tile(
     Returns:
         (H, width, 3), exactly invariant under the group.
     """
-    tile = sample if periodic and group == "p1" else fold(sample, group)
-    wrap = (group not in FRIEZES, True)
-    return refold(enlarged_tile(tile, _size(tile, width), enlarger, wrap), group)
+    whole = periodic and group == "p1"
+    tile = sample if whole else fold(sample, group)
+    wrap, roughness = (group not in FRIEZES, True), SAMPLES if whole else FOLDED
+    size = _size(tile, width)
+    return refold(enlarged_tile(tile, size, enlarger, wrap, roughness=roughness), group)
 
 
 def enlarged_tile(
@@ -42,6 +47,8 @@ def enlarged_tile(
     size: tuple[int, int],
     enlarger: Enlarger | None,
     wrap: tuple[bool, bool] = (True, True),
+    *,
+    roughness: float = SAMPLES,
 ) -> Array:
     """Enlarge an image that repeats.
 
@@ -50,10 +57,11 @@ def enlarged_tile(
         size: New height and width.
         enlarger: Network that enlarges it; None: it is interpolated.
         wrap: Whether it repeats without a seam, vertically and horizontally.
+        roughness: Roughness of the image, 0 to 1.
     """
     if enlarger:
         doublings = max(0, math.ceil(math.log2(size[1] / tile.shape[1])))
-        tile = enlarge(enlarger, tile[None], doublings, wrap=wrap)[0]
+        tile = enlarge(enlarger, tile[None], doublings, roughness=roughness, wrap=wrap)[0]
     return _resized(tile, size, wrap)
 
 
