@@ -326,6 +326,9 @@ def test_trainings_fill_the_minutes() -> None:
     known, said = started(minutes=10)
     assert max(model.kimg for model in known.models.values()) == 300  # of 295
     assert "about 10 minutes on 2 CPU cores" in said and "too short" not in said
+    matched = known.models["matched"]
+    assert matched.warm_up
+    assert f"matched for {matched.warm_up.kimg:g} + {matched.kimg:g} kimg" in said
 
 
 def test_a_time_that_is_too_short_names_one_that_is_not() -> None:

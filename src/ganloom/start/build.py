@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def build(
     by = _fit(values["models"], known, trainings.factor(limit))
     cores = trainings.slots * known.threads
     place = "the GPU" if on_gpu else f"{cores} CPU core{'s' * (cores > 1)}"
-    trained = ", ".join(f"{name} for {m['kimg']:g} kimg" for name, m in values["models"].items())
+    trained = ", ".join(f"{name} for {_length(m)}" for name, m in values["models"].items())
     reasons.append(
         f"Training: {trained}. Together {about(trainings.seconds(by))} on {place} of this machine, "
         "measured in a few steps; the other stages take some minutes more."
@@ -112,6 +112,12 @@ def _fit(models: dict[str, Any], known: params.Params, by: float) -> float:
         if model.warm_up:
             models[name]["warm_up"]["kimg"] = rounded(by * model.warm_up.kimg)
     return by
+
+
+def _length(model: Mapping[str, Any]) -> str:
+    """Format the length of a training, with its warm-up first: "150 + 27 kimg"."""
+    warm_up = f"{model['warm_up']['kimg']:g} + " if model.get("warm_up") else ""
+    return f"{warm_up}{model['kimg']:g} kimg"
 
 
 def _header(path: Path, reasons: list[str]) -> Iterator[str]:
