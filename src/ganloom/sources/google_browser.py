@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -66,24 +68,47 @@ def collect(
     Raises:
         StoppedError: A search could not go on; the message gives the reason, what is kept, and
             what to do.
+        KeyboardInterrupt: The person pressed Ctrl-C.
     """
     found = Collection(file)
     end = time.monotonic() + deadline
     pending = [keyword for keyword in searches if found.count(keyword.text) < keyword.max]
+    interrupts: list[int] = []
     try:
-        with _window() if pending else contextlib.nullcontext() as page:
+        with _noted(interrupts), _window() if pending else contextlib.nullcontext() as page:
             for keyword in pending:
                 assert page
                 _Search(page, keyword, found, end, parse).run()
     except TimeoutError as error:
         raise _stopped(f"the page has not loaded within {LOADING:g} s", found) from error
     except Error as error:
+        if interrupts:
+            raise KeyboardInterrupt from error
         message = re.sub(r"^\w+\.\w+: ", "", str(error).partition("\n")[0])
         closed = "has been closed" in message
         raise _stopped("the window was closed" if closed else message, found) from error
     except _RefusedError as error:
         raise _stopped(str(error), found) from error
     return found
+
+
+@contextlib.contextmanager
+def _noted(interrupts: list[int]) -> Iterator[None]:
+    """Append to ``interrupts`` when Ctrl-C is pressed.
+
+    The terminal interrupts the browser as well. Depending on which of both is faster, Playwright
+    raises KeyboardInterrupt, or an error that the window was closed.
+    """
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        interrupts.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _say(message: str) -> None:
