@@ -40,8 +40,8 @@ HALF_LIFE = 5000  # of the averaged weights, in crops
 # (flat areas of drawings) would outweigh the edges, and the network would not learn.
 CHARBONNIER = 0.01
 
-# Period of the discriminator's strides, in px. It sees each batch at another offset: its gradients
-# would have a grid of this period otherwise, and so would enlarged images.
+# Period of the discriminator's strides, in px. It sees each batch at a random offset. Without that,
+# its gradients would have a grid of this period, and so would enlarged images.
 PERIOD = 4
 
 CHECKPOINT_SECONDS = 20.0

@@ -263,12 +263,11 @@ def _experiment(
 def _time(e: Evidence, kimg: float, warm_up: float = 0.0) -> str:
     """Formatted duration of a training at the speed of the last one, with a new warm-up if > 0."""
     speed = e.run.get("images_per_second", 0.0)
-    last = e.run.get("warm_up", {"kimg": 0.0, "seconds": 0.0})
-    if not speed or (warm_up and not last["kimg"]):
+    if not speed or (warm_up and "warm_up" not in e.run):
         return ""
     seconds = kimg * 1000 / speed
     if warm_up:
-        seconds += warm_up * last["seconds"] / last["kimg"]
+        seconds += warm_up * e.run["warm_up"]["seconds"] / e.run["warm_up"]["kimg"]
     return f"about {duration(seconds)}"
 
 
